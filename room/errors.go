@@ -1,0 +1,85 @@
+package room
+
+import "fmt"
+
+// A Code is the kind of a refusal, as programs see it on the wire: the value
+// of the tag "code". docs/protocol.md, "Error codes", says of each what the
+// client should do about it.
+type Code string
+
+// The codes, grouped by occasion.
+const (
+	// The request cannot be read.
+	Malformed   Code = "malformed"
+	UnknownVerb Code = "unknown-verb"
+	BadName     Code = "bad-name"
+	BadAddress  Code = "bad-address"
+	TooLarge    Code = "too-large"
+
+	// The request contradicts what is registered.
+	NameTaken    Code = "name-taken"
+	AddressTaken Code = "address-taken"
+	UnknownName  Code = "unknown-name"
+	Replaced     Code = "replaced"
+
+	// The sender may not ask for it.
+	NotOwner     Code = "not-owner"
+	BadSignature Code = "bad-signature"
+	Unauthorized Code = "unauthorized"
+
+	// The request's id does not fit.
+	IDReused     Code = "id-reused"
+	StaleRequest Code = "stale-request"
+
+	// Nothing happened and nothing was recorded; trying again may work.
+	Busy        Code = "busy"
+	Unavailable Code = "unavailable"
+)
+
+// Codes returns every code that a registry sends.
+func Codes() []Code {
+	return []Code{
+		Malformed, UnknownVerb, BadName, BadAddress, TooLarge,
+		NameTaken, AddressTaken, UnknownName, Replaced,
+		NotOwner, BadSignature, Unauthorized,
+		IDReused, StaleRequest,
+		Busy, Unavailable,
+	}
+}
+
+// Temporary reports whether the same request may succeed if it is sent again.
+func (c Code) Temporary() bool { return c == Busy || c == Unavailable }
+
+// An Error is a refusal: a code for programs and one line of text for people.
+// Two errors are the same to [errors.Is] when their codes are equal, so that
+// errors.Is(err, room.ErrNameTaken) holds whatever the text says.
+type Error struct {
+	Code Code
+	Text string // one line, without the code
+}
+
+// Errors to compare with, one for each code that programs act upon.
+var (
+	ErrNameTaken    = &Error{NameTaken, "the name is already registered"}
+	ErrAddressTaken = &Error{AddressTaken, "the address is already registered"}
+	ErrUnknownName  = &Error{UnknownName, "no such name is registered"}
+	ErrReplaced     = &Error{Replaced, "the name is now registered at another address"}
+	ErrNotOwner     = &Error{NotOwner, "the name belongs to somebody else"}
+	ErrUnauthorized = &Error{Unauthorized, "this registry is closed to strangers"}
+	ErrStaleRequest = &Error{StaleRequest, "the request's id is too old or too far ahead"}
+	ErrBusy         = &Error{Busy, "the registry is busy"}
+	ErrUnavailable  = &Error{Unavailable, "the registry cannot write now"}
+)
+
+// Errorf returns an error of the given code with a formatted text.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Is makes [errors.Is] compare codes.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}

@@ -1,0 +1,69 @@
+package room
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"net/netip"
+	"time"
+)
+
+// An ID is a request's UUID (RFC 9562), its 16 bytes in network order. It is
+// assignable from and to the UUID of github.com/google/uuid.
+type ID = [16]byte
+
+// A Key is an owner's Ed25519 public key (RFC 8032); the zero Key means that
+// there is no owner.
+type Key [ed25519.PublicKeySize]byte
+
+// ParseKey reads what [Key.String] writes. Its error is a [*Error] of code
+// [Malformed].
+func ParseKey(s string) (Key, error) {
+	var k Key
+	if base64.RawURLEncoding.DecodedLen(len(s)) != len(k) {
+		return Key{}, errBadKey
+	}
+	if _, err := base64.RawURLEncoding.Strict().Decode(k[:], []byte(s)); err != nil || k.IsZero() {
+		return Key{}, errBadKey
+	}
+	return k, nil
+}
+
+var errBadKey = &Error{Malformed, "the key is not 32 bytes in base64url without padding"}
+
+// IsZero reports whether there is no key.
+func (k Key) IsZero() bool { return k == Key{} }
+
+// String returns the key in base64url without padding (RFC 4648, section 5),
+// or the empty string for the zero Key.
+func (k Key) String() string {
+	if k.IsZero() {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(k[:])
+}
+
+// A Registration says that a room of that name listens at that address.
+type Registration struct {
+	Name    Name
+	Address Address
+
+	// RegisteredAt is when the name was last given this address, in UTC and
+	// whole milliseconds.
+	RegisteredAt time.Time
+
+	// TTL is the granted lease in whole seconds, 0 for a registration that
+	// stays until somebody ends it.
+	TTL time.Duration
+
+	// LeaseEnd is the reading of the registry's lease clock at which the lease
+	// runs out, as it was last written down; renewals move the end in memory
+	// without writing it. Meaningless if TTL is 0.
+	LeaseEnd time.Duration
+
+	// Owner is the key that later requests for the name must be signed with.
+	Owner Key
+
+	// From is the IP address that the request came from, unmapped. A
+	// registration without an owner can be ended only from there.
+	From netip.Addr
+}

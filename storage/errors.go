@@ -1,0 +1,34 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"foyer/room"
+)
+
+// Failures of [Store.Update].
+var (
+	// ErrUncertain means that a transaction may or may not have become
+	// durable, and that the store could not find out. The requests in it must
+	// go unanswered: their retries will be told what became of them.
+	ErrUncertain = errors.New("the transaction may or may not be durable")
+
+	// ErrMisfit means that an event contradicts the registrations. It is a
+	// fault of the caller.
+	ErrMisfit = errors.New("the event does not fit the registrations")
+)
+
+// Failures of opening a store; each is wrapped with the path and the reason.
+var (
+	ErrLocked      = errors.New("another process holds the database")
+	ErrNotDatabase = errors.New("not a Foyer database")
+	ErrNewerFormat = errors.New("the database was written by a newer Foyer")
+	ErrDamaged     = errors.New("the database is damaged")
+)
+
+// Unavailable wraps a failure of the storage so that it is
+// [room.ErrUnavailable] to callers and keeps its cause.
+func Unavailable(cause error) error {
+	return fmt.Errorf("%w: %w", room.ErrUnavailable, cause)
+}

@@ -1,0 +1,182 @@
+// Package storage is the contract between the registry's service and the
+// place where it keeps what must survive: the registrations by name, the index
+// of their addresses, the outcomes of requests by id, and a bounded history of
+// each name.
+//
+// A [Store] changes in transactions. Everything that happens to a name is an
+// [Event], and applying an event within [Store.Update] is the only way to change
+// a registration: state and history cannot disagree. storage/bolt is the
+// implementation on an embedded database; storage/storetest is the suite that
+// every implementation passes, and a model of one in memory.
+package storage
+
+import (
+	"net/netip"
+	"time"
+
+	"foyer/room"
+)
+
+// An Instant is the time at which a transaction happens, read from two clocks
+// of the service. Neither ever runs backwards, across restarts included.
+type Instant struct {
+	// Wall is the registry's time, in UTC: the time that people are told and
+	// that the ids of requests are held against.
+	Wall time.Time
+
+	// Lease is how long the registry has run in all, over all its processes.
+	// Leases and the keeping of outcomes are measured by it, so that time in
+	// which the registry was down or stalled does not count.
+	Lease time.Duration
+}
+
+// A Kind says what happened to a name.
+type Kind uint8
+
+// The kinds. They are written to databases: a number is never given a second
+// meaning.
+const (
+	Registered   Kind = 1 // the name was free and now has an address
+	Replaced     Kind = 2 // its owner gave it another address, or registered it anew
+	Extended     Kind = 3 // the written lease changed: another ttl, or a checkpoint of its end
+	RenewedLate  Kind = 4 // a renewal came with less than a third of the lease left
+	Expired      Kind = 5 // its lease ran out
+	Deregistered Kind = 6 // its room, or somebody at the same IP address, ended it
+	Evicted      Kind = 7 // the operator ended it
+)
+
+// String returns the kind in lower case, as `registry explain` prints it.
+func (k Kind) String() string {
+	switch k {
+	case Registered:
+		return "registered"
+	case Replaced:
+		return "replaced"
+	case Extended:
+		return "extended"
+	case RenewedLate:
+		return "renewed late"
+	case Expired:
+		return "expired"
+	case Deregistered:
+		return "deregistered"
+	case Evicted:
+		return "evicted"
+	}
+	return "unknown"
+}
+
+// Ends reports whether an event of the kind ends the registration.
+func (k Kind) Ends() bool { return k >= Expired && k <= Evicted }
+
+// Remembered reports whether an event of the kind is kept in the name's
+// history. A checkpoint is of no interest to people.
+func (k Kind) Remembered() bool { return k != Extended }
+
+// An Event is one thing that happened to one name. Registered, Replaced and
+// Extended give the name the whole Registration that they bear; a kind that
+// ends the registration bears it as it was last; RenewedLate changes nothing
+// but the history.
+type Event struct {
+	Kind Kind
+	Time time.Time // in UTC and whole milliseconds
+
+	// Registration is the name's registration after the event, or for a kind
+	// that ends it, before.
+	Registration room.Registration
+
+	// From is the IP address whose request caused the event, unmapped; the zero
+	// Addr for what the registry or its operator did.
+	From netip.Addr
+}
+
+// An Outcome is the answer that a request got, kept under the request's id so
+// that every retry gets it again.
+type Outcome struct {
+	ID          room.ID
+	Fingerprint [16]byte // of the request's line: another line under the same id is refused
+	Reply       []byte   // the reply's line, byte for byte
+}
+
+// What a Store keeps, and for how long.
+const (
+	// OutcomeRetention is how long an outcome can be found, at least, by the
+	// lease clock. An id that is not found is refused if it is more than 5
+	// minutes old or ahead, so by then it could not take effect any more.
+	OutcomeRetention = 10 * time.Minute
+
+	// HistoryPerName is the most events kept of one name; older ones give way.
+	HistoryPerName = 16
+
+	// HistoryNames is the most names that are not registered any more of which
+	// the history is kept; those that ended longest ago give way.
+	HistoryNames = 1 << 16
+)
+
+// A Store keeps registrations. Errors other than those named are failures of
+// the storage itself; they wrap [room.ErrUnavailable].
+type Store interface {
+	// Find returns the registration of a canonical name, as the last finished
+	// Update left it, or [room.ErrUnknownName]. It may be called from any
+	// goroutine, does not allocate, does not touch the disk, and never waits
+	// for Update. It does not keep name.
+	Find(name []byte) (room.Registration, error)
+
+	// Update runs fn in a transaction. When it returns nil, everything that fn
+	// did is durable and visible to Find, together or, after a crash, not at
+	// all. If fn returns an error, nothing is changed and Update returns that
+	// error. If the transaction cannot be made durable, the error wraps
+	// room.ErrUnavailable and nothing has happened, now or later; a store that
+	// cannot be sure of that returns an error that wraps [ErrUncertain]. Later
+	// calls try anew.
+	//
+	// Calls run one after the other. fn must not keep the Tx, and may be run
+	// again if the transaction conflicts with another process's.
+	Update(now Instant, fn func(Tx) error) error
+
+	// List returns up to limit registrations in ascending order of their
+	// names' bytes, those greater than after only; the empty name begins at the
+	// beginning. One call sees one state of the store; between calls it may
+	// change. It holds no transaction open when it returns.
+	List(after room.Name, limit int) ([]room.Registration, error)
+
+	// History returns what is remembered of a name, newest first, or an empty
+	// slice. A name that is not registered may have a history.
+	History(name room.Name) ([]Event, error)
+
+	// Len returns the number of registrations. It is as cheap as Find.
+	Len() int
+
+	// Last returns the latest Instant that an Update was given, over all
+	// processes that used the store; the zero Instant for a new store.
+	Last() Instant
+
+	// Close releases the store. It waits for a running Update. Find must not
+	// be called any more.
+	Close() error
+}
+
+// A Tx is a transaction. It sees its own changes. Its methods are called from
+// one goroutine.
+type Tx interface {
+	// Get returns the registration of a canonical name or room.ErrUnknownName.
+	Get(name room.Name) (room.Registration, error)
+
+	// NameAt returns the name that is registered at an address, or
+	// room.ErrUnknownName.
+	NameAt(addr room.Address) (room.Name, error)
+
+	// Outcome returns the outcome recorded under id, or ok false. The caller
+	// must not change or keep its Reply.
+	Outcome(id room.ID) (o Outcome, ok bool, err error)
+
+	// Apply carries out an event. The caller has made sure that it fits: that a
+	// name registered anew is free, that its address is free or its own, that a
+	// name that is replaced, extended, renewed or ended is registered. An event
+	// that does not fit is an error, and the transaction must then be given up.
+	Apply(e Event) error
+
+	// Record keeps an outcome, for [OutcomeRetention] at least. The id must not
+	// be recorded yet.
+	Record(o Outcome) error
+}

@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"foyer/room"
+)
+
+// A Reply is the answer to one request. The byte slices are views into it.
+type Reply struct {
+	Tags
+	OK   bool
+	Text []byte // behind OK or NOTOK: an address, a message, a room's text, or nothing
+}
+
+var errReply = &room.Error{Code: room.Malformed, Text: "the reply begins with neither OK nor NOTOK"}
+
+// ParseReply reads a reply without its line ending. Its error is a
+// [*room.Error] of code malformed.
+func ParseReply(line []byte) (r Reply, err error) {
+	r.Tags, line, err = ParseTags(line)
+	if err != nil {
+		return r, err
+	}
+	word, text, _ := bytes.Cut(line, []byte{' '})
+	switch string(word) {
+	case "OK":
+		r.OK = true
+	case "NOTOK":
+	default:
+		return r, errReply
+	}
+	r.Text = text
+	return r, nil
+}
+
+// Err returns the refusal that the reply is, or nil if it is OK. A refusal of
+// the plain dialect has no code.
+func (r *Reply) Err() error {
+	if r.OK {
+		return nil
+	}
+	return &room.Error{Code: room.Code(r.Code), Text: string(r.Text)}
+}
+
+// AppendReply appends r as one line.
+func AppendReply(dst []byte, r *Reply) []byte {
+	dst = AppendTags(dst, &r.Tags)
+	if r.OK {
+		dst = append(dst, "OK"...)
+	} else {
+		dst = append(dst, "NOTOK"...)
+	}
+	if len(r.Text) > 0 {
+		dst = append(dst, ' ')
+		dst = append(dst, r.Text...)
+	}
+	return dst
+}
+
+// AppendRefusal appends the reply that refuses a request which bore tags t for
+// the reason err, of at most limit bytes: a message that would be longer ends
+// early, between two characters. A now
+// other than 0 goes into the tag of that name.
+func AppendRefusal(dst []byte, t *Tags, err *room.Error, now uint64, limit int) []byte {
+	start := len(dst)
+	if t.Any {
+		dst = AppendTags(dst, &Tags{ID: t.ID, Code: []byte(err.Code), Now: now})
+	}
+	dst = append(dst, "NOTOK "...)
+	dst = append(dst, err.Text...)
+	if end := start + max(limit, 0); len(dst) > end {
+		for end > start && !utf8.RuneStart(dst[end]) {
+			end--
+		}
+		dst = dst[:end]
+	}
+	return dst
+}

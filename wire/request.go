@@ -1,0 +1,186 @@
+package wire
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+
+	"foyer/room"
+)
+
+// A Verb is what a request to a registry asks for.
+type Verb uint8
+
+// The verbs. Renew belongs to the tagged dialect.
+const (
+	Lookup Verb = iota + 1
+	Register
+	Deregister
+	Renew
+)
+
+// String returns the verb as requests spell it.
+func (v Verb) String() string {
+	switch v {
+	case Lookup:
+		return "LOOKUP"
+	case Register:
+		return "REGISTER"
+	case Deregister:
+		return "DEREGISTER"
+	case Renew:
+		return "RENEW"
+	}
+	return "Verb(" + strconv.Itoa(int(v)) + ")"
+}
+
+// HasAddress reports whether requests of the verb name an address before the
+// room.
+func (v Verb) HasAddress() bool { return v == Register || v == Renew }
+
+// A Request is one line to a registry. The byte slices are views into it.
+type Request struct {
+	Tags
+	Verb    Verb
+	Address []byte // as it was sent: room.ParseAddress judges it
+	Name    []byte // as it was sent: room.ParseName judges it
+}
+
+var (
+	errNoVerb    = &room.Error{Code: room.Malformed, Text: "the line is empty"}
+	errNoAddress = &room.Error{Code: room.Malformed, Text: "the address is missing"}
+	errNoName    = &room.Error{Code: room.Malformed, Text: "the name is missing"}
+)
+
+// ParseRequest reads one line, without its line ending. The verb is
+// case-insensitive; words are separated by one or more spaces, and spaces at
+// the end do not count. On an error, a [*room.Error] of code malformed or
+// unknown-verb, the Request still holds the ID if it was readable.
+func ParseRequest(line []byte) (r Request, err error) {
+	r.Tags, line, err = ParseTags(line)
+	if err != nil {
+		return r, err
+	}
+	verb, rest := cutWord(line)
+	if len(verb) == 0 {
+		return r, errNoVerb
+	}
+	if r.Verb = parseVerb(verb); r.Verb == 0 {
+		return r, room.Errorf(room.UnknownVerb, "unknown request %s", quote(verb))
+	}
+	if r.Verb.HasAddress() {
+		if r.Address, rest = cutWord(rest); len(r.Address) == 0 {
+			return r, errNoAddress
+		}
+	}
+	if r.Name = bytes.Trim(rest, " "); len(r.Name) == 0 {
+		return r, errNoName
+	}
+	return r, nil
+}
+
+// cutWord returns the first word of b and what follows it.
+func cutWord(b []byte) (word, rest []byte) {
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	if i := bytes.IndexByte(b, ' '); i >= 0 {
+		return b[:i], b[i+1:]
+	}
+	return b, nil
+}
+
+func parseVerb(word []byte) Verb {
+	for _, v := range [...]Verb{Lookup, Register, Deregister, Renew} {
+		if equalFold(word, v.String()) {
+			return v
+		}
+	}
+	return 0
+}
+
+// equalFold compares in ASCII; upper is in upper case.
+func equalFold(word []byte, upper string) bool {
+	if len(word) != len(upper) {
+		return false
+	}
+	for i, c := range word {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != upper[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// quote shows the beginning of what a stranger sent, safe to print.
+func quote(b []byte) string {
+	const most = 20
+	if len(b) > most {
+		b = b[:most]
+		for len(b) > 0 && !utf8.Valid(b) && most-len(b) < utf8.UTFMax {
+			b = b[:len(b)-1]
+		}
+		return strconv.Quote(string(b) + "…")
+	}
+	return strconv.Quote(string(b))
+}
+
+// AppendRequest appends r as one line. It writes the tags id, ttl, key and
+// those of rooms in that order; a signature is put in by [Sign] afterwards.
+func AppendRequest(dst []byte, r *Request) []byte {
+	dst = AppendTags(dst, &r.Tags)
+	dst = append(dst, r.Verb.String()...)
+	if r.Verb.HasAddress() {
+		dst = append(dst, ' ')
+		dst = append(dst, r.Address...)
+	}
+	dst = append(dst, ' ')
+	return append(dst, r.Name...)
+}
+
+// AppendTags appends the tags that are set and the space that ends them, or
+// nothing. It leaves out Sig.
+func AppendTags(dst []byte, t *Tags) []byte {
+	start := len(dst)
+	dst = appendTag(dst, "id=", t.ID)
+	if t.HasTTL {
+		dst = appendNumberTag(dst, "ttl=", t.TTL)
+	}
+	dst = appendTag(dst, "key=", t.Key)
+	dst = appendTag(dst, "code=", t.Code)
+	if t.Now != 0 {
+		dst = appendNumberTag(dst, "now=", t.Now)
+	}
+	dst = appendTag(dst, "sid=", t.Sid)
+	if t.HasEv {
+		dst = appendNumberTag(dst, "ev=", t.Ev)
+	}
+	if t.HasAck {
+		dst = appendNumberTag(dst, "ack=", t.Ack)
+	}
+	dst = appendTag(dst, "ticket=", t.Ticket)
+	if len(dst) == start {
+		return dst
+	}
+	dst[start] = '@'
+	return append(dst, ' ')
+}
+
+// appendTag puts ";" before every tag; AppendTags turns the first into "@".
+func appendTag(dst []byte, key string, value []byte) []byte {
+	if value == nil {
+		return dst
+	}
+	dst = append(dst, ';')
+	dst = append(dst, key...)
+	return append(dst, value...)
+}
+
+func appendNumberTag(dst []byte, key string, value uint64) []byte {
+	dst = append(dst, ';')
+	dst = append(dst, key...)
+	return strconv.AppendUint(dst, value, 10)
+}

@@ -1,0 +1,198 @@
+package wire
+
+import "foyer/room"
+
+// MaxTags is the most tags that a line may bear, known and unknown together.
+const MaxTags = 16
+
+// Tags are the known tags of a line. The byte slices are views into it; nil
+// means that the tag is absent.
+type Tags struct {
+	Any bool // the line bears tags, known or not
+
+	ID   []byte  // the id as it was sent, 36 bytes
+	UUID room.ID // the id's value
+
+	TTL    uint64 // seconds
+	HasTTL bool
+
+	Key []byte // base64url, not yet decoded
+	Sig []byte // base64url, not yet decoded
+
+	Code []byte
+	Now  uint64 // Unix milliseconds
+
+	Sid    []byte
+	Ev     uint64
+	HasEv  bool
+	Ack    uint64
+	HasAck bool
+	Ticket []byte
+}
+
+var (
+	errTagsUnended = &room.Error{Code: room.Malformed, Text: "the tags do not end with a space"}
+	errTagForm     = &room.Error{Code: room.Malformed, Text: "a tag is not of the form key=value"}
+	errTagValue    = &room.Error{Code: room.Malformed, Text: "a tag's value has a character that values may not have"}
+	errTagTwice    = &room.Error{Code: room.Malformed, Text: "a tag is given twice"}
+	errTagCount    = &room.Error{Code: room.Malformed, Text: "the line has more than 16 tags"}
+	errTagID       = &room.Error{Code: room.Malformed, Text: "the id is not a UUID"}
+	errTagNumber   = &room.Error{Code: room.Malformed, Text: "a tag that should be a number is none"}
+	errSigLast     = &room.Error{Code: room.Malformed, Text: "the tag sig is not the last one"}
+)
+
+// ParseTags reads the tags at the beginning of line, if there are any, and
+// returns the rest of the line. On an error, which is a [*room.Error] of code
+// malformed, the Tags still hold an ID that was read before the fault, so that
+// the refusal can bear it.
+func ParseTags(line []byte) (t Tags, rest []byte, err error) {
+	if len(line) == 0 || line[0] != '@' {
+		return t, line, nil
+	}
+	t.Any = true
+	var keys [MaxTags][]byte
+	for n, i := 0, 1; ; n++ {
+		key, value, end, err := scanTag(line, i)
+		if err != nil {
+			return t, nil, err
+		}
+		if n == MaxTags {
+			return t, nil, errTagCount
+		}
+		for _, k := range keys[:n] {
+			if string(k) == string(key) {
+				return t, nil, errTagTwice
+			}
+		}
+		keys[n] = key
+		if t.Sig != nil {
+			return t, nil, errSigLast
+		}
+		if err := t.set(key, value); err != nil {
+			return t, nil, err
+		}
+		if line[end] == ' ' {
+			return t, line[end+1:], nil
+		}
+		i = end + 1
+	}
+}
+
+// scanTag reads the tag that begins at i and returns the index of the ";" or
+// " " behind it.
+func scanTag(line []byte, i int) (key, value []byte, end int, err error) {
+	start := i
+	for i < len(line) && isKeyByte[line[i]] {
+		i++
+	}
+	if i == len(line) {
+		return nil, nil, 0, errTagsUnended
+	}
+	if i == start || line[i] != '=' {
+		return nil, nil, 0, errTagForm
+	}
+	key = line[start:i]
+	i++
+	start = i
+	for i < len(line) && isValueByte[line[i]] {
+		i++
+	}
+	if i == len(line) {
+		return nil, nil, 0, errTagsUnended
+	}
+	if line[i] != ';' && line[i] != ' ' {
+		return nil, nil, 0, errTagValue
+	}
+	return key, line[start:i:i], i, nil
+}
+
+func (t *Tags) set(key, value []byte) error {
+	ok := true
+	switch string(key) {
+	case "id":
+		if t.UUID, ok = parseUUID(value); !ok {
+			return errTagID
+		}
+		t.ID = value
+	case "ttl":
+		t.HasTTL = true
+		t.TTL, ok = parseNumber(value)
+	case "key":
+		t.Key = value
+	case "sig":
+		t.Sig = value
+	case "code":
+		t.Code = value
+	case "now":
+		t.Now, ok = parseNumber(value)
+	case "sid":
+		t.Sid = value
+	case "ev":
+		t.HasEv = true
+		t.Ev, ok = parseNumber(value)
+	case "ack":
+		t.HasAck = true
+		t.Ack, ok = parseNumber(value)
+	case "ticket":
+		t.Ticket = value
+	}
+	if !ok {
+		return errTagNumber
+	}
+	return nil
+}
+
+// parseNumber reads 1 to 18 decimal digits.
+func parseNumber(b []byte) (uint64, bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n, true
+}
+
+// parseUUID reads the form of RFC 9562, section 4: 8-4-4-4-12 digits of either
+// case.
+func parseUUID(b []byte) (id room.ID, ok bool) {
+	if len(b) != 36 || b[8] != '-' || b[13] != '-' || b[18] != '-' || b[23] != '-' {
+		return id, false
+	}
+	for n, i := range [16]byte{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+		high, low := hexValue[b[i]], hexValue[b[i+1]]
+		if high|low > 15 {
+			return id, false
+		}
+		id[n] = high<<4 | low
+	}
+	return id, true
+}
+
+var isKeyByte, isValueByte [256]bool
+
+var hexValue [256]byte // 16 for what is no hexadecimal digit
+
+func init() {
+	for c := range 256 {
+		hexValue[c] = 16
+	}
+	for c := byte('0'); c <= '9'; c++ {
+		isValueByte[c], hexValue[c] = true, c-'0'
+	}
+	for c := byte('a'); c <= 'z'; c++ {
+		isValueByte[c], isValueByte[c-32] = true, true
+	}
+	for c := byte(0); c < 6; c++ {
+		hexValue['a'+c], hexValue['A'+c] = 10+c, 10+c
+	}
+	for _, c := range []byte("._~+/=-") {
+		isValueByte[c] = true
+	}
+	isKeyByte = isValueByte
+	isKeyByte['='] = false
+}
