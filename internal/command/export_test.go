@@ -1,0 +1,4 @@
+package command
+
+// Describe is for tests.
+var Describe = describe

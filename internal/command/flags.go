@@ -1,0 +1,76 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// DefaultDiscovery is where programs look for the registry unless they are
+// told otherwise.
+const DefaultDiscovery = "127.0.0.1:7666"
+
+// DiscoveryFlag adds --discovery: the registries to ask, in order, each as
+// host:port. The list is never empty, and its entries are well formed.
+func DiscoveryFlag(flags *pflag.FlagSet) *[]string {
+	list := &hostPorts{DefaultDiscovery}
+	flags.Var(list, "discovery", "where the registry is; several are tried in turn")
+	return (*[]string)(list)
+}
+
+// PlainFlag adds --plain: send no tags, whatever the peer understands.
+func PlainFlag(flags *pflag.FlagSet) *bool {
+	return flags.Bool("plain", false, "use the plain dialect only")
+}
+
+// hostPorts is a flag's value: host:port, or several with commas between.
+type hostPorts []string
+
+func (l *hostPorts) Type() string   { return "HOST:PORT[,...]" }
+func (l *hostPorts) String() string { return strings.Join(*l, ",") }
+
+func (l *hostPorts) Set(s string) error {
+	var list []string
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if err := checkHostPort(part); err != nil {
+			return err
+		}
+		list = append(list, part)
+	}
+	*l = list
+	return nil
+}
+
+func checkHostPort(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	switch n, numErr := strconv.ParseUint(port, 10, 16); {
+	case err != nil:
+		return fmt.Errorf("%q is not of the form host:port", s)
+	case host == "":
+		return fmt.Errorf("%q names no host", s)
+	case numErr != nil || n == 0:
+		return errors.New("the port is not a number from 1 to 65535")
+	}
+	return nil
+}
+
+// LogLevelFlag adds --log-level and returns the level that it sets.
+func LogLevelFlag(flags *pflag.FlagSet) *slog.LevelVar {
+	level := new(slog.LevelVar)
+	flags.TextVar(level, "log-level", level, "log this and what is graver: debug, info, warn or error")
+	flags.Lookup("log-level").DefValue = "info"
+	return level
+}
+
+// NewLogger returns the logger of a server: one line an event to w, as
+// key=value pairs that are quoted where they hold anything but plain text.
+func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,173 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses of every program.
+const (
+	Done   = 0 // it did what it was asked
+	Failed = 1 // it could not; the reason is one line on standard error
+	Misuse = 2 // it was asked wrongly: an unknown flag, a bad value, a wrong number of arguments
+)
+
+// Run carries out the command that args, the arguments without the program's
+// name, select in the tree of root, and returns the exit status: [Done],
+// [Failed] or [Misuse]. An error is written to stderr as one line, "NAME:
+// message". Commands find ctx in cmd.Context() and the streams in
+// cmd.InOrStdin(), cmd.OutOrStdout() and cmd.ErrOrStderr().
+//
+// A flag that is not among args takes its value from the environment variable
+// of its name, [Variable], where that is set and not empty. A command that
+// has no Args validator takes no arguments. Run adapts the tree and is called
+// once for each.
+func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	prepare(root)
+	root.SetArgs(append([]string{}, args...)) // cobra takes nil for os.Args
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return Done
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprintf(stderr, "%s: %s; see '%s --help'\n", root.Name(), oneLine(err.Error()), cmd.CommandPath())
+		return Misuse
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), oneLine(err.Error()))
+	return Failed
+}
+
+// Usagef returns an error that makes [Run] return [Misuse]: the fault is in
+// how the program was called. The text needs no hint at the help; Run adds it.
+func Usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// prepare gives the whole tree the manners that Run promises.
+func prepare(root *cobra.Command) {
+	if root.Version == "" {
+		root.Version = Version()
+	}
+	root.SilenceErrors = true
+	root.SilenceUsage = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetUsageTemplate(usageTemplate)
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w", err) })
+	if root.HasSubCommands() {
+		root.SetHelpCommand(helpCommand())
+		root.InitDefaultHelpCmd()
+	}
+	prepareTree(root)
+}
+
+func prepareTree(c *cobra.Command) {
+	nameVariables(c)
+	if c.HasSubCommands() && !c.Runnable() {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = chooseCommand
+		c.SuggestionsMinimumDistance = 2 // letters
+	}
+	validate := c.Args
+	if validate == nil {
+		validate = cobra.NoArgs
+	}
+	// The validator is the first thing that runs once the flags are parsed.
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := setFromEnvironment(c); err != nil {
+			return err
+		}
+		err := validate(c, args)
+		if _, ok := errors.AsType[*usageError](err); err != nil && !ok {
+			err = Usagef("wrong arguments, the usage is: %s%s", c.CommandPath(), strings.TrimPrefix(c.Use, c.Name()))
+		}
+		return err
+	}
+	for _, sub := range c.Commands() {
+		prepareTree(sub)
+	}
+}
+
+// chooseCommand is what a command does that only groups others.
+func chooseCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return Usagef("a command is missing")
+	}
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return Usagef("unknown command %q, perhaps %s", args[0], strings.Join(near, " or "))
+	}
+	return Usagef("unknown command %q", args[0])
+}
+
+// helpCommand is cobra's, except that it fails for a command that is not there.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Say how a command is used",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || about == nil || len(rest) > 0 {
+				return Usagef("no help for %q", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
+}
+
+// oneLine keeps an error to one line, and keeps what strangers wrote into it,
+// a room's or a registry's text, from controlling the terminal.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+const usageTemplate = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{- if .HasExample}}
+
+Examples:
+{{.Example}}
+{{- end}}
+{{- if .HasAvailableSubCommands}}
+
+Commands:
+{{- range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}
+{{- end}}{{end}}
+{{- end}}
+{{- if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{- end}}
+{{- if .HasAvailableInheritedFlags}}
+
+Flags of all commands:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
+{{- end}}
+{{- if .HasAvailableSubCommands}}
+
+'{{.CommandPath}} COMMAND --help' says more about a command.
+{{- end}}
+`

@@ -1,0 +1,177 @@
+package command_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"foyer/internal/command"
+)
+
+// tool is a program with a group of commands and most kinds of flag.
+func tool() *cobra.Command {
+	root := &cobra.Command{Use: "tool", Short: "A tool"}
+	greet := &cobra.Command{
+		Use:   "greet NAME",
+		Short: "Greet somebody",
+		Args:  cobra.ExactArgs(1),
+	}
+	ttl := greet.Flags().Duration("ttl", 30*time.Second, "how long")
+	loud := greet.Flags().BoolP("very-loud", "l", false, "shout")
+	registries := command.DiscoveryFlag(greet.Flags())
+	plain := command.PlainFlag(greet.Flags())
+	level := command.LogLevelFlag(greet.Flags())
+	greet.RunE = func(cmd *cobra.Command, args []string) error {
+		fmt.Fprintln(cmd.OutOrStdout(), args[0], *ttl, *loud, *registries, *plain, level.Level())
+		return nil
+	}
+	root.AddCommand(greet,
+		&cobra.Command{Use: "fail", Short: "Fail", RunE: func(*cobra.Command, []string) error {
+			return errors.Join(errors.New("it went wrong"), errors.New("\x1b[31mtwice\x1b[0m\r"))
+		}},
+		&cobra.Command{Use: "misuse", Short: "Object", RunE: func(*cobra.Command, []string) error {
+			return fmt.Errorf("checking: %w", command.Usagef("the name %q is bad", "x"))
+		}},
+	)
+	return root
+}
+
+func run(root *cobra.Command, args ...string) (status int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	status = command.Run(context.Background(), root, args, strings.NewReader(""), &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestRun(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		env    map[string]string
+		args   string
+		status int
+		stdout string
+		stderr string
+	}{
+		{name: "defaults", args: "greet Ann", stdout: "Ann 30s false [127.0.0.1:7666] false INFO\n"},
+		{name: "flags", args: "greet --ttl 5s -l Ann --plain --log-level warn --discovery [::1]:1,b.example:2",
+			stdout: "Ann 5s true [[::1]:1 b.example:2] true WARN\n"},
+		{name: "environment", env: map[string]string{"FOYER_TTL": "7s", "FOYER_VERY_LOUD": "1", "FOYER_DISCOVERY": "a:1, b:2", "FOYER_LOG_LEVEL": "error"},
+			args: "greet Ann", stdout: "Ann 7s true [a:1 b:2] false ERROR\n"},
+		{name: "flag before environment", env: map[string]string{"FOYER_TTL": "7s"}, args: "greet Ann --ttl 8s",
+			stdout: "Ann 8s false [127.0.0.1:7666] false INFO\n"},
+		{name: "flag before bad environment", env: map[string]string{"FOYER_TTL": "long"}, args: "greet Ann --ttl 8s",
+			stdout: "Ann 8s false [127.0.0.1:7666] false INFO\n"},
+		{name: "empty variable", env: map[string]string{"FOYER_TTL": ""}, args: "greet Ann",
+			stdout: "Ann 30s false [127.0.0.1:7666] false INFO\n"},
+		{name: "help and version have no variable", env: map[string]string{"FOYER_HELP": "1", "FOYER_VERSION": "1"}, args: "greet Ann",
+			stdout: "Ann 30s false [127.0.0.1:7666] false INFO\n"},
+
+		{name: "bad variable", env: map[string]string{"FOYER_TTL": "long"}, args: "greet Ann", status: command.Misuse,
+			stderr: "tool: invalid value \"long\" of the environment variable FOYER_TTL: time: invalid duration \"long\"; see 'tool greet --help'\n"},
+		{name: "bad registry", args: "greet Ann --discovery here", status: command.Misuse,
+			stderr: "tool: invalid argument \"here\" for \"--discovery\" flag: \"here\" is not of the form host:port; see 'tool greet --help'\n"},
+		{name: "bad port", args: "greet Ann --discovery here:70000", status: command.Misuse,
+			stderr: "tool: invalid argument \"here:70000\" for \"--discovery\" flag: the port is not a number from 1 to 65535; see 'tool greet --help'\n"},
+		{name: "no host", args: "greet Ann --discovery :7666", status: command.Misuse,
+			stderr: "tool: invalid argument \":7666\" for \"--discovery\" flag: \":7666\" names no host; see 'tool greet --help'\n"},
+		{name: "bad value", args: "greet Ann --ttl x", status: command.Misuse,
+			stderr: "tool: invalid argument \"x\" for \"--ttl\" flag: time: invalid duration \"x\"; see 'tool greet --help'\n"},
+		{name: "unknown flag", args: "greet Ann --tlt x", status: command.Misuse,
+			stderr: "tool: unknown flag: --tlt; see 'tool greet --help'\n"},
+		{name: "missing argument", args: "greet", status: command.Misuse,
+			stderr: "tool: wrong arguments, the usage is: tool greet NAME; see 'tool greet --help'\n"},
+		{name: "superfluous argument", args: "fail now", status: command.Misuse,
+			stderr: "tool: wrong arguments, the usage is: tool fail; see 'tool fail --help'\n"},
+		{name: "no command", args: "", status: command.Misuse,
+			stderr: "tool: a command is missing; see 'tool --help'\n"},
+		{name: "unknown command", args: "great Ann", status: command.Misuse,
+			stderr: "tool: unknown command \"great\", perhaps greet; see 'tool --help'\n"},
+		{name: "no such help", args: "help xyzzy", status: command.Misuse,
+			stderr: "tool: no help for \"xyzzy\"; see 'tool help --help'\n"},
+		{name: "the command's own objection", args: "misuse", status: command.Misuse,
+			stderr: "tool: checking: the name \"x\" is bad; see 'tool misuse --help'\n"},
+		{name: "failure", args: "fail", status: command.Failed,
+			stderr: "tool: it went wrong; �[31mtwice�[0m\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for name, value := range c.env {
+				t.Setenv(name, value)
+			}
+			status, stdout, stderr := run(tool(), strings.Fields(c.args)...)
+			if status != c.status || stdout != c.stdout || stderr != c.stderr {
+				t.Errorf("%s: status %d, stdout %q, stderr %q\nwant    status %d, stdout %q, stderr %q",
+					c.args, status, stdout, stderr, c.status, c.stdout, c.stderr)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"greet", "--help"}, {"help", "greet"}} {
+		status, stdout, stderr := run(tool(), args...)
+		if status != command.Done || stderr != "" {
+			t.Errorf("%q: status %d, stderr %q", args, status, stderr)
+		}
+		for _, part := range []string{"tool greet NAME [flags]", "[$FOYER_VERY_LOUD]", "[$FOYER_DISCOVERY] (default 127.0.0.1:7666)", "(default info)"} {
+			if strings.Count(stdout, part) != 1 {
+				t.Errorf("%q: the help does not have %q once:\n%s", args, part, stdout)
+			}
+		}
+	}
+	status, stdout, _ := run(tool(), "--help")
+	if status != command.Done || !strings.Contains(stdout, "\n  greet       Greet somebody\n") || strings.Contains(stdout, "completion") {
+		t.Errorf("status %d, help:\n%s", status, stdout)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	status, stdout, stderr := run(tool(), "--version")
+	if status != command.Done || stdout != "tool "+command.Version()+"\n" || stderr != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+	info := &debug.BuildInfo{GoVersion: "go1.26"}
+	for want, change := range map[string]func(){
+		"devel go1.26":  func() {},
+		"v1.2.3 go1.26": func() { info.Main.Version = "v1.2.3" },
+		"devel-0123456789ab+dirty go1.26": func() {
+			info.Main.Version = "(devel)"
+			info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}}
+		},
+	} {
+		*info = debug.BuildInfo{GoVersion: "go1.26"}
+		change()
+		if got := command.Describe(info); got != want {
+			t.Errorf("version %q, want %q", got, want)
+		}
+	}
+}
+
+// A root without commands below it is the usual case of roomd and playerctl.
+func TestSingleCommand(t *testing.T) {
+	play := &cobra.Command{Use: "play", RunE: func(cmd *cobra.Command, _ []string) error {
+		return context.Cause(cmd.Context())
+	}}
+	if status, _, stderr := run(play, "x"); status != command.Misuse || !strings.HasPrefix(stderr, "play: ") {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+	if status, stdout, stderr := run(play); status != command.Done || stdout+stderr != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var b bytes.Buffer
+	log := command.NewLogger(&b, slog.LevelInfo)
+	log.Debug("unseen")
+	log.Info("said", "text", "a\nb \x1b[2J")
+	if got := b.String(); strings.Count(got, "\n") != 1 || strings.Contains(got, "\x1b") || !strings.Contains(got, "msg=said") {
+		t.Errorf("logged %q", got)
+	}
+}
