@@ -1,0 +1,129 @@
+package world
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"foyer/room"
+)
+
+// A Verb is what a command asks for.
+type Verb uint8
+
+// The verbs. Invalid is whatever is no command.
+const (
+	Invalid Verb = iota
+	Join
+	Look
+	Take
+	Drop
+	Say
+	Go
+	Exit
+)
+
+// A Command is what a player wants to do.
+type Command struct {
+	Verb Verb
+
+	// Text is the player's name for Join, the thing's name for Take and Drop,
+	// what is said for Say (which may be nothing), and otherwise empty.
+	Text string
+
+	Direction Direction // for Go
+}
+
+// ParseCommand reads one datagram's text. Upper and lower case of the verb do
+// not matter, nor do spaces and line endings around the command, nor how many
+// spaces separate the words of a name. What is no command, has words too many
+// or too few, is not UTF-8 or has control characters other than tabs is Invalid.
+func ParseCommand(text string) Command {
+	text = strings.Trim(text, " \t\r\n")
+	if !isText(text, "\t") {
+		return Command{}
+	}
+	verb, rest := text, ""
+	if i := strings.IndexAny(text, " \t"); i >= 0 {
+		verb, rest = text[:i], strings.TrimLeft(text[i:], " \t")
+	}
+	verb = strings.ToLower(verb)
+	if named, ok := namedVerbs[verb]; ok {
+		if rest == "" {
+			return Command{}
+		}
+		return Command{Verb: named, Text: strings.Join(strings.Fields(rest), " ")}
+	}
+	if verb == "say" {
+		return Command{Verb: Say, Text: rest}
+	}
+	if rest != "" {
+		return Command{}
+	}
+	switch verb {
+	case "look":
+		return Command{Verb: Look}
+	case "exit":
+		return Command{Verb: Exit}
+	}
+	if d, ok := ParseDirection(verb); ok {
+		return Command{Verb: Go, Direction: d}
+	}
+	return Command{}
+}
+
+// namedVerbs are the verbs that want a name behind them.
+var namedVerbs = map[string]Verb{"join": Join, "take": Take, "drop": Drop}
+
+// A Direction is a way out of a room.
+type Direction uint8
+
+// The directions.
+const (
+	North Direction = iota
+	South
+	East
+	West
+	Up
+	Down
+)
+
+var directionNames = []string{"north", "south", "east", "west", "up", "down"}
+
+// Directions returns every direction, in the order in which they are listed to
+// people.
+func Directions() []Direction { return []Direction{North, South, East, West, Up, Down} }
+
+// ParseDirection reads what [Direction.String] writes.
+func ParseDirection(s string) (Direction, bool) {
+	i := slices.Index(directionNames, s)
+	return Direction(max(i, 0)), i >= 0
+}
+
+// String returns the direction as commands spell it: "north".
+func (d Direction) String() string {
+	if int(d) >= len(directionNames) {
+		return "nowhere"
+	}
+	return directionNames[d]
+}
+
+// A Player is a player's name in canonical form.
+type Player string
+
+// ParsePlayer returns the canonical form of a player's name. Its error is a
+// [*room.Error] of code [room.BadName].
+func ParsePlayer(s string) (Player, error) {
+	n, err := room.ParseName(s)
+	return Player(n), err
+}
+
+// isText reports whether s is UTF-8 without control characters other than
+// those in except: a line break in what a player says could pass for the
+// room's own words on another player's screen.
+func isText(s, except string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) && !strings.ContainsRune(except, r)
+	})
+}

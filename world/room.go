@@ -1,0 +1,292 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"foyer/room"
+)
+
+// What a room holds at most.
+const (
+	// MaxPlayers is the most players in a room: everything said there goes to
+	// each of them.
+	MaxPlayers = 256
+
+	// MaxThings is the most things that a room keeps count of: those that lie
+	// in it and those that tracked players took from it.
+	MaxThings = 512
+
+	// MaxDescription is the longest description, in bytes.
+	MaxDescription = 512
+
+	// MaxSaid is the longest text that can be said, in bytes.
+	MaxSaid = 800
+
+	// MaxText is the longest text that a room returns, in bytes, so that it
+	// fits into one datagram with the tags that roomserver puts before it. A
+	// summary that would be longer ends with how many things it leaves out.
+	MaxText = 1100
+)
+
+// A Reply is what a command brings about in words.
+type Reply struct {
+	OK     bool      // it was carried out
+	Code   room.Code // why a join was refused: bad-name, name-taken, or busy if the room is full
+	Text   string    // told to the player who gave the command
+	Notice string    // told to every other player in the room, unless empty
+	Left   bool      // the player was in the room and now is not
+}
+
+// A Room is the state of one room.
+type Room struct {
+	name        room.Name
+	description string
+	exits       map[Direction]room.Name
+
+	things  []string    // that lie here, in the order in which they came; bounded by MaxThings
+	players []*presence // in the order in which they came; bounded by MaxPlayers
+	held    int         // things that tracked players took from here, in all
+}
+
+// presence is one player in the room.
+type presence struct {
+	name    Player
+	tracked bool
+	held    []string // what a tracked player took here and still has; counted in Room.held
+}
+
+// New returns a room in which the things lie and nobody is. The description is
+// UTF-8, without control characters other than line breaks.
+func New(name room.Name, description string, exits map[Direction]room.Name, things []string) (*Room, error) {
+	r := &Room{name: name, description: description, exits: maps.Clone(exits)}
+	switch {
+	case strings.TrimSpace(description) == "":
+		return nil, errors.New("the description is empty")
+	case len(description) > MaxDescription:
+		return nil, fmt.Errorf("the description is longer than %d bytes", MaxDescription)
+	case !isText(description, "\n"):
+		return nil, errors.New("the description is not UTF-8 or has control characters")
+	case len(things) > MaxThings:
+		return nil, fmt.Errorf("there are more than %d items", MaxThings)
+	}
+	for _, thing := range things {
+		n, err := room.ParseName(thing)
+		if err != nil {
+			return nil, fmt.Errorf("item %q: %w", thing, err)
+		}
+		r.things = append(r.things, string(n))
+	}
+	return r, nil
+}
+
+// Name returns the room's name.
+func (r *Room) Name() room.Name { return r.name }
+
+// Players returns the names of those who are in the room, in the order in which
+// they came.
+func (r *Room) Players() []Player {
+	names := make([]Player, len(r.players))
+	for i, p := range r.players {
+		names[i] = p.name
+	}
+	return names
+}
+
+// Join lets a player in. The room keeps account of what a tracked player takes
+// in it, and has it back when that player is gone without a word; players who
+// are not tracked keep their things themselves.
+//
+// The name is as the player typed it; player is what the room calls them.
+func (r *Room) Join(name string, tracked bool) (player Player, reply Reply) {
+	player, err := ParsePlayer(name)
+	switch {
+	case err != nil:
+		return "", Reply{Code: room.BadName, Text: "You cannot join: " + err.Error()}
+	case r.find(player) != nil:
+		return "", Reply{Code: room.NameTaken, Text: string(player) + " is already here"}
+	case len(r.players) >= MaxPlayers:
+		return "", Reply{Code: room.Busy, Text: "The room is full"}
+	}
+	r.players = append(r.players, &presence{name: player, tracked: tracked})
+	return player, Reply{
+		OK:     true,
+		Text:   r.Summary(player),
+		Notice: string(player) + " entered the room.",
+	}
+}
+
+// Do carries out a command of a player who is in the room. Join is not among
+// the commands that a player in the room can give.
+func (r *Room) Do(player Player, c Command) Reply {
+	p := r.find(player)
+	if p == nil {
+		return Reply{Text: "Invalid command"}
+	}
+	switch c.Verb {
+	case Look:
+		return Reply{OK: true, Text: r.Summary(player)}
+	case Take:
+		return r.take(p, c.Text)
+	case Drop:
+		return r.drop(p, c.Text)
+	case Say:
+		return r.say(p, c.Text)
+	case Go:
+		return r.leave(p, c.Direction)
+	case Exit:
+		return Reply{OK: true, Text: "Goodbye", Notice: r.Lose(player), Left: true}
+	}
+	return Reply{Text: "Invalid command"}
+}
+
+// Lose takes a player out of the room, who is gone without a word, or for good
+// after exit. What the room knows them to hold is dropped in it. It returns what
+// the others are told.
+func (r *Room) Lose(player Player) (notice string) {
+	p := r.find(player)
+	if p == nil {
+		return ""
+	}
+	r.things = append(r.things, p.held...) // within MaxThings: held were counted
+	r.remove(p)
+	return string(player) + " left the game."
+}
+
+func (r *Room) take(p *presence, name string) Reply {
+	thing, ok := canonicalThing(name)
+	if !ok {
+		return Reply{Text: "Invalid command"}
+	}
+	i := slices.Index(r.things, thing)
+	if i < 0 {
+		return Reply{Text: thing + " cannot be taken in this room"}
+	}
+	r.things = slices.Delete(r.things, i, i+1)
+	if p.tracked {
+		p.held = append(p.held, thing)
+		r.held++
+	}
+	return Reply{OK: true, Text: thing + " taken"}
+}
+
+// drop believes that the player holds the thing: it may have come from another
+// room. See docs/decisions/0010-what-players-carry.md.
+func (r *Room) drop(p *presence, name string) Reply {
+	thing, ok := canonicalThing(name)
+	if !ok {
+		return Reply{Text: "Invalid command"}
+	}
+	if i := slices.Index(p.held, thing); i >= 0 {
+		p.held = slices.Delete(p.held, i, i+1)
+		r.held--
+	} else if len(r.things)+r.held >= MaxThings {
+		return Reply{Text: "There is no space here for " + thing}
+	}
+	r.things = append(r.things, thing)
+	return Reply{OK: true, Text: thing + " dropped"}
+}
+
+// canonicalThing returns the canonical form of a thing's name. What cannot be
+// a name cannot be echoed either.
+func canonicalThing(name string) (string, bool) {
+	n, err := room.ParseName(name)
+	return string(n), err == nil
+}
+
+func (r *Room) say(p *presence, text string) Reply {
+	switch {
+	case text == "":
+		return Reply{Text: "What did you want to say?"}
+	case len(text) > MaxSaid:
+		return Reply{Text: fmt.Sprintf("That is longer than %d bytes", MaxSaid)}
+	}
+	return Reply{
+		OK:     true,
+		Text:   `You said "` + text + `".`,
+		Notice: string(p.name) + ` said "` + text + `".`,
+	}
+}
+
+// leave lets a player go to the next room, with what they hold.
+func (r *Room) leave(p *presence, d Direction) Reply {
+	next, ok := r.exits[d]
+	if !ok {
+		return Reply{Text: "You cannot go " + d.String() + " from this room."}
+	}
+	r.remove(p)
+	return Reply{
+		OK:     true,
+		Text:   string(next),
+		Notice: string(p.name) + " left the room, heading " + d.String() + ".",
+		Left:   true,
+	}
+}
+
+// remove takes a player out of the room and what they hold off its books.
+func (r *Room) remove(p *presence) {
+	r.held -= len(p.held)
+	r.players = slices.DeleteFunc(r.players, func(q *presence) bool { return q == p })
+}
+
+func (r *Room) find(player Player) *presence {
+	for _, p := range r.players { // MaxPlayers is too few for a map to pay
+		if p.name == player {
+			return p
+		}
+	}
+	return nil
+}
+
+// Summary returns what player sees of the room: its name, its description, and
+// what is in it, things first and then the players other than player, who need
+// not be in the room.
+func (r *Room) Summary(player Player) string {
+	var b strings.Builder
+	b.WriteString(string(r.name))
+	b.WriteString("\n\n")
+	b.WriteString(r.description)
+	b.WriteString("\n\n")
+
+	lines := slices.Clone(r.things)
+	for _, p := range r.players {
+		if p.name != player {
+			lines = append(lines, string(p.name))
+		}
+	}
+	switch len(lines) {
+	case 0:
+		b.WriteString("The room is empty.")
+	case 1:
+		b.WriteString("In this room, there is:")
+	default:
+		b.WriteString("In this room, there are:")
+	}
+	for _, line := range fitting(lines, MaxText-b.Len()) {
+		b.WriteString("\n  ")
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// fitting returns lines, or if they take more than limit bytes, as many as fit
+// together with a last one that counts the rest.
+func fitting(lines []string, limit int) []string {
+	const indent = len("\n  ")
+	const rest = indent + len("and 1000 more")
+	size, fits := 0, 0
+	for _, line := range lines {
+		size += indent + len(line)
+		if size <= limit-rest {
+			fits++
+		}
+	}
+	if size <= limit {
+		return lines
+	}
+	return append(lines[:fits:fits], "and "+strconv.Itoa(len(lines)-fits)+" more")
+}
