@@ -1,0 +1,98 @@
+package storetest
+
+import (
+	"bytes"
+	"fmt"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+// modelTx is a transaction of a Model: what it changes, laid over what is on
+// the disk.
+type modelTx struct {
+	disk *disk
+	now  storage.Instant
+
+	names     map[room.Name]*room.Registration // nil: no longer registered
+	addresses map[room.Address]room.Name       // empty: free again
+	events    []storage.Event
+	outcomes  map[room.ID]storage.Outcome
+}
+
+func (tx *modelTx) Get(name room.Name) (room.Registration, error) {
+	if r, ok := tx.names[name]; ok {
+		if r == nil {
+			return room.Registration{}, room.ErrUnknownName
+		}
+		return *r, nil
+	}
+	r, ok := tx.disk.names[name] // only an Update writes it, and this is the one
+	if !ok {
+		return room.Registration{}, room.ErrUnknownName
+	}
+	return r, nil
+}
+
+func (tx *modelTx) NameAt(addr room.Address) (room.Name, error) {
+	name, ok := tx.addresses[addr]
+	if !ok {
+		name = tx.disk.addresses[addr]
+	}
+	if name == "" {
+		return "", room.ErrUnknownName
+	}
+	return name, nil
+}
+
+func (tx *modelTx) Outcome(id room.ID) (storage.Outcome, bool, error) {
+	if o, ok := tx.outcomes[id]; ok {
+		return o, true, nil
+	}
+	o, ok := tx.disk.outcomes[id]
+	if !ok || expired(o.at, tx.now) {
+		return storage.Outcome{}, false, nil
+	}
+	return o.Outcome, true, nil
+}
+
+func (tx *modelTx) Record(o storage.Outcome) error {
+	if _, ok, _ := tx.Outcome(o.ID); ok {
+		return fmt.Errorf("%w: the id %x has an outcome already", storage.ErrMisfit, o.ID)
+	}
+	o.Reply = bytes.Clone(o.Reply)
+	tx.outcomes[o.ID] = o
+	return nil
+}
+
+func (tx *modelTx) Apply(e storage.Event) error {
+	r := e.Registration
+	current, err := tx.Get(r.Name)
+	registered := err == nil
+	if registered == (e.Kind == storage.Registered) {
+		return fmt.Errorf("%w: %q %s", storage.ErrMisfit, r.Name, e.Kind)
+	}
+
+	switch e.Kind {
+	case storage.Registered, storage.Replaced, storage.Extended:
+		if r.Name == "" || r.Address == "" {
+			return fmt.Errorf("%w: a name or an address is empty", storage.ErrMisfit)
+		}
+		if holder, err := tx.NameAt(r.Address); err == nil && holder != r.Name {
+			return fmt.Errorf("%w: %q has the address of %q", storage.ErrMisfit, holder, r.Name)
+		}
+		if registered {
+			tx.addresses[current.Address] = ""
+		}
+		tx.addresses[r.Address] = r.Name
+		tx.names[r.Name] = &r
+	case storage.RenewedLate:
+	case storage.Expired, storage.Deregistered, storage.Evicted:
+		tx.addresses[current.Address] = ""
+		tx.names[r.Name] = nil
+	default:
+		return fmt.Errorf("%w: the kind %d is unknown", storage.ErrMisfit, e.Kind)
+	}
+	tx.events = append(tx.events, e)
+	return nil
+}
