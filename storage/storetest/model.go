@@ -207,17 +207,17 @@ func (d *disk) commit(tx *modelTx, addresses bool) {
 // have one without being registered.
 func (d *disk) remember(e storage.Event) {
 	name := e.Registration.Name
-	if e.Kind.Remembered() {
-		h := append(d.history[name], e)
-		d.history[name] = h[max(0, len(h)-storage.HistoryPerName):]
-	}
+	h := d.history[name]
 	switch {
 	case e.Kind.Ends():
 		d.ended = append(d.ended, name)
-	case e.Kind == storage.Registered:
-		if i := slices.Index(d.ended, name); i >= 0 {
-			d.ended = slices.Delete(d.ended, i, i+1)
-		}
+	case e.Kind == storage.Registered && len(h) > 0:
+		i := slices.Index(d.ended, name)
+		d.ended = slices.Delete(d.ended, i, i+1)
+	}
+	if e.Kind.Remembered() {
+		h = append(h, e)
+		d.history[name] = h[max(0, len(h)-storage.HistoryPerName):]
 	}
 }
 

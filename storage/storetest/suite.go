@@ -1,0 +1,482 @@
+package storetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+// Test holds a Store to its contract. For each of its subtests it calls setup,
+// which makes a new place for a store (a folder, a prefix) and returns a
+// function that opens the store there. That function is called again only after
+// the store that it returned before was closed, and finds what that one left.
+func Test(t *testing.T, setup func(t *testing.T) (open func() storage.Store)) {
+	for _, property := range []struct {
+		name string
+		test func(*testing.T, *place)
+	}{
+		{"ANewStoreIsEmpty", testEmpty},
+		{"ARegistrationIsKeptInFull", testRegistration},
+		{"FindDoesNotKeepItsArgument", testFindArgument},
+		{"FindDoesNotAllocate", testFindAllocations},
+		{"FindDoesNotWaitForUpdate", testFindDuringUpdate},
+		{"FindRunsBesideUpdate", testFindConcurrent},
+		{"ATransactionSeesItsOwnChanges", testOwnChanges},
+		{"AnErrorOfTheFunctionChangesNothing", testFunctionError},
+		{"AnEventMustFit", testMisfit},
+		{"AnotherAddressFreesTheFormer", testReplaced},
+		{"AnEndFreesNameAndAddress", testEnds},
+		{"AnExtensionIsNotRemembered", testExtended},
+		{"ALateRenewalIsOnlyRemembered", testRenewedLate},
+		{"AnOutcomeIsKeptInFull", testOutcome},
+		{"AnOutcomeIsRecordedOnce", testOutcomeTwice},
+		{"OutcomesAgeByTheLeaseClock", testOutcomeAge},
+		{"ListPagesInOrder", testList},
+		{"HistoryIsNewestFirstAndBounded", testHistory},
+		{"HistoryOfEndedNamesIsBounded", testHistoryNames},
+		{"TheLastInstantIsKept", testLast},
+		{"AnUpdateMayBeLarge", testLargeUpdate},
+		{"RandomOperationsOnFewNames", func(t *testing.T, p *place) { testRandom(t, p, 5) }},
+		{"RandomOperationsOnManyNames", func(t *testing.T, p *place) { testRandom(t, p, 300) }},
+	} {
+		t.Run(property.name, func(t *testing.T) {
+			p := &place{t: t, open: setup(t)}
+			p.Store = p.open()
+			t.Cleanup(func() { p.Close() })
+			property.test(t, p)
+		})
+	}
+}
+
+// A place is a store under test and the way to open it again.
+type place struct {
+	storage.Store
+	t     *testing.T
+	open  func() storage.Store
+	clock storage.Instant
+}
+
+func (p *place) reopen() {
+	p.t.Helper()
+	if err := p.Close(); err != nil {
+		p.t.Fatalf("Close: %v", err)
+	}
+	p.Store = p.open()
+}
+
+// now returns an Instant a second after the one before.
+func (p *place) now() storage.Instant {
+	if p.clock.Wall.IsZero() {
+		p.clock.Wall = epoch
+	}
+	p.clock.Wall = p.clock.Wall.Add(time.Second)
+	p.clock.Lease += time.Second
+	return p.clock
+}
+
+var epoch = time.Date(2030, 1, 2, 3, 4, 5, 6e6, time.UTC)
+
+func (p *place) update(fn func(storage.Tx) error) {
+	p.t.Helper()
+	if err := p.Update(p.now(), fn); err != nil {
+		p.t.Fatalf("Update: %v", err)
+	}
+}
+
+// apply applies the events in one transaction.
+func (p *place) apply(events ...storage.Event) {
+	p.t.Helper()
+	p.update(func(tx storage.Tx) error { return applyAll(tx, events) })
+}
+
+func applyAll(tx storage.Tx, events []storage.Event) error {
+	for _, e := range events {
+		if err := tx.Apply(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wantFound fails the test unless exactly r is registered under its name.
+func (p *place) wantFound(r room.Registration) {
+	p.t.Helper()
+	got, err := p.Find([]byte(r.Name))
+	if err != nil || got != r {
+		p.t.Errorf("Find(%q) = %+v, %v; want %+v", r.Name, got, err, r)
+	}
+}
+
+func (p *place) wantUnknown(name room.Name) {
+	p.t.Helper()
+	if got, err := p.Find([]byte(name)); !errors.Is(err, room.ErrUnknownName) || got != (room.Registration{}) {
+		p.t.Errorf("Find(%q) = %+v, %v; want room.ErrUnknownName", name, got, err)
+	}
+}
+
+func (p *place) wantHistory(name room.Name, newestFirst ...storage.Event) {
+	p.t.Helper()
+	got, err := p.History(name)
+	if err != nil || !slices.Equal(got, newestFirst) {
+		p.t.Errorf("History(%q), %v:\n got %+v\nwant %+v", name, err, got, newestFirst)
+	}
+}
+
+// plain returns the registration of a room without lease or owner.
+func plain(name room.Name, port int) room.Registration {
+	return room.Registration{
+		Name:         name,
+		Address:      room.Address(fmt.Sprintf("room://10.0.0.1:%d", port)),
+		RegisteredAt: epoch,
+		From:         netip.AddrFrom4([4]byte{10, 0, 0, 1}),
+	}
+}
+
+func event(k storage.Kind, r room.Registration) storage.Event {
+	return storage.Event{Kind: k, Time: epoch.Add(time.Duration(k) * time.Minute), Registration: r, From: r.From}
+}
+
+func testEmpty(t *testing.T, p *place) {
+	check := func() {
+		t.Helper()
+		p.wantUnknown("Foyer")
+		if n := p.Len(); n != 0 {
+			t.Errorf("Len() = %d, want 0", n)
+		}
+		if list, err := p.List("", 10); len(list) != 0 || err != nil {
+			t.Errorf("List = %v, %v", list, err)
+		}
+		if last := p.Last(); last != (storage.Instant{}) {
+			t.Errorf("Last() = %v, want the zero Instant", last)
+		}
+		p.wantHistory("Foyer")
+	}
+	check()
+	p.reopen()
+	check()
+}
+
+func testRegistration(t *testing.T, p *place) {
+	all := []room.Registration{
+		{Name: "bare", Address: "room://h:1"},
+		{
+			Name: "Great Hall", Address: "room://[2001:db8::1]:65535",
+			RegisteredAt: epoch.Add(7 * time.Millisecond), TTL: 24 * time.Hour, LeaseEnd: 5*365*24*time.Hour + 1,
+			Owner: room.Key{1, 31: 9}, From: netip.MustParseAddr("2001:db8::2"),
+		},
+		{
+			Name: room.Name(bytes.Repeat([]byte("é"), 127)), Address: room.Address("room://" + string(bytes.Repeat([]byte("x"), 55)) + ":1"),
+			RegisteredAt: time.UnixMilli(1).UTC(), TTL: 5 * time.Second, LeaseEnd: 1, From: netip.MustParseAddr("255.255.255.255"),
+		},
+		{Name: "before 1970", Address: "room://h:2", RegisteredAt: time.UnixMilli(-86400001).UTC(), TTL: time.Second, LeaseEnd: -1, Owner: room.Key{0, 1}},
+	}
+	for _, r := range all {
+		p.apply(event(storage.Registered, r))
+	}
+	check := func() {
+		t.Helper()
+		for _, r := range all {
+			p.wantFound(r)
+			p.wantHistory(r.Name, event(storage.Registered, r))
+		}
+		if n := p.Len(); n != len(all) {
+			t.Errorf("Len() = %d, want %d", n, len(all))
+		}
+	}
+	check()
+	p.reopen()
+	check()
+}
+
+func testFindArgument(t *testing.T, p *place) {
+	r := plain("Foyer", 1)
+	p.apply(event(storage.Registered, r))
+	name := []byte("Foyer")
+	got, err := p.Find(name)
+	copy(name, "XXXXX")
+	if err != nil || got != r {
+		t.Errorf("the registration changed with the argument of Find: %+v, %v", got, err)
+	}
+	p.wantFound(r)
+}
+
+func testFindAllocations(t *testing.T, p *place) {
+	p.apply(event(storage.Registered, plain("Foyer", 1)))
+	found, missing := []byte("Foyer"), []byte("Attic")
+	if n := testing.AllocsPerRun(100, func() {
+		p.Find(found)
+		p.Find(missing)
+	}); n != 0 {
+		t.Errorf("two calls of Find allocate %v times", n)
+	}
+}
+
+// testFindDuringUpdate would deadlock if Find waited for the Update.
+func testFindDuringUpdate(t *testing.T, p *place) {
+	before, after := plain("Foyer", 1), plain("Foyer", 2)
+	p.apply(event(storage.Registered, before))
+	p.update(func(tx storage.Tx) error {
+		if err := tx.Apply(event(storage.Replaced, after)); err != nil {
+			return err
+		}
+		p.wantFound(before)
+		if p.Len() != 1 {
+			t.Error("Len() is not 1")
+		}
+		p.Last()
+		return nil
+	})
+	p.wantFound(after)
+}
+
+// testFindConcurrent moves a name to and fro between two addresses and other
+// names in and out, while readers look: a reader always finds the one name, at
+// an address that it had, and never goes back to an older one.
+func testFindConcurrent(t *testing.T, p *place) {
+	const updates = 200
+	p.apply(event(storage.Registered, plain("Foyer", 1000)))
+	var readers sync.WaitGroup
+	done := make(chan struct{})
+	for range 3 {
+		readers.Go(func() {
+			port := 1000
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				r, err := p.Find([]byte("Foyer"))
+				if err != nil {
+					t.Errorf("Find: %v", err)
+					return
+				}
+				for r.Address != plain("", port).Address {
+					if port++; port > 1000+updates {
+						t.Errorf("Find = %s, an address never had or given up", r.Address)
+						return
+					}
+				}
+				p.Find([]byte("in and out"))
+				if n := p.Len(); n != 1 && n != 2 {
+					t.Errorf("Len() = %d, want 1 or 2", n)
+				}
+				p.Last()
+			}
+		})
+	}
+	for i := range updates {
+		passing := storage.Registered
+		if i%2 == 1 {
+			passing = storage.Expired
+		}
+		p.apply(event(storage.Replaced, plain("Foyer", 1001+i)), event(passing, plain("in and out", 1)))
+		if i%20 == 0 {
+			if list, err := p.List("", 10); err != nil || len(list) != 2 {
+				t.Errorf("List = %v, %v", list, err)
+			}
+		}
+	}
+	close(done)
+	readers.Wait()
+}
+
+func testOwnChanges(t *testing.T, p *place) {
+	r := plain("Foyer", 1)
+	id := room.ID{1}
+	p.update(func(tx storage.Tx) error {
+		if _, err := tx.Get("Foyer"); !errors.Is(err, room.ErrUnknownName) {
+			t.Errorf("Get before: %v", err)
+		}
+		if err := tx.Apply(event(storage.Registered, r)); err != nil {
+			return err
+		}
+		if got, err := tx.Get("Foyer"); err != nil || got != r {
+			t.Errorf("Get = %v, %v", got, err)
+		}
+		if name, err := tx.NameAt(r.Address); err != nil || name != "Foyer" {
+			t.Errorf("NameAt = %q, %v", name, err)
+		}
+		if err := tx.Apply(event(storage.Deregistered, r)); err != nil {
+			return err
+		}
+		if _, err := tx.Get("Foyer"); !errors.Is(err, room.ErrUnknownName) {
+			t.Errorf("Get of an ended name: %v", err)
+		}
+		if _, err := tx.NameAt(r.Address); !errors.Is(err, room.ErrUnknownName) {
+			t.Errorf("NameAt of a free address: %v", err)
+		}
+		if err := tx.Apply(event(storage.Registered, plain("Attic", 1))); err != nil {
+			return err
+		}
+		if err := tx.Record(storage.Outcome{ID: id, Reply: []byte("OK")}); err != nil {
+			return err
+		}
+		if o, ok, err := tx.Outcome(id); !ok || err != nil || string(o.Reply) != "OK" {
+			t.Errorf("Outcome = %+v, %v, %v", o, ok, err)
+		}
+		return nil
+	})
+	p.wantUnknown("Foyer")
+	p.wantFound(plain("Attic", 1))
+	p.wantHistory("Foyer", event(storage.Deregistered, r), event(storage.Registered, r))
+}
+
+func testFunctionError(t *testing.T, p *place) {
+	r := plain("Foyer", 1)
+	p.apply(event(storage.Registered, r))
+	last, failure := p.Last(), errors.New("a failure of the function")
+	err := p.Update(p.now(), func(tx storage.Tx) error {
+		tx.Apply(event(storage.Deregistered, r))
+		tx.Apply(event(storage.Registered, plain("Attic", 1)))
+		tx.Record(storage.Outcome{ID: room.ID{1}})
+		return failure
+	})
+	if err != failure {
+		t.Errorf("Update = %v, want the function's error itself", err)
+	}
+	check := func() {
+		t.Helper()
+		p.wantFound(r)
+		p.wantUnknown("Attic")
+		p.wantHistory("Foyer", event(storage.Registered, r))
+		p.wantHistory("Attic")
+		if p.Len() != 1 || p.Last() != last {
+			t.Errorf("Len() = %d, Last() = %v; want 1, %v", p.Len(), p.Last(), last)
+		}
+	}
+	check()
+	p.reopen()
+	check()
+	p.update(func(tx storage.Tx) error {
+		if _, ok, _ := tx.Outcome(room.ID{1}); ok {
+			t.Error("the outcome was recorded")
+		}
+		if name, err := tx.NameAt(r.Address); err != nil || name != "Foyer" {
+			t.Errorf("NameAt = %q, %v", name, err)
+		}
+		return nil
+	})
+}
+
+func testMisfit(t *testing.T, p *place) {
+	foyer, attic := plain("Foyer", 1), plain("Attic", 2)
+	p.apply(event(storage.Registered, foyer), event(storage.Registered, attic))
+	for _, bad := range []struct {
+		why string
+		e   storage.Event
+	}{
+		{"the name is taken", event(storage.Registered, plain("Foyer", 3))},
+		{"the address is taken", event(storage.Registered, plain("Cellar", 1))},
+		{"the address is another's", event(storage.Replaced, plain("Foyer", 2))},
+		{"the address is another's", event(storage.Extended, plain("Foyer", 2))},
+		{"nothing to replace", event(storage.Replaced, plain("Cellar", 3))},
+		{"nothing to extend", event(storage.Extended, plain("Cellar", 3))},
+		{"nothing to renew", event(storage.RenewedLate, plain("Cellar", 3))},
+		{"nothing to expire", event(storage.Expired, plain("Cellar", 3))},
+		{"nothing to deregister", event(storage.Deregistered, plain("Cellar", 3))},
+		{"nothing to evict", event(storage.Evicted, plain("Cellar", 3))},
+		{"no name", event(storage.Registered, plain("", 3))},
+		{"no address", event(storage.Registered, room.Registration{Name: "Cellar"})},
+		{"no such kind", event(0, foyer)},
+		{"no such kind", event(99, foyer)},
+	} {
+		err := p.Update(p.now(), func(tx storage.Tx) error {
+			if err := tx.Apply(event(storage.Registered, plain("Pantry", 9))); err != nil {
+				return err
+			}
+			return tx.Apply(bad.e)
+		})
+		if !errors.Is(err, storage.ErrMisfit) {
+			t.Errorf("%s: %v, want storage.ErrMisfit", bad.why, err)
+		}
+		p.wantUnknown("Pantry")
+		p.wantUnknown("Cellar")
+		p.wantFound(foyer)
+		p.wantFound(attic)
+	}
+}
+
+func testReplaced(t *testing.T, p *place) {
+	first, second := plain("Foyer", 1), plain("Foyer", 2)
+	second.Owner, second.TTL, second.LeaseEnd = room.Key{5}, 30*time.Second, time.Hour
+	second.RegisteredAt = epoch.Add(time.Hour)
+	p.apply(event(storage.Registered, first))
+	p.apply(event(storage.Replaced, second))
+	p.wantFound(second)
+	p.apply(event(storage.Registered, plain("Attic", 1)))
+	p.apply(event(storage.Replaced, second)) // its own address is no obstacle
+	p.reopen()
+	p.wantFound(second)
+	p.wantFound(plain("Attic", 1))
+	p.wantHistory("Foyer", event(storage.Replaced, second), event(storage.Replaced, second), event(storage.Registered, first))
+
+	// Two names change places by way of a third address, in one transaction.
+	p.apply(event(storage.Replaced, plain("Foyer", 3)), event(storage.Replaced, plain("Attic", 2)), event(storage.Replaced, plain("Foyer", 1)))
+	p.reopen()
+	p.wantFound(plain("Foyer", 1))
+	p.wantFound(plain("Attic", 2))
+	p.update(func(tx storage.Tx) error {
+		for port, want := range map[int]room.Name{1: "Foyer", 2: "Attic", 3: ""} {
+			if name, _ := tx.NameAt(plain("", port).Address); name != want {
+				t.Errorf("NameAt(port %d) = %q, want %q", port, name, want)
+			}
+		}
+		return nil
+	})
+}
+
+func testEnds(t *testing.T, p *place) {
+	for i, kind := range []storage.Kind{storage.Expired, storage.Deregistered, storage.Evicted} {
+		r := plain(room.Name(kind.String()), i+1)
+		ending := event(kind, r)
+		ending.From = netip.Addr{}
+		p.apply(event(storage.Registered, r))
+		p.apply(ending)
+		p.wantUnknown(r.Name)
+		p.wantHistory(r.Name, ending, event(storage.Registered, r))
+		p.reopen()
+		p.wantUnknown(r.Name)
+		p.wantHistory(r.Name, ending, event(storage.Registered, r))
+
+		next := plain(r.Name+" again", i+1)
+		p.apply(event(storage.Registered, next), event(storage.Registered, plain(r.Name, 100+i)))
+		p.wantFound(next)
+		p.wantHistory(r.Name, event(storage.Registered, plain(r.Name, 100+i)), ending, event(storage.Registered, r))
+	}
+}
+
+func testExtended(t *testing.T, p *place) {
+	r := plain("Foyer", 1)
+	r.TTL, r.LeaseEnd = 10*time.Minute, time.Hour
+	longer := r
+	longer.LeaseEnd = 2 * time.Hour
+	p.apply(event(storage.Registered, r))
+	p.apply(event(storage.Extended, longer))
+	p.wantFound(longer)
+	p.wantHistory("Foyer", event(storage.Registered, r))
+	p.reopen()
+	p.wantFound(longer)
+	p.wantHistory("Foyer", event(storage.Registered, r))
+}
+
+func testRenewedLate(t *testing.T, p *place) {
+	r := plain("Foyer", 1)
+	late := event(storage.RenewedLate, r)
+	late.Registration.LeaseEnd = time.Hour
+	p.apply(event(storage.Registered, r))
+	p.apply(late)
+	p.wantFound(r)
+	p.wantHistory("Foyer", late, event(storage.Registered, r))
+	p.reopen()
+	p.wantFound(r)
+	p.wantHistory("Foyer", late, event(storage.Registered, r))
+}
