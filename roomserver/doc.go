@@ -1,0 +1,65 @@
+// Package roomserver serves a room of package world to players over one UDP
+// socket, in the plain and in the tagged dialect of docs/protocol.md, "Rooms".
+//
+// # Plain players
+//
+// A plain player is whoever sends from the address that joined. Requests and
+// replies are bare text. A player not heard from for an hour has left. What the
+// dialect has no reply for is answered in words: "You cannot join: …", "Alice is
+// already here", "You are already here as Alice", "The room is full", "you are
+// not in this room".
+//
+// # Tagged players
+//
+// A tagged player is whoever knows the session id that the reply to join bore,
+// from whatever address; the room answers and talks to the address that was
+// heard last.
+//
+//	@id=U1 join Alice             @id=U1;sid=S OK Great Hall␤␤A long table…
+//	@id=U2;sid=S take lamp        @id=U2 OK lamp taken
+//	@id=U3;sid=S take lamp        @id=U3 NOTOK lamp cannot be taken in this room
+//	                              @ev=1 Bob entered the room.
+//	@id=U4;sid=S;ack=1 say Hi     @id=U4 OK You said "Hi".
+//	@sid=S;ack=1                  (no reply: nothing stands behind the tags)
+//
+// The texts are those of the plain dialect. OK says that the command was
+// carried out; NOTOK that the thing cannot be taken, that there is no way in
+// that direction, no space for what is dropped, nothing to say, or no such
+// command. Refusals that a program can act upon bear a code:
+//
+//	bad-name         join: the player's name cannot be one
+//	name-taken       join: a player of that name is in the room
+//	busy             join: the room is full; or players are so far behind that
+//	                 nothing can be said now; trying again may work
+//	unknown-session  the sid is none of a player who is in the room
+//	id-reused        the id belongs to another request
+//	stale-request    the id is older than those that the room still remembers
+//	malformed        the tags cannot be read, or the id is missing
+//	too-large        the datagram has more than 1,232 bytes
+//
+// A request takes effect at most once: its reply is recorded under its id and
+// sent again for every retry, also after the player has left, for two minutes.
+// The last 32 replies of a session are kept. A version 7 id that is not
+// recorded and not newer than the newest one that is kept no more is refused as
+// stale-request; the tag now then holds a time of which ids are taken, for a
+// client whose clock was set back. Refusals of code busy and of those below it
+// in the table are not recorded.
+//
+// What the room says by itself is numbered from 1, without gaps, for each
+// session. The room sends it again, at intervals that grow from 200 ms to 1 s,
+// until the player acknowledges it; an acknowledgement covers all numbers up to
+// its own. Up to 32 are under way at a time, and 256 may wait: a player who is
+// further behind is taken for gone. So that a slow player need not be lost,
+// others who want to be heard get busy while one is more than 128 behind and
+// still catching up. A tagged player not heard from for 30 s has left.
+//
+// # Strangers
+//
+// A source address can be forged, and a room's summary is longer than the
+// request for it. So what a room sends to a host (an IPv4 address, or 64 bits of
+// an IPv6 one) is at most three times what came from there and 32 KiB a second
+// besides; more is lost, as datagrams are. Loopback addresses are exempt: the
+// system lets nobody forge them from outside. Datagrams that look like a reply
+// are not answered to strangers, so that no two servers can be set upon
+// each other for ever.
+package roomserver

@@ -1,0 +1,401 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+	"foyer/world"
+)
+
+// A PacketConn is what the server needs of its socket; [*net.UDPConn] is one.
+// Reading and writing may happen at the same time.
+type PacketConn interface {
+	ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error)
+	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (n int, err error)
+	SetReadDeadline(t time.Time) error
+	LocalAddr() net.Addr
+	Close() error
+}
+
+const (
+	// playerSilence and plainSilence are after how long without a word a tagged
+	// and a plain player have left.
+	playerSilence = 30 * time.Second
+	plainSilence  = time.Hour
+
+	// farewell is how long a room that closes waits for its tagged players to
+	// acknowledge it.
+	farewell = time.Second
+
+	// backlog bounds the datagrams between the goroutine that reads them and
+	// the one that handles them; further ones wait in the kernel's buffer.
+	backlog = 256
+
+	// stall is how late the server's own timer may be before the time is taken
+	// for one in which the process did not run and could hear nobody.
+	stall = time.Second
+
+	// tickGap keeps the timer from running for every player apart.
+	tickGap = 10 * time.Millisecond
+)
+
+// Options are what a server can be told beside its socket and its room.
+type Options struct {
+	// PlainOnly makes the server speak the plain dialect alone, as rooms did
+	// before there were tags: a line that begins with tags is an invalid
+	// command.
+	PlainOnly bool
+
+	// Logger gets what happens in the room; nil for nowhere.
+	Logger *slog.Logger
+}
+
+// A Server serves one room.
+type Server struct {
+	// Set once.
+	conn      PacketConn
+	plainOnly bool
+	log       *limitedLog
+	seed      maphash.Seed
+	calls     chan func()   // run by the goroutine of Serve
+	done      chan struct{} // closed when Serve has returned
+
+	// Owned by the goroutine of Serve.
+	room     *world.Room
+	players  map[world.Player]*player    // as many as the room lets in: world.MaxPlayers
+	plain    map[netip.AddrPort]*player  // those of players who are plain
+	sessions map[string]*session         // by sid: players' and departed ones'
+	joins    map[room.ID]*session        // by the id of the join: the same sessions
+	departed []*session                  // oldest first; bounded by maxDeparted
+	refused  refusals                    // of joins; bounded by maxRefused
+	goodbyes map[netip.AddrPort]*goodbye // of plain players who left; bounded by maxGoodbyes
+	budgets  budgets                     // of bytes to send; bounded by maxHosts
+	timer    *time.Timer
+	due      time.Time // when the timer fires
+	ticked   time.Time // when it fired last
+	closing  bool      // players have been told to disconnect
+	out      []byte    // the datagram being written
+}
+
+// player is somebody in the room.
+type player struct {
+	name    world.Player
+	addr    netip.AddrPort // where they were heard last
+	heard   time.Time
+	session *session // nil for a plain player
+}
+
+// silence is how long the player may be silent before they have left.
+func (p *player) silence() time.Duration {
+	if p.session == nil {
+		return plainSilence
+	}
+	return playerSilence
+}
+
+// New returns a server for r on conn. From now on r belongs to the server.
+func New(conn PacketConn, r *world.Room, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{
+		conn:      conn,
+		plainOnly: o.PlainOnly,
+		log:       &limitedLog{to: o.Logger},
+		seed:      maphash.MakeSeed(),
+		calls:     make(chan func()),
+		done:      make(chan struct{}),
+		room:      r,
+		players:   make(map[world.Player]*player),
+		plain:     make(map[netip.AddrPort]*player),
+		sessions:  make(map[string]*session),
+		joins:     make(map[room.ID]*session),
+		goodbyes:  make(map[netip.AddrPort]*goodbye),
+	}
+}
+
+type datagram struct {
+	data []byte // one byte more than wire.MaxDatagram if it was longer than that
+	from netip.AddrPort
+}
+
+// Serve serves the room until ctx ends. Then it sends every player
+// "disconnect", gives tagged players up to a second to acknowledge that, and
+// returns nil. Its error is the socket's, if that fails. It is called once, and
+// does not close the socket.
+func (s *Server) Serve(ctx context.Context) error {
+	defer close(s.done)
+	arrived := make(chan datagram, backlog)
+	quit := make(chan struct{})
+	var failure error
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		defer close(arrived)
+		failure = s.receive(arrived, quit)
+	})
+	defer reader.Wait()
+	defer s.conn.SetReadDeadline(time.Unix(1, 0))
+	defer close(quit)
+
+	s.timer = time.NewTimer(time.Hour)
+	defer s.timer.Stop()
+	stop := ctx.Done()
+	var end <-chan time.Time
+	for {
+		select {
+		case d, ok := <-arrived:
+			if !ok {
+				return failure
+			}
+			s.handle(time.Now(), d)
+		case f := <-s.calls:
+			f()
+		case <-s.timer.C:
+			s.tick(time.Now())
+		case <-stop:
+			stop = nil
+			end = time.After(farewell)
+			s.sendFarewell(time.Now())
+		case <-end:
+			return nil
+		}
+		if s.closing && s.allAcknowledged() {
+			return nil
+		}
+	}
+}
+
+// receive passes on what arrives until the socket fails or quit is closed.
+func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
+	buf := make([]byte, wire.MaxDatagram+1)
+	failures := 0 // in a row
+	for {
+		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		select {
+		case <-quit:
+			return nil
+		default:
+		}
+		if err != nil {
+			// Some systems report here what became of datagrams sent earlier,
+			// or that one was too long; a socket that does nothing else is broken.
+			if failures++; failures > 100 || errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			continue
+		}
+		failures = 0
+		d := datagram{slices.Clone(buf[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
+		select {
+		case arrived <- d:
+		case <-quit:
+			return nil
+		}
+	}
+}
+
+// Players returns the names of those who are in the room, in the order in which
+// they came. It may be called from any goroutine while Serve runs, and returns
+// nil when Serve has returned.
+func (s *Server) Players() (names []world.Player) {
+	s.call(func() { names = s.room.Players() })
+	return names
+}
+
+// Summary returns what somebody sees who looks into the room. It may be called
+// from any goroutine while Serve runs, and is empty when Serve has returned.
+func (s *Server) Summary() (text string) {
+	s.call(func() { text = s.room.Summary("") })
+	return text
+}
+
+// call has f run by the goroutine that owns the state, and waits for it.
+func (s *Server) call(f func()) {
+	ran := make(chan struct{})
+	select {
+	case s.calls <- func() { f(); close(ran) }:
+		<-ran
+	case <-s.done:
+	}
+}
+
+// handle deals with one datagram.
+func (s *Server) handle(now time.Time, d datagram) {
+	s.budgets.earn(now, d.from.Addr(), len(d.data))
+	if len(d.data) > 0 && d.data[0] == '@' && !s.plainOnly {
+		s.handleTagged(now, d)
+		return
+	}
+	s.handlePlain(now, d)
+}
+
+// send writes s.out to a peer, unless that host has had its share.
+func (s *Server) send(now time.Time, to netip.AddrPort, b []byte) {
+	if !s.budgets.spend(now, to.Addr(), len(b)) {
+		s.log.debug(now, "not sent: too much for one host", "to", to)
+		return
+	}
+	if _, err := s.conn.WriteToUDPAddrPort(b, to); err != nil {
+		s.log.debug(now, "not sent", "to", to, "error", err)
+	}
+}
+
+// tell says text to everybody but one player. Who cannot take it any more is
+// gone.
+func (s *Server) tell(now time.Time, except world.Player, text string) {
+	if text == "" {
+		return
+	}
+	var gone []*player
+	for _, name := range s.room.Players() {
+		p := s.players[name]
+		switch {
+		case name == except:
+		case p.session == nil:
+			s.send(now, p.addr, []byte(text))
+		case p.session.push(now, text):
+			s.pump(now, p)
+		default:
+			gone = append(gone, p)
+		}
+	}
+	for _, p := range gone {
+		if s.players[p.name] == p { // what was told of another's leaving may have come first
+			s.lose(now, p, "is too far behind")
+		}
+	}
+}
+
+// enter lets a player in whom the room has accepted.
+func (s *Server) enter(now time.Time, p *player, notice string) {
+	s.players[p.name] = p
+	dialect := "tagged"
+	if p.session == nil {
+		dialect = "plain"
+		s.plain[p.addr] = p
+	} else {
+		p.session.player = p
+		s.sessions[p.session.sid] = p.session
+		s.joins[p.session.joined.id] = p.session
+	}
+	s.wakeBy(now.Add(p.silence()))
+	s.log.info(now, "entered", "player", p.name, "from", p.addr, "dialect", dialect)
+	s.tell(now, p.name, notice)
+}
+
+// lose takes a player out of the room who is gone without a word.
+func (s *Server) lose(now time.Time, p *player, why string) {
+	notice := s.room.Lose(p.name)
+	s.strike(now, p)
+	s.log.info(now, "left", "player", p.name, "why", why)
+	s.tell(now, p.name, notice)
+}
+
+// strike takes a player off the server's books. The replies to a tagged one are
+// kept for retries.
+func (s *Server) strike(now time.Time, p *player) {
+	delete(s.players, p.name)
+	if p.session == nil {
+		delete(s.plain, p.addr)
+		return
+	}
+	p.session.depart(now)
+	s.departed = append(s.departed, p.session)
+	if len(s.departed) > maxDeparted {
+		s.forget(s.departed[0])
+	}
+	s.wakeBy(now.Add(keepDeparted))
+}
+
+// forget drops the oldest departed session.
+func (s *Server) forget(oldest *session) {
+	delete(s.sessions, oldest.sid)
+	delete(s.joins, oldest.joined.id)
+	s.departed = slices.Delete(s.departed, 0, 1)
+}
+
+// wakeBy has tick called at t at the latest.
+func (s *Server) wakeBy(t time.Time) {
+	if earliest := s.ticked.Add(tickGap); t.Before(earliest) {
+		t = earliest
+	}
+	if s.due.IsZero() || t.Before(s.due) {
+		s.due = t
+		if s.timer != nil {
+			s.timer.Reset(time.Until(t))
+		}
+	}
+}
+
+// tick does what is due: sends again what was not acknowledged, and lets go of
+// players who are silent and of sessions that are over.
+func (s *Server) tick(now time.Time) {
+	if late := now.Sub(s.due); !s.due.IsZero() && late > stall {
+		for _, p := range s.players {
+			p.heard = p.heard.Add(late)
+		}
+	}
+	s.due, s.ticked = time.Time{}, now
+	for _, name := range s.room.Players() {
+		p := s.players[name]
+		if p == nil {
+			continue // gone as a consequence of another's leaving
+		}
+		if until := p.heard.Add(p.silence()); now.Before(until) {
+			s.wakeBy(until)
+		} else {
+			s.lose(now, p, "was not heard from for "+p.silence().String())
+			continue
+		}
+		if p.session != nil {
+			s.pump(now, p)
+		}
+	}
+	for len(s.departed) > 0 && now.Sub(s.departed[0].left) >= keepDeparted {
+		s.forget(s.departed[0])
+	}
+	if len(s.departed) > 0 {
+		s.wakeBy(s.departed[0].left.Add(keepDeparted))
+	}
+}
+
+// pump sends a tagged player what is due, and has the rest sent when it is.
+func (s *Server) pump(now time.Time, p *player) {
+	next := p.session.sendDue(now, func(line []byte) { s.send(now, p.addr, line) })
+	if !next.IsZero() {
+		s.wakeBy(next)
+	}
+}
+
+// sendFarewell tells every player that the room closes.
+func (s *Server) sendFarewell(now time.Time) {
+	s.closing = true
+	for _, name := range s.room.Players() {
+		p := s.players[name]
+		if p.session == nil {
+			s.send(now, p.addr, []byte("disconnect"))
+			continue
+		}
+		p.session.pushLast(now, "disconnect")
+		s.pump(now, p)
+	}
+	s.log.info(now, "closing", "players", len(s.players))
+}
+
+func (s *Server) allAcknowledged() bool {
+	for _, p := range s.players {
+		if p.session != nil && len(p.session.events) > 0 {
+			return false
+		}
+	}
+	return true
+}
