@@ -1,0 +1,74 @@
+# `make play` and `make test` are all that most people need; they want Go, git,
+# make and, for the race detector, gcc.
+
+SHELL := /bin/bash -o pipefail
+MAKEFLAGS += --no-print-directory
+
+PLAYER ?= Alice
+# How long `make soak` simulates, and how long `make fuzz` and `make test` stay
+# at each fuzz target.
+SOAK ?= 10m
+FUZZ ?= 5m
+FUZZ_SHORT ?= 2s
+
+# The commit is built into the programs where git can tell it.
+VCS := $(shell git rev-parse --verify HEAD >/dev/null 2>&1 && echo true || echo false)
+BUILD := go build -buildvcs=$(VCS)
+
+# What the machine did not allow is collected here; see internal/testenv.
+export FOYER_NOT_RUN := $(CURDIR)/build/not-run
+
+.PHONY: build play test bench soak fuzz clean \
+	check-format check-vet check-staticcheck check-fix check-modules check-systems check-fuzz check-tests
+
+build:
+	$(BUILD) -o bin/ ./registry ./roomd ./playerctl
+
+play:
+	@$(BUILD) -o bin/ ./registry ./roomd ./playerctl ./internal/play
+	@bin/play -player '$(PLAYER)' testdata/world.txt
+
+# The quick checks come first, the tests last, so that their lines are the end
+# of the output.
+test: check-format check-vet check-staticcheck check-fix check-modules check-systems check-fuzz check-tests
+
+check-format:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$unformatted" || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+
+check-vet:
+	go vet ./...
+
+check-staticcheck:
+	go tool staticcheck ./...
+
+check-fix:
+	@changes=$$(go fix -diff ./...) && test -z "$$changes" || { echo "go fix would change:"; echo "$$changes"; exit 1; }
+
+check-modules:
+	go mod tidy -diff
+	go mod verify
+
+check-systems:
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+
+check-fuzz:
+	@.ci/fuzz $(FUZZ_SHORT)
+
+check-tests:
+	@mkdir -p build && rm -f $(FOYER_NOT_RUN)
+	go test -race -timeout 8m ./...
+	@if test -e $(FOYER_NOT_RUN); then sort -u $(FOYER_NOT_RUN); fi
+
+# Every fuzz target for as long as FUZZ says.
+fuzz:
+	@.ci/fuzz $(FUZZ)
+
+bench:
+	go run ./bench
+
+soak:
+	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation' -v ./discovery
+
+clean:
+	rm -rf bin build
