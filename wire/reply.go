@@ -59,6 +59,29 @@ func AppendReply(dst []byte, r *Reply) []byte {
 	return dst
 }
 
+// AppendOK appends the reply that grants a request which bore tags t: with its
+// id, with ttl in seconds unless that is negative, and with text behind OK
+// unless that is empty. A request without tags gets a reply without.
+func AppendOK(dst []byte, t *Tags, ttl int64, text string) []byte {
+	start := len(dst)
+	if t.Any {
+		dst = appendTag(dst, "id=", t.ID)
+		if ttl >= 0 {
+			dst = appendNumberTag(dst, "ttl=", uint64(ttl))
+		}
+		if len(dst) > start {
+			dst[start] = '@'
+			dst = append(dst, ' ')
+		}
+	}
+	dst = append(dst, "OK"...)
+	if text != "" {
+		dst = append(dst, ' ')
+		dst = append(dst, text...)
+	}
+	return dst
+}
+
 // AppendRefusal appends the reply that refuses a request which bore tags t for
 // the reason err, of at most limit bytes: a message that would be longer ends
 // early, between two characters. A now
@@ -66,7 +89,14 @@ func AppendReply(dst []byte, r *Reply) []byte {
 func AppendRefusal(dst []byte, t *Tags, err *room.Error, now uint64, limit int) []byte {
 	start := len(dst)
 	if t.Any {
-		dst = AppendTags(dst, &Tags{ID: t.ID, Code: []byte(err.Code), Now: now})
+		dst = appendTag(dst, "id=", t.ID)
+		dst = append(dst, ";code="...)
+		dst = append(dst, err.Code...)
+		if now != 0 {
+			dst = appendNumberTag(dst, "now=", now)
+		}
+		dst[start] = '@'
+		dst = append(dst, ' ')
 	}
 	dst = append(dst, "NOTOK "...)
 	dst = append(dst, err.Text...)
