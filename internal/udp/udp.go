@@ -1,0 +1,136 @@
+// Package udp sends and receives datagrams in batches. On Linux a batch is one
+// system call (recvmmsg, sendmmsg); elsewhere, and on a network in memory, its
+// datagrams go one by one. Both are a [Conn].
+//
+// A Conn that is bound to a wildcard address also tells to which of the
+// machine's addresses a datagram was sent, so that the reply can leave from
+// there (IP_PKTINFO, RFC 3542): a peer takes a reply only from the address
+// that it asked.
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// BatchSize is how many datagrams a Conn moves in one system call at most. 64
+// of them amortise the call to a few per cent of its cost.
+const BatchSize = 64
+
+// A Datagram is one datagram received or to be sent.
+type Datagram struct {
+	Data []byte
+
+	// Peer is where it came from or goes to, an IPv4-mapped address unmapped.
+	Peer netip.AddrPort
+
+	// Local is the address of this machine that it was sent to, or is to be
+	// sent from; the zero Addr leaves the choice to the system.
+	Local netip.Addr
+}
+
+// A Conn is a UDP socket. Receive is called from one goroutine at a time, Send
+// from any number.
+type Conn interface {
+	// Receive waits for datagrams and puts up to len(ds) of them there: it
+	// copies the data into the Data slices that ds brings, sets their lengths
+	// and returns how many there are. What is longer than a Data slice has room
+	// for is cut off. It returns an error that is [net.ErrClosed] after Close
+	// and [os.ErrDeadlineExceeded] after the read deadline; errors of single
+	// peers, such as a refused port, are not reported.
+	Receive(ds []Datagram) (int, error)
+
+	// Send sends all of ds. A datagram that cannot be sent (a full buffer, no
+	// route) is lost, as the network may lose any: the error is for counting.
+	Send(ds []Datagram) error
+
+	// SetReadDeadline ends a Receive that is waiting at t.
+	SetReadDeadline(t time.Time) error
+
+	// LocalAddr returns the address that the socket is bound to.
+	LocalAddr() netip.AddrPort
+
+	Close() error
+}
+
+// A PacketConn sends and receives single datagrams: [*net.UDPConn], or a
+// network in memory.
+type PacketConn interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
+	SetReadDeadline(t time.Time) error
+	LocalAddr() net.Addr
+	Close() error
+}
+
+// Listen opens a UDP socket on address, host:port as net.ListenPacket takes
+// it, with a receive buffer that rides out a stall of some milliseconds.
+func Listen(address string) (Conn, error) {
+	la, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := net.ListenUDP("udp", la)
+	if err != nil {
+		return nil, err
+	}
+	// The kernel grants less where net.core.rmem_max is lower; that is its say.
+	_ = c.SetReadBuffer(socketBuffer)
+	_ = c.SetWriteBuffer(socketBuffer)
+	conn, err := newConn(c)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("listen %s: %w", address, err)
+	}
+	return conn, nil
+}
+
+// socketBuffer is the size asked for each socket's receive and send buffer, in
+// bytes: some 4,000 small datagrams, 10 ms at full speed.
+const socketBuffer = 4 << 20
+
+// Single returns a Conn that moves datagrams one by one.
+func Single(c PacketConn) Conn { return single{c} }
+
+type single struct{ c PacketConn }
+
+func (s single) Receive(ds []Datagram) (int, error) {
+	for {
+		d := &ds[0]
+		n, peer, err := s.c.ReadFromUDPAddrPort(d.Data[:cap(d.Data)])
+		if err != nil {
+			if isPeerError(err) {
+				continue
+			}
+			return 0, err
+		}
+		d.Data = d.Data[:n]
+		d.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+		d.Local = netip.Addr{}
+		return 1, nil
+	}
+}
+
+func (s single) Send(ds []Datagram) error {
+	var errs error
+	for i := range ds {
+		if _, err := s.c.WriteToUDPAddrPort(ds[i].Data, ds[i].Peer); err != nil {
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}
+
+func (s single) SetReadDeadline(t time.Time) error { return s.c.SetReadDeadline(t) }
+func (s single) Close() error                      { return s.c.Close() }
+
+func (s single) LocalAddr() netip.AddrPort {
+	if a, ok := s.c.LocalAddr().(*net.UDPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}

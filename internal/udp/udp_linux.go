@@ -1,0 +1,273 @@
+package udp
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// isPeerError reports whether a read failed because of what some peer did; on
+// Linux only connected sockets are told of it.
+func isPeerError(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+// conn is a socket that moves batches by recvmmsg and sendmmsg.
+type conn struct {
+	c     *net.UDPConn
+	raw   syscall.RawConn
+	local netip.AddrPort
+	inet6 bool // the socket is AF_INET6, possibly serving IPv4 as well
+
+	// in belongs to the goroutine that calls Receive.
+	in      messages
+	inCount int
+	inErr   syscall.Errno
+	receive func(fd uintptr) bool
+
+	out sync.Pool // of *sender
+}
+
+// messages are the structures that one batch call works on. They point at each
+// other and into the datagrams, so they stay where they are.
+type messages struct {
+	headers  [BatchSize]mmsghdr
+	vectors  [BatchSize]unix.Iovec
+	names    [BatchSize]unix.RawSockaddrInet6 // large enough for both families
+	controls [BatchSize][controlSize]byte
+}
+
+// mmsghdr is struct mmsghdr of <sys/socket.h>.
+type mmsghdr struct {
+	unix.Msghdr
+	n uint32
+}
+
+// controlSize has room for one IPV6_PKTINFO or IP_PKTINFO message.
+const controlSize = 40
+
+type sender struct {
+	messages
+	next, count int
+	err         syscall.Errno
+	send        func(fd uintptr) bool
+}
+
+func newConn(c *net.UDPConn) (Conn, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &conn{c: c, raw: raw, local: single{c}.LocalAddr()}
+	var sockErr error
+	err = raw.Control(func(fd uintptr) {
+		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		s.inet6 = domain == unix.AF_INET6
+		if err == nil && s.local.Addr().IsUnspecified() {
+			if s.inet6 {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+			} else {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+			}
+		}
+		sockErr = os.NewSyscallError("setsockopt", err)
+	})
+	if err := errors.Join(err, sockErr); err != nil {
+		return nil, err
+	}
+	s.receive = s.recvmmsg
+	s.out.New = func() any {
+		o := new(sender)
+		o.send = o.sendmmsg
+		return o
+	}
+	return s, nil
+}
+
+func (s *conn) Receive(ds []Datagram) (int, error) {
+	ds = ds[:min(len(ds), BatchSize)]
+	m := &s.in
+	for i := range ds {
+		data := ds[i].Data[:cap(ds[i].Data)]
+		m.vectors[i].Base = &data[0]
+		m.vectors[i].SetLen(len(data))
+		m.headers[i].Name = (*byte)(unsafe.Pointer(&m.names[i]))
+		m.headers[i].Namelen = unix.SizeofSockaddrInet6
+		m.headers[i].Iov = &m.vectors[i]
+		m.headers[i].SetIovlen(1)
+		m.headers[i].Control = &m.controls[i][0]
+		m.headers[i].SetControllen(controlSize)
+	}
+	s.inCount = len(ds)
+	for {
+		if err := s.raw.Read(s.receive); err != nil {
+			return 0, err
+		}
+		if s.inErr == 0 {
+			break
+		}
+		if s.inErr != unix.ECONNREFUSED && s.inErr != unix.EINTR {
+			return 0, os.NewSyscallError("recvmmsg", s.inErr)
+		}
+	}
+	for i := range ds[:s.inCount] {
+		d := &ds[i]
+		d.Data = d.Data[:m.headers[i].n]
+		d.Peer = endpoint(&m.names[i])
+		d.Local = localAddr(m.controls[i][:m.headers[i].Controllen])
+	}
+	return s.inCount, nil
+}
+
+// recvmmsg is called by RawConn.Read: it returns false to wait until the socket
+// is readable. The raw call does not tell the scheduler that it may block; with
+// MSG_DONTWAIT it does not.
+func (s *conn) recvmmsg(fd uintptr) bool {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers[0])),
+		uintptr(s.inCount), unix.MSG_DONTWAIT, 0, 0)
+	if errno == unix.EAGAIN {
+		return false
+	}
+	s.inErr = errno
+	if errno == 0 {
+		s.inCount = int(n)
+	}
+	return true
+}
+
+func (s *conn) Send(ds []Datagram) error {
+	o := s.out.Get().(*sender)
+	defer s.out.Put(o)
+	var errs error
+	for len(ds) > 0 {
+		n := min(len(ds), BatchSize)
+		for i := range ds[:n] {
+			s.prepare(o, i, &ds[i])
+		}
+		for o.next, o.count = 0, n; o.next < o.count; {
+			if err := s.raw.Write(o.send); err != nil {
+				return err
+			}
+			if o.err != 0 { // the datagram at next cannot be sent: it is lost
+				errs = os.NewSyscallError("sendmmsg", o.err)
+				o.next++
+			}
+		}
+		ds = ds[n:]
+	}
+	return errs
+}
+
+func (o *sender) sendmmsg(fd uintptr) bool {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.headers[o.next])),
+		uintptr(o.count-o.next), unix.MSG_DONTWAIT, 0, 0)
+	if errno == unix.EAGAIN {
+		return false
+	}
+	if o.err = errno; errno == 0 {
+		o.next += int(n)
+	}
+	return true
+}
+
+// prepare fills the i-th message with d.
+func (s *conn) prepare(o *sender, i int, d *Datagram) {
+	h := &o.headers[i]
+	o.vectors[i].Base = unsafe.SliceData(d.Data)
+	o.vectors[i].SetLen(len(d.Data))
+	h.Iov = &o.vectors[i]
+	h.SetIovlen(1)
+	h.Name = (*byte)(unsafe.Pointer(&o.names[i]))
+	h.Namelen = s.setName(&o.names[i], d.Peer)
+	h.Control = nil
+	h.SetControllen(0)
+	if d.Local.IsValid() {
+		h.Control = &o.controls[i][0]
+		h.SetControllen(s.setControl(&o.controls[i], d.Local))
+	}
+}
+
+// setName writes peer as the socket's family has it.
+func (s *conn) setName(name *unix.RawSockaddrInet6, peer netip.AddrPort) uint32 {
+	if s.inet6 {
+		*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: peer.Addr().As16()}
+		setPort(&name.Port, peer.Port())
+		if zone := peer.Addr().Zone(); zone != "" {
+			if id, err := strconv.ParseUint(zone, 10, 32); err == nil {
+				name.Scope_id = uint32(id)
+			}
+		}
+		return unix.SizeofSockaddrInet6
+	}
+	in4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+	*in4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: peer.Addr().Unmap().As4()}
+	setPort(&in4.Port, peer.Port())
+	return unix.SizeofSockaddrInet4
+}
+
+// endpoint reads what the kernel wrote; a zone is kept as its number.
+func endpoint(name *unix.RawSockaddrInet6) netip.AddrPort {
+	if name.Family == unix.AF_INET {
+		in4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		return netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), port(&in4.Port))
+	}
+	a := netip.AddrFrom16(name.Addr).Unmap()
+	if name.Scope_id != 0 && a.Is6() {
+		a = a.WithZone(strconv.FormatUint(uint64(name.Scope_id), 10))
+	}
+	return netip.AddrPortFrom(a, port(&name.Port))
+}
+
+// Ports are in network order in a sockaddr, whatever the machine's order.
+func port(p *uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])
+}
+
+func setPort(p *uint16, v uint16) {
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], v)
+}
+
+// localAddr finds the destination address in a datagram's control messages.
+func localAddr(control []byte) netip.Addr {
+	if len(control) < unix.SizeofCmsghdr {
+		return netip.Addr{}
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	data := control[unix.CmsgLen(0):]
+	switch {
+	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		return netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Spec_dst)
+	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+		return netip.AddrFrom16((*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0])).Addr).Unmap()
+	}
+	return netip.Addr{}
+}
+
+// setControl writes the control message that makes a datagram leave from local
+// and returns its length. An IPv4 address on an IPv6 socket is written mapped.
+func (s *conn) setControl(control *[controlSize]byte, local netip.Addr) int {
+	*control = [controlSize]byte{}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	data := unsafe.Pointer(&control[unix.CmsgLen(0)])
+	if s.inet6 {
+		h.Level, h.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+		h.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+		(*unix.Inet6Pktinfo)(data).Addr = local.As16()
+		return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
+	}
+	h.Level, h.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+	h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+	(*unix.Inet4Pktinfo)(data).Spec_dst = local.As4()
+	return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
+}
+
+func (s *conn) SetReadDeadline(t time.Time) error { return s.c.SetReadDeadline(t) }
+func (s *conn) LocalAddr() netip.AddrPort         { return s.local }
+func (s *conn) Close() error                      { return s.c.Close() }

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package udp
+
+import (
+	"errors"
+	"net"
+	"os"
+)
+
+func newConn(c *net.UDPConn) (Conn, error) { return Single(c), nil }
+
+// isPeerError reports whether a read failed because of what some peer did, such
+// as Windows' WSAECONNRESET after a reply to a closed port.
+func isPeerError(err error) bool {
+	return !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded)
+}
