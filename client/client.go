@@ -1,0 +1,182 @@
+// Package client asks registries and rooms on behalf of rooms, players and
+// other programs. It has two halves: discovery ([Client.Lookup],
+// [Client.Register], [Client.Renew], [Client.Deregister] and [Client.Keep],
+// which does it all for as long as a room runs), and sessions in rooms
+// ([Client.Join]).
+//
+// UDP loses, repeats and reorders. A request is sent again, the same bytes at
+// growing intervals, until its reply has come or [Timeout] is over; it bears an
+// id, so that the peer carries it out once however often it arrives, and a
+// reply counts only if it comes from an address that was asked and bears that
+// id. A refusal is a [*room.Error], to be told apart with [errors.Is] and
+// [errors.As]; silence is a [*NoAnswerError].
+//
+// A peer that answers a tagged request without tags speaks only the plain
+// dialect, and the client goes on in that. The plain dialect has no ids, so that
+// each plain request to a registry is sent from a socket of its own: whatever
+// arrives there answers that request and no earlier one. docs/protocol.md is the
+// reference for both dialects.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Timeout is how long a request waits for its reply, all its retries and, where
+// there are several, all registries included. A context can shorten it.
+const Timeout = 5 * time.Second
+
+const (
+	// maxInFlight bounds the requests of a Client to registries that wait for
+	// a reply; further callers wait for their turn.
+	maxInFlight = 1024
+
+	// maxPlain bounds the sockets that are open at once for requests in the
+	// plain dialect.
+	maxPlain = 64
+
+	// maxRegistries bounds Options.Registries.
+	maxRegistries = 16
+)
+
+// A PacketConn is a UDP socket: the methods of [net.UDPConn] that a Client
+// uses, with the same errors.
+type PacketConn interface {
+	ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	SetReadDeadline(t time.Time) error
+	LocalAddr() net.Addr
+	Close() error
+}
+
+var _ PacketConn = (*net.UDPConn)(nil)
+
+// Options say how a Client works. The zero value is good for joining rooms
+// whose addresses are known.
+type Options struct {
+	// Registries are the registries to ask, each host:port, at most 16. They
+	// are tried in this order, the one that answered last first.
+	Registries []string
+
+	// Plain keeps to the plain dialect: no tags are ever sent.
+	Plain bool
+
+	// Listen opens a socket on any free port. A Client opens one for its
+	// tagged requests, one for each session, and one for each plain request.
+	// Nil means UDP sockets of the system.
+	Listen func() (PacketConn, error)
+
+	// Rand is what jitter and ids are drawn from; nil means the system's
+	// chance. A test sets it to be able to repeat a run.
+	Rand *rand.ChaCha8
+
+	// Logger gets, at level debug, what is otherwise invisible: datagrams that
+	// were ignored, dialects found out. Nil means nobody.
+	Logger *slog.Logger
+}
+
+// A Client asks registries and joins rooms. Its methods may be called at the
+// same time.
+type Client struct {
+	registries []registry // set once
+	plain      bool       // set once
+	listen     func() (PacketConn, error)
+	log        *slog.Logger
+	chance     chance
+
+	conn   PacketConn    // for tagged requests to registries
+	slots  chan struct{} // one element for each request in flight
+	plains chan struct{} // one element for each plain socket
+	closed chan struct{}
+	reader sync.WaitGroup
+
+	clock atomic.Int64 // what to add to our time to get the registry's, in milliseconds
+
+	mu        sync.Mutex
+	calls     map[[16]byte]*call // in flight, by id; at most maxInFlight
+	dialects  dialects           // of the registries that were asked
+	addresses resolutions        // of the registries that are given by name
+	preferred netip.AddrPort     // the registry that answered last
+}
+
+// New returns a Client with a socket and one goroutine that reads from it, both
+// of which [Client.Close] ends. Its error says which registry is not of the
+// form host:port, or that there is no socket to be had.
+func New(o Options) (*Client, error) {
+	if len(o.Registries) > maxRegistries {
+		return nil, fmt.Errorf("%d registries are more than %d", len(o.Registries), maxRegistries)
+	}
+	c := &Client{
+		plain:     o.Plain,
+		listen:    o.Listen,
+		log:       o.Logger,
+		chance:    chance{source: o.Rand},
+		slots:     make(chan struct{}, maxInFlight),
+		plains:    make(chan struct{}, maxPlain),
+		closed:    make(chan struct{}),
+		calls:     map[[16]byte]*call{},
+		dialects:  dialects{},
+		addresses: resolutions{},
+	}
+	for _, s := range o.Registries {
+		r, err := parseRegistry(s)
+		if err != nil {
+			return nil, err
+		}
+		c.registries = append(c.registries, r)
+	}
+	if c.listen == nil {
+		c.listen = func() (PacketConn, error) { return net.ListenUDP("udp", nil) }
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if c.conn, err = c.listen(); err != nil {
+		return nil, fmt.Errorf("cannot open a socket: %w", err)
+	}
+	c.reader.Go(c.read)
+	return c, nil
+}
+
+// Close ends the requests to registries that are in flight, with
+// [net.ErrClosed], and the Client's goroutine. Sessions have sockets of their
+// own and are closed by themselves.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	select {
+	case <-c.closed:
+		c.mu.Unlock()
+		return errClosed
+	default:
+	}
+	close(c.closed)
+	c.mu.Unlock()
+	err := c.conn.Close()
+	c.reader.Wait()
+	return err
+}
+
+// errTimeout is the cause of a context that ended because Timeout was over.
+var errTimeout = errors.New("timeout")
+
+// limited returns ctx with the end that Timeout sets.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, Timeout, errTimeout)
+}
+
+// parsePort reads a port number from 1 to 65535.
+func parsePort(s string) (uint16, bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return uint16(n), err == nil && n > 0
+}

@@ -1,0 +1,61 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"foyer/room"
+)
+
+// Errors to compare with.
+var (
+	// ErrNoAnswer is what every [*NoAnswerError] is to [errors.Is].
+	ErrNoAnswer = errors.New("no answer")
+
+	// ErrNoRegistry means that the Client was given no registries to ask.
+	ErrNoRegistry = errors.New("no registry to ask")
+
+	// ErrDisconnected means that the room has ended the session, as it does
+	// when it shuts down.
+	ErrDisconnected = errors.New("the room has closed")
+
+	// ErrLeft means that the player has left the room.
+	ErrLeft = errors.New("the player has left the room")
+)
+
+var errClosed = fmt.Errorf("the client is closed: %w", net.ErrClosed)
+
+// A NoAnswerError means that a peer was asked and nothing was heard from it, or
+// nothing but that it could not serve the request now. Whether the request was
+// carried out is not known.
+type NoAnswerError struct {
+	// Peer is who was asked, for people: "registry 127.0.0.1:7666", "room
+	// 192.0.2.7:40001".
+	Peer string
+
+	// Err is why it was given up: nil after [Timeout], else the context's
+	// error, the error of the last attempt to send, or, a [*room.Error], the
+	// last refusal of code busy or unavailable.
+	Err error
+}
+
+func (e *NoAnswerError) Error() string {
+	if refusal, ok := errors.AsType[*room.Error](e.Err); ok {
+		return fmt.Sprintf("%s could not serve the request: %v", e.Peer, refusal)
+	}
+	if e.Err == nil {
+		return fmt.Sprintf("%s did not answer within %d seconds", e.Peer, int(Timeout.Seconds()))
+	}
+	return fmt.Sprintf("%s did not answer: %v", e.Peer, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *NoAnswerError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [ErrNoAnswer].
+func (e *NoAnswerError) Is(target error) bool { return target == ErrNoAnswer }
+
+// Timeout reports true: with it, the error is a [net.Error] in spirit, and what
+// retries those retries this.
+func (e *NoAnswerError) Timeout() bool { return true }

@@ -1,0 +1,334 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+
+	"github.com/google/uuid"
+)
+
+// A question is a request to a registry, before it is given an id.
+type question struct {
+	name, address []byte // in canonical form; no address for some verbs
+	tagged        func(id uuid.UUID) []byte
+	plain         []byte
+}
+
+// An answer is a reply that counts.
+type answer struct {
+	wire.Reply
+	from  netip.AddrPort
+	id    uuid.UUID // of the request, in the tagged dialect
+	plain bool      // in the plain dialect
+	sent  int       // how often the request was sent to from in that dialect
+}
+
+// An arrival is what a reader has for a call: an answer, or the news that a
+// peer speaks only the plain dialect.
+type arrival struct {
+	answer
+	onlyPlain bool
+}
+
+// arrivals bounds what waits for a call to look at it. Beyond that, arrivals
+// are lost like datagrams; the next attempt brings more.
+const arrivals = 8
+
+// A call is one question on its way. The goroutine that asks owns it, except
+// where said otherwise.
+type call struct {
+	c        *Client
+	question *question
+	id       uuid.UUID
+	line     []byte       // tagged
+	arrived  chan arrival // from the readers
+
+	asked []netip.AddrPort // tagged; guarded by Client.mu; each peer once
+
+	plainConn PacketConn // nil until it is needed
+	plainRead sync.WaitGroup
+	plainSent map[netip.AddrPort]int // attempts; no more entries than peers
+}
+
+// ask puts q to the registries until there is an answer or ctx, which has the
+// end that Timeout sets, is over. Its error is nil, a [*NoAnswerError],
+// ErrNoRegistry, [net.ErrClosed], or a refusal of a code that is temporary;
+// an answer may be any other refusal.
+func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-c.closed:
+		return a, errClosed
+	case <-ctx.Done():
+		return a, c.silence(ctx, nil)
+	}
+	peers, err := c.peers(ctx)
+	if err != nil {
+		return a, err
+	}
+	k := &call{c: c, question: q, arrived: make(chan arrival, arrivals), plainSent: map[netip.AddrPort]int{}}
+	k.begin()
+	defer k.end()
+
+	var (
+		sendErr   error // of the last attempt
+		refusal   error // the last one that was temporary
+		since     int   // attempts since then
+		corrected int
+		turn      = c.start(peers)
+		attempts  int
+		times     = schedule{chance: &c.chance}
+		timer     = time.NewTimer(0)
+	)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			switch {
+			case refusal != nil && since == 0:
+				return a, refusal
+			case refusal != nil:
+				return a, c.silence(ctx, refusal)
+			}
+			return a, c.silence(ctx, sendErr)
+		case <-c.closed:
+			return a, errClosed
+		case <-timer.C:
+			// The first two attempts go to the registry that answered last,
+			// each further one to the next in turn.
+			if attempts++; attempts > 2 {
+				turn++
+			}
+			since++
+			for range peers {
+				if sendErr = k.send(ctx, peers[turn%len(peers)]); sendErr == nil {
+					break
+				}
+				turn++
+			}
+			timer.Reset(times.next())
+		case got := <-k.arrived:
+			switch {
+			case !got.plain && got.id != k.id: // of an id that was given up
+			case got.onlyPlain:
+				sendErr = k.send(ctx, got.from)
+			case got.OK || !room.Code(got.Code).Temporary() && room.Code(got.Code) != room.StaleRequest:
+				c.answered(got.from)
+				return got.answer, nil
+			case room.Code(got.Code) == room.StaleRequest:
+				if got.Now == 0 || corrected == maxCorrections {
+					return got.answer, nil
+				}
+				corrected++
+				c.setClock(got.Now)
+				k.end()
+				k.begin()
+				sendErr = k.send(ctx, got.from)
+			default:
+				refusal, since = got.Err(), 0
+				turn++
+				attempts = max(attempts, 2) // do not insist
+			}
+		}
+	}
+}
+
+// maxCorrections is how often a call believes a registry about the time.
+const maxCorrections = 2
+
+// setClock takes over the registry's time, in Unix milliseconds.
+func (c *Client) setClock(now uint64) {
+	offset := int64(now) - time.Now().UnixMilli()
+	c.clock.Store(offset)
+	c.log.Debug("the clock differs from the registry's", "by", time.Duration(offset)*time.Millisecond)
+}
+
+// now returns the registry's time, as far as it is known.
+func (c *Client) now() time.Time {
+	return time.Now().Add(time.Duration(c.clock.Load()) * time.Millisecond)
+}
+
+// silence returns the error for a request that ctx has ended.
+func (c *Client) silence(ctx context.Context, err error) error {
+	return noAnswer(ctx, c.names(), err)
+}
+
+func noAnswer(ctx context.Context, peer string, err error) error {
+	if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
+		err = cause
+	}
+	return &NoAnswerError{Peer: peer, Err: err}
+}
+
+// start returns the index of the peer to ask first.
+func (c *Client) start(peers []netip.AddrPort) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(slices.Index(peers, c.preferred), 0)
+}
+
+func (c *Client) answered(peer netip.AddrPort) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.preferred = peer
+}
+
+// begin gives the call a new id.
+func (k *call) begin() {
+	k.id = k.c.chance.id(k.c.now())
+	k.line = nil
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	k.asked = nil
+	k.c.calls[k.id] = k
+}
+
+// end forgets the id and closes the plain socket. It may be called twice.
+func (k *call) end() {
+	k.c.mu.Lock()
+	delete(k.c.calls, k.id)
+	k.c.mu.Unlock()
+	if k.plainConn != nil {
+		k.plainConn.Close()
+		k.plainRead.Wait()
+		k.plainConn = nil
+		<-k.c.plains
+	}
+}
+
+// send makes one attempt to peer, in the dialect that it speaks.
+func (k *call) send(ctx context.Context, peer netip.AddrPort) error {
+	c := k.c
+	c.mu.Lock()
+	plain := c.plain || c.dialects.isPlain(peer, time.Now())
+	if !plain {
+		c.dialects.asked(peer)
+		if !slices.Contains(k.asked, peer) {
+			k.asked = append(k.asked, peer)
+		}
+	}
+	c.mu.Unlock()
+	if plain {
+		return k.sendPlain(ctx, peer)
+	}
+	if k.line == nil {
+		k.line = k.question.tagged(k.id)
+	}
+	_, err := c.conn.WriteToUDPAddrPort(k.line, peer)
+	return err
+}
+
+func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
+	if k.plainConn == nil {
+		select {
+		case k.c.plains <- struct{}{}:
+		case <-ctx.Done():
+			return nil // which the caller is about to see
+		}
+		conn, err := k.c.listen()
+		if err != nil {
+			<-k.c.plains
+			return err
+		}
+		k.plainConn = conn
+		k.plainRead.Go(func() { k.c.readFrom(conn, k.tookPlain) })
+	}
+	k.c.mu.Lock()
+	k.plainSent[peer]++
+	k.c.mu.Unlock()
+	_, err := k.plainConn.WriteToUDPAddrPort(k.question.plain, peer)
+	return err
+}
+
+// tookPlain handles a datagram to the call's plain socket.
+func (k *call) tookPlain(datagram []byte, from netip.AddrPort) {
+	reply, err := wire.ParseReply(bytes.TrimRight(datagram, "\r\n"))
+	k.c.mu.Lock()
+	sent := k.plainSent[from]
+	k.c.mu.Unlock()
+	if err != nil || reply.Any || sent == 0 {
+		k.c.ignored(from)
+		return
+	}
+	k.deliver(arrival{answer: answer{Reply: clone(reply), from: from, plain: true, sent: sent}})
+}
+
+func (k *call) deliver(a arrival) {
+	select {
+	case k.arrived <- a:
+	default:
+	}
+}
+
+// clone returns what is needed of a reply that is a view into a buffer.
+func clone(r wire.Reply) wire.Reply {
+	t := wire.Tags{TTL: r.TTL, HasTTL: r.HasTTL, Now: r.Now, Code: slices.Clone(r.Code)}
+	return wire.Reply{Tags: t, OK: r.OK, Text: slices.Clone(r.Text)}
+}
+
+// read takes what arrives at the Client's socket until it is closed.
+func (c *Client) read() {
+	c.readFrom(c.conn, func(datagram []byte, from netip.AddrPort) {
+		for line := range bytes.Lines(datagram) {
+			c.took(bytes.TrimRight(line, "\r\n"), from)
+		}
+	})
+}
+
+// took handles one line from a peer.
+func (c *Client) took(line []byte, from netip.AddrPort) {
+	reply, err := wire.ParseReply(line)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil && reply.Any {
+		k := c.calls[reply.UUID]
+		if reply.ID == nil || k == nil || !slices.Contains(k.asked, from) {
+			c.ignored(from)
+			return
+		}
+		c.dialects.answeredTags(from)
+		k.deliver(arrival{answer: answer{Reply: clone(reply), from: from, id: reply.UUID}})
+		return
+	}
+	if len(line) == 0 || line[0] == '@' || !c.dialects.answeredPlain(from, time.Now()) {
+		c.ignored(from)
+		return
+	}
+	c.log.Debug("a registry speaks only the plain dialect", "registry", from)
+	for _, k := range c.calls {
+		if slices.Contains(k.asked, from) {
+			k.deliver(arrival{answer: answer{from: from, id: k.id}, onlyPlain: true})
+		}
+	}
+}
+
+func (c *Client) ignored(from netip.AddrPort) {
+	c.log.Debug("a datagram was ignored", "from", from)
+}
+
+// readFrom hands datagrams to took until conn is closed. What took gets is
+// valid until it returns.
+func (c *Client) readFrom(conn PacketConn, took func(datagram []byte, from netip.AddrPort)) {
+	buffer := make([]byte, 1<<16)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buffer)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // of an earlier write, on some systems; it must not end the reader, nor keep it busy
+			time.Sleep(time.Millisecond)
+		default:
+			took(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		}
+	}
+}

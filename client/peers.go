@@ -1,0 +1,198 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A registry is one of Options.Registries.
+type registry struct {
+	spec string // as it was given
+	host string // a DNS name, if addr is not valid
+	port uint16
+	addr netip.AddrPort // where the host is an IP address
+}
+
+func parseRegistry(spec string) (registry, error) {
+	host, service, err := net.SplitHostPort(spec)
+	port, ok := parsePort(service)
+	if err != nil || host == "" || !ok {
+		return registry{}, fmt.Errorf("the registry %q is not of the form host:port", spec)
+	}
+	r := registry{spec: spec, host: host, port: port}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		r.addr = netip.AddrPortFrom(ip.Unmap(), port)
+	}
+	return r, nil
+}
+
+// maxAddresses is how many addresses of one host are tried.
+const maxAddresses = 4
+
+// lookupHost returns the addresses of a host in the order of the resolver.
+func lookupHost(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]netip.AddrPort, 0, maxAddresses)
+	for _, ip := range ips[:min(len(ips), maxAddresses)] {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), port))
+	}
+	return addrs, nil
+}
+
+// A resolution is what the DNS said about a registry's host.
+type resolution struct {
+	addrs []netip.AddrPort
+	until time.Time // when to ask again
+}
+
+// resolutions are the last ones, by registry; no more than there are
+// registries.
+type resolutions map[string]resolution
+
+const (
+	// resolutionAge is for how long a resolution is used without asking
+	// again. The resolver does not tell the record's own time to live.
+	resolutionAge = 30 * time.Second
+
+	// resolutionGrace is how long the names of other registries may take when
+	// one that can be asked is known.
+	resolutionGrace = 500 * time.Millisecond
+)
+
+// peers returns the addresses of the registries, in their order.
+func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
+	if len(c.registries) == 0 {
+		return nil, ErrNoRegistry
+	}
+	var (
+		found   = make([][]netip.AddrPort, len(c.registries))
+		missing []int
+	)
+	c.mu.Lock()
+	for i, r := range c.registries {
+		if r.addr.IsValid() {
+			found[i] = []netip.AddrPort{r.addr}
+		} else if known := c.addresses[r.spec]; time.Now().Before(known.until) {
+			found[i] = known.addrs
+		} else {
+			missing = append(missing, i)
+		}
+	}
+	c.mu.Unlock()
+	if len(missing) == 0 {
+		return flatten(found), nil
+	}
+	if len(missing) < len(found) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, resolutionGrace)
+		defer cancel()
+	}
+	errs := make([]error, len(c.registries))
+	var asking sync.WaitGroup
+	for _, i := range missing { // at most maxRegistries goroutines
+		asking.Go(func() { found[i], errs[i] = c.resolve(ctx, c.registries[i]) })
+	}
+	asking.Wait()
+	addrs := flatten(found)
+	if len(addrs) == 0 {
+		return nil, &NoAnswerError{Peer: c.names(), Err: errs[missing[0]]}
+	}
+	return addrs, nil
+}
+
+// resolve asks the DNS. Where that fails, an older answer is better than none.
+func (c *Client) resolve(ctx context.Context, r registry) ([]netip.AddrPort, error) {
+	addrs, err := lookupHost(ctx, r.host, r.port)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		return c.addresses[r.spec].addrs, err
+	}
+	c.addresses[r.spec] = resolution{addrs, time.Now().Add(resolutionAge)}
+	return addrs, nil
+}
+
+func flatten(found [][]netip.AddrPort) (addrs []netip.AddrPort) {
+	for _, f := range found {
+		addrs = append(addrs, f...)
+	}
+	return addrs
+}
+
+// names says for people who is asked.
+func (c *Client) names() string {
+	specs := make([]string, len(c.registries))
+	for i, r := range c.registries {
+		specs[i] = r.spec
+	}
+	if len(specs) == 1 {
+		return "registry " + specs[0]
+	}
+	return "registries " + strings.Join(specs, ", ")
+}
+
+// A dialect is what is known about the way a registry speaks.
+type dialect struct {
+	tags  bool
+	plain time.Time // until when it is taken to speak only the plain dialect
+}
+
+const (
+	// maxDialects bounds the table; an arbitrary entry makes room for a new
+	// one, whose registry is then found out about anew.
+	maxDialects = 256
+
+	// plainFor is how long a registry is asked in the plain dialect before
+	// tags are tried again: it may have been replaced by a newer one.
+	plainFor = 10 * time.Minute
+)
+
+// dialects has an entry for every registry that was asked lately.
+type dialects map[netip.AddrPort]dialect
+
+func (d dialects) set(peer netip.AddrPort, to dialect) {
+	if _, known := d[peer]; !known && len(d) >= maxDialects {
+		for other := range d {
+			delete(d, other)
+			break
+		}
+	}
+	d[peer] = to
+}
+
+// asked notes that peer is one whose dialect matters.
+func (d dialects) asked(peer netip.AddrPort) {
+	if _, known := d[peer]; !known {
+		d.set(peer, dialect{})
+	}
+}
+
+func (d dialects) isPlain(peer netip.AddrPort, now time.Time) bool {
+	return now.Before(d[peer].plain)
+}
+
+// answeredPlain takes note of an untagged datagram and reports whether it
+// shows that peer speaks only the plain dialect: not if it was never asked,
+// and not if it has ever answered with tags.
+func (d dialects) answeredPlain(peer netip.AddrPort, now time.Time) bool {
+	known, asked := d[peer]
+	if !asked || known.tags {
+		return false
+	}
+	d.set(peer, dialect{plain: now.Add(plainFor)})
+	return true
+}
+
+// answeredTags takes note of the reply to a tagged request.
+func (d dialects) answeredTags(peer netip.AddrPort) { d.set(peer, dialect{tags: true}) }

@@ -1,0 +1,213 @@
+package client
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"foyer/room"
+)
+
+const (
+	// lateFor is how long a reply to an earlier command may still arrive:
+	// copies of it, and, in a room that answers slowly, itself.
+	lateFor = Timeout
+
+	// maxRecent bounds the commands that are remembered for that.
+	maxRecent = 16
+
+	// refusalGrace is how long a text that is no summary waits for one before
+	// it is taken for the refusal of a join.
+	refusalGrace = time.Second
+)
+
+// plain is a talker. In the plain dialect nothing says whether a datagram is a
+// reply or a message, or to which command it replies; only its text does. So a
+// datagram is, in this order:
+//
+//   - the reply to the command under way, if it has exactly the form that
+//     docs/protocol.md gives that reply;
+//   - a message, if it has the form of one: who came, went or said what;
+//   - nothing, if it has the form of a reply to a command of the last five
+//     seconds: it comes late, or again;
+//   - the reply to the command under way, if it can be: the name of a room, an
+//     item under another spelling, whatever a command that the dialect does not
+//     have is answered with;
+//   - else a message.
+type plain struct {
+	recent []recent // oldest first; at most maxRecent
+
+	refusal string    // of the join under way, perhaps
+	decide  time.Time // when it is one; zero if there is none
+}
+
+type recent struct {
+	command string
+	until   time.Time
+}
+
+// repeatable are the commands that do no harm when they are carried out twice.
+// A second take would be refused, a second drop would double the item, a second
+// say be said twice, and after a second direction nobody would know where the
+// player is.
+var repeatable = []string{"join", "look", "exit"}
+
+func (t *plain) request(_ *Session, command string) (*pending, bool) {
+	now := time.Now()
+	t.recent = slices.DeleteFunc(t.recent, func(r recent) bool { return now.After(r.until) })
+	if len(t.recent) == maxRecent {
+		t.recent = slices.Delete(t.recent, 0, 1)
+	}
+	t.recent = append(t.recent, recent{command, now.Add(Timeout + lateFor)})
+	verb, _ := splitCommand(command)
+	return newPending(command, []byte(command)), slices.Contains(repeatable, verb)
+}
+
+func (t *plain) took(s *Session, datagram []byte, from netip.AddrPort) error {
+	text := strings.TrimRight(string(datagram), "\r\n")
+	p := s.pending
+	var exact, loose bool
+	if p != nil {
+		exact, loose = fits(p.command, text)
+	}
+	switch {
+	case text == "":
+	case text == disconnect:
+		return ErrDisconnected
+	case exact:
+		return t.reply(s, text, from)
+	case isMessage(text):
+		t.tell(s, text)
+	case t.isLate(s, text):
+		s.c.ignored(from)
+	case p != nil && isJoin(p.command):
+		if t.decide.IsZero() {
+			t.refusal, t.decide = text, time.Now().Add(refusalGrace)
+		}
+	case loose:
+		return t.reply(s, text, from)
+	default:
+		t.tell(s, text)
+	}
+	return nil
+}
+
+func (t *plain) reply(s *Session, text string, from netip.AddrPort) error {
+	s.addrs = []netip.AddrPort{from}
+	t.refusal, t.decide = "", time.Time{}
+	got := Reply{OK: !isRefusal(s.pending.command, text), Text: text}
+	s.pending.answer(reply{Reply: got})
+	return leaves(s.pending.command, got)
+}
+
+func (t *plain) tell(s *Session, text string) {
+	if !s.tell(text) {
+		s.c.log.Debug("a message was lost: nobody reads them")
+	}
+}
+
+// isLate reports whether text has exactly the form of a reply to a command
+// before the one under way.
+func (t *plain) isLate(s *Session, text string) bool {
+	now := time.Now()
+	earlier := t.recent
+	if s.pending != nil {
+		earlier = earlier[:len(earlier)-1]
+	}
+	return slices.ContainsFunc(earlier, func(r recent) bool {
+		exact, _ := fits(r.command, text)
+		return exact && !now.After(r.until)
+	})
+}
+
+// due and idle end the wait for a summary.
+func (t *plain) due() time.Time { return t.decide }
+
+func (t *plain) idle(s *Session, now time.Time) {
+	if t.decide.IsZero() || now.Before(t.decide) {
+		return
+	}
+	if s.pending != nil && isJoin(s.pending.command) {
+		s.pending.answer(reply{Reply: Reply{Text: t.refusal}})
+	}
+	t.refusal, t.decide = "", time.Time{}
+}
+
+func isJoin(command string) bool {
+	verb, _ := splitCommand(command)
+	return verb == "join"
+}
+
+// fits reports whether text has exactly the form of the reply to a command, and
+// whether it may be a reply to it.
+func fits(command, text string) (exact, loose bool) {
+	verb, rest := splitCommand(command)
+	line := !strings.Contains(text, "\n")
+	loose = line && isComplaint(text)
+	switch {
+	case verb == "join", verb == "look":
+		return isSummary(text), loose
+	case verb == "take":
+		exact = strings.EqualFold(text, rest+taken) || strings.EqualFold(text, rest+cannotTake)
+		return exact, loose || line && (strings.HasSuffix(text, taken) || strings.HasSuffix(text, cannotTake))
+	case verb == "drop":
+		return strings.EqualFold(text, rest+dropped), loose || line && strings.HasSuffix(text, dropped)
+	case verb == "say" && rest == "":
+		return text == sayWhat, loose
+	case verb == "say":
+		return text == youSaid+rest+`".`, loose || strings.HasPrefix(text, youSaid)
+	case verb == "exit":
+		return text == "Goodbye", loose
+	case slices.Contains(directions, verb):
+		_, err := room.ParseName(text)
+		return text == cannotGo(verb), loose || line && err == nil
+	}
+	return text == invalidCommand, true
+}
+
+// The texts of the dialect, as docs/protocol.md has them.
+const (
+	taken      = " taken"
+	cannotTake = " cannot be taken in this room"
+	dropped    = " dropped"
+	youSaid    = `You said "`
+	sayWhat    = "What did you want to say?"
+)
+
+func cannotGo(direction string) string { return "You cannot go " + direction + " from this room." }
+
+// isComplaint reports whether text may be the reply to any command at all.
+func isComplaint(text string) bool {
+	return text == invalidCommand || strings.HasPrefix(text, "You are not ") || strings.HasPrefix(text, "NOTOK")
+}
+
+// isRefusal reports whether the reply to a command says that it was not done.
+func isRefusal(command, text string) bool {
+	verb, _ := splitCommand(command)
+	return isComplaint(text) || text == sayWhat || verb == "take" && strings.HasSuffix(text, cannotTake) ||
+		slices.Contains(directions, verb) && strings.EqualFold(text, cannotGo(verb))
+}
+
+// isSummary reports whether text is name, description and what there is, with
+// empty lines in between.
+func isSummary(text string) bool {
+	i := strings.LastIndex(text, "\n\n")
+	if i < 0 || !strings.Contains(text[:i], "\n\n") {
+		return false
+	}
+	there := text[i+2:]
+	return there == "The room is empty." || strings.HasPrefix(there, "In this room, there ")
+}
+
+// isMessage reports whether text is what players are told of each other.
+func isMessage(text string) bool {
+	switch {
+	case strings.HasSuffix(text, " entered the room."), strings.HasSuffix(text, " left the game."):
+		return true
+	case strings.HasSuffix(text, `".`) && strings.Contains(text, ` said "`):
+		return !strings.HasPrefix(text, youSaid)
+	}
+	_, heading, ok := strings.Cut(text, " left the room, heading ")
+	return ok && slices.Contains(directions, strings.TrimSuffix(heading, "."))
+}

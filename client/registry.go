@@ -1,0 +1,241 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+
+	"github.com/google/uuid"
+)
+
+// An Answer is what a registry knows about a name.
+type Answer struct {
+	Address room.Address
+
+	// TTL is for how long the answer may be cached, in whole seconds; 0 means
+	// not at all.
+	TTL time.Duration
+}
+
+// A Registration says where a room listens, and what its registry is asked
+// for.
+type Registration struct {
+	Name    room.Name
+	Address room.Address
+
+	// TTL is the lease to ask for, rounded up to whole seconds; 0 asks for
+	// none, so that the registration stays until it is ended. The plain
+	// dialect has no leases.
+	TTL time.Duration
+
+	// Key is the owner's private key, or nil. The plain dialect has no owners.
+	Key ed25519.PrivateKey
+}
+
+// Lookup returns the address of the room called name. Its error is a
+// [*room.Error], of code unknown-name if there is none, or a [*NoAnswerError].
+func (c *Client) Lookup(ctx context.Context, name room.Name) (Answer, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	return c.lookup(ctx, name)
+}
+
+func (c *Client) lookup(ctx context.Context, name room.Name) (Answer, error) {
+	q, err := newQuestion(wire.Lookup, Registration{Name: name})
+	if err != nil {
+		return Answer{}, err
+	}
+	a, err := c.ask(ctx, q)
+	if err != nil {
+		return Answer{}, err
+	}
+	if err := a.Err(); err != nil {
+		return Answer{}, plainCode(&a, err, room.UnknownName)
+	}
+	addr, err := room.ParseAddress(string(a.Text))
+	if err != nil {
+		return Answer{}, fmt.Errorf("registry %v answered with an address that cannot be read: %w", a.from, err)
+	}
+	return Answer{Address: addr, TTL: a.ttl()}, nil
+}
+
+// ttl returns the lease or cache time on the reply, 0 without one.
+func (a *answer) ttl() time.Duration {
+	const most = 1 << 32 // seconds; more would overflow a Duration
+	return time.Duration(min(a.TTL, most)) * time.Second
+}
+
+// plainCode gives a refusal that came without a code the one that the plain
+// dialect implies.
+func plainCode(a *answer, err error, code room.Code) error {
+	if a.plain {
+		return &room.Error{Code: code, Text: string(a.Text)}
+	}
+	return err
+}
+
+// Register registers a room and returns the lease that was granted, 0 if it has
+// none. With the owner's key it replaces the address of a name that the owner
+// holds. Its error is a [*room.Error] (name-taken, address-taken, not-owner and
+// others) or a [*NoAnswerError], after which the room may be registered or not.
+//
+// In the plain dialect a retried REGISTER whose first reply was lost is refused
+// by the room's own registration; a look-up then tells that from a name which
+// somebody else has.
+func (c *Client) Register(ctx context.Context, r Registration) (granted time.Duration, err error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	q, err := newQuestion(wire.Register, r)
+	if err != nil {
+		return 0, err
+	}
+	a, err := c.ask(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	refusal := a.Err()
+	if refusal == nil {
+		return a.ttl(), nil
+	}
+	if !a.plain {
+		return 0, refusal
+	}
+	found, err := c.lookup(ctx, r.Name)
+	switch {
+	case a.sent > 1 && errors.Is(err, ErrNoAnswer):
+		return 0, err
+	case err != nil: // the name is free, so the refusal has another reason
+		return 0, refusal
+	case a.sent > 1 && string(found.Address) == string(q.address):
+		return 0, nil
+	}
+	return 0, plainCode(&a, refusal, room.NameTaken)
+}
+
+// Renew extends the lease of exactly this registration and returns what was
+// granted. Its error is a [*room.Error] (unknown-name: register again;
+// replaced: the name is registered at another address; and others) or a
+// [*NoAnswerError]. The plain dialect has no leases: there it asks whether the
+// registration stands, with the same errors.
+func (c *Client) Renew(ctx context.Context, r Registration) (granted time.Duration, err error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	q, err := newQuestion(wire.Renew, r)
+	if err != nil {
+		return 0, err
+	}
+	a, err := c.ask(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.Err(); err != nil {
+		return 0, plainCode(&a, err, room.UnknownName)
+	}
+	if a.plain {
+		return 0, q.stands(a.Text)
+	}
+	return a.ttl(), nil
+}
+
+// stands returns an error unless text, what a registry says about the name, is
+// the address of the registration.
+func (q *question) stands(text []byte) error {
+	addr, err := room.ParseAddress(string(text))
+	switch {
+	case err != nil:
+		return fmt.Errorf("the registry answered with an address that cannot be read: %w", err)
+	case string(addr) != string(q.address):
+		return room.Errorf(room.Replaced, "name %q is now registered at %s", q.name, addr)
+	}
+	return nil
+}
+
+// Deregister ends the registration of name; key is the owner's, or nil. Its
+// error is a [*room.Error] (unknown-name, not-owner and others) or a
+// [*NoAnswerError], after which the room may be registered or not.
+func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.PrivateKey) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	q, err := newQuestion(wire.Deregister, Registration{Name: name, Key: key})
+	if err != nil {
+		return err
+	}
+	a, err := c.ask(ctx, q)
+	if err != nil {
+		return err
+	}
+	refusal := a.Err()
+	if refusal == nil || !a.plain {
+		return refusal
+	}
+	_, err = c.lookup(ctx, name)
+	switch gone := errors.Is(err, room.ErrUnknownName); {
+	case a.sent > 1 && errors.Is(err, ErrNoAnswer):
+		return err
+	case gone && a.sent > 1: // by an attempt whose reply was lost
+		return nil
+	case gone:
+		return plainCode(&a, refusal, room.UnknownName)
+	default:
+		return refusal
+	}
+}
+
+// newQuestion checks r and returns the request. Its error is a [*room.Error].
+func newQuestion(verb wire.Verb, r Registration) (*question, error) {
+	name, err := room.ParseName(string(r.Name))
+	if err != nil {
+		return nil, err
+	}
+	request := wire.Request{Verb: verb, Name: []byte(name)}
+	if verb.HasAddress() {
+		addr, err := room.ParseAddress(string(r.Address))
+		if err != nil {
+			return nil, err
+		}
+		request.Address = []byte(addr)
+		if r.TTL < 0 {
+			return nil, room.Errorf(room.Malformed, "a lease of %v is less than nothing", r.TTL)
+		}
+		if r.TTL > 0 {
+			request.HasTTL, request.TTL = true, uint64((r.TTL+time.Second-1)/time.Second)
+		}
+	}
+	var key []byte
+	if r.Key != nil {
+		if len(r.Key) != ed25519.PrivateKeySize {
+			return nil, room.Errorf(room.BadSignature, "the private key is not %d bytes long", ed25519.PrivateKeySize)
+		}
+		public := room.Key(r.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+		key = []byte(public.String())
+	}
+	q := &question{plain: plainLine(request), name: request.Name, address: request.Address}
+	q.tagged = func(id uuid.UUID) []byte {
+		tagged := request
+		tagged.ID = []byte(id.String())
+		if verb == wire.Register {
+			tagged.Key = key
+		}
+		line := wire.AppendRequest(nil, &tagged)
+		if key != nil {
+			line = wire.Sign(line, r.Key)
+		}
+		return line
+	}
+	return q, nil
+}
+
+// plainLine returns the request in the plain dialect, which asks with a look-up
+// whether a registration stands.
+func plainLine(r wire.Request) []byte {
+	plain := wire.Request{Verb: r.Verb, Address: r.Address, Name: r.Name}
+	if r.Verb == wire.Renew {
+		plain.Verb = wire.Lookup
+	}
+	return wire.AppendRequest(nil, &plain)
+}

@@ -1,0 +1,380 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"foyer/room"
+)
+
+// messageBuffer is how many messages of a room wait for the caller. In the
+// tagged dialect a further one is not acknowledged, and comes again; in the
+// plain dialect it is lost.
+const messageBuffer = 256
+
+// A Reply is a room's answer to a command.
+type Reply struct {
+	OK   bool   // the room did what was asked
+	Text string // may have several lines
+
+	// Code is the kind of a refusal; the plain dialect has none.
+	Code room.Code
+}
+
+// A Session is a player's stay in one room, from [Client.Join] until the player
+// leaves by a command, the room ends it, or [Session.Close]. Its methods may be
+// called at the same time; commands are sent one after the other.
+//
+// It has a socket and a goroutine of its own, both of which Close ends, so that
+// nothing that a room sends late to one session reaches another.
+type Session struct {
+	c    *Client       // set once
+	name string        // of the room's address, for people; set once
+	conn PacketConn    // set once
+	peer talker        // the dialect; set once
+	turn chan struct{} // holds one element while a request is under way
+
+	messages chan string   // closed by the reader
+	over     chan struct{} // closed when err is set
+	reader   sync.WaitGroup
+
+	mu      sync.Mutex
+	err     error            // why the session is over
+	addrs   []netip.AddrPort // of the room; one of them when it has answered
+	pending *pending         // the request under way, or nil
+}
+
+// A talker speaks one of the two dialects. Its methods are called with
+// Session.mu held.
+type talker interface {
+	// request returns what to send for a command, and whether it may be sent
+	// more than once.
+	request(s *Session, command string) (p *pending, again bool)
+
+	// took handles a datagram from the room. It returns why the session is
+	// over, or nil.
+	took(s *Session, datagram []byte, from netip.AddrPort) error
+
+	// due returns when idle is to be called, zero for never.
+	due() time.Time
+
+	// idle does what there is to do without being asked.
+	idle(s *Session, now time.Time)
+}
+
+// A pending request waits for its reply.
+type pending struct {
+	id      [16]byte // in the tagged dialect
+	command string
+	line    []byte
+	reply   chan reply // holds one
+}
+
+// A reply is what came for a pending request: the room's, or an error.
+type reply struct {
+	Reply
+	err error
+}
+
+func newPending(command string, line []byte) *pending {
+	return &pending{command: command, line: line, reply: make(chan reply, 1)}
+}
+
+// answer delivers the first reply; further ones find the place taken.
+func (p *pending) answer(r reply) {
+	select {
+	case p.reply <- r:
+	default:
+	}
+}
+
+// errOnlyPlain says that the room does not know tags.
+var errOnlyPlain = errors.New("the room speaks only the plain dialect")
+
+// Join enters the room at addr as player and returns the session and the room's
+// summary. Its error is a [*room.Error] if the room does not let the player
+// in, a [*NoAnswerError] if it does not answer.
+func (c *Client) Join(ctx context.Context, addr room.Address, player string) (*Session, string, error) {
+	name, err := room.ParseName(player)
+	if err != nil {
+		return nil, "", err
+	}
+	if addr, err = room.ParseAddress(string(addr)); err != nil {
+		return nil, "", err
+	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	addrs, err := resolveRoom(ctx, addr)
+	if err != nil {
+		return nil, "", &NoAnswerError{Peer: peerName(addr), Err: err}
+	}
+	command := "join " + string(name)
+	if !c.plain {
+		s, summary, err := c.join(ctx, addr, addrs, command, &tagged{})
+		if !errors.Is(err, errOnlyPlain) {
+			return s, summary, err
+		}
+		c.log.Debug("a room speaks only the plain dialect", "room", addr)
+	}
+	// From a new socket: replies to tagged attempts may still be under way.
+	return c.join(ctx, addr, addrs, command, &plain{})
+}
+
+func peerName(addr room.Address) string { return "room " + addr.HostPort() }
+
+func resolveRoom(ctx context.Context, addr room.Address) ([]netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(addr.HostPort())
+	if err != nil {
+		return nil, err
+	}
+	port, _ := parsePort(service) // checked by room.ParseAddress
+	return lookupHost(ctx, host, port)
+}
+
+func (c *Client) join(ctx context.Context, addr room.Address, addrs []netip.AddrPort, command string, peer talker) (*Session, string, error) {
+	conn, err := c.listen()
+	if err != nil {
+		return nil, "", err
+	}
+	s := &Session{
+		c:        c,
+		name:     peerName(addr),
+		conn:     conn,
+		peer:     peer,
+		turn:     make(chan struct{}, 1),
+		messages: make(chan string, messageBuffer),
+		over:     make(chan struct{}),
+		addrs:    addrs,
+	}
+	s.reader.Go(s.read)
+	r, err := s.exchange(ctx, command)
+	if err == nil && !r.OK {
+		err = &room.Error{Code: r.Code, Text: r.Text}
+	}
+	if err != nil {
+		s.Close()
+		return nil, "", err
+	}
+	return s, r.Text, nil
+}
+
+// Do sends a command and returns the room's reply, which may be a refusal ("You
+// cannot go north from this room."). Its error is a [*NoAnswerError], or says
+// why the session is over: see [Session.Err].
+//
+// A successful direction, and exit, end the session: the player has left, and
+// the reply to a direction is the name of the room there.
+//
+// In the tagged dialect the room carries a command out once. In the plain one a
+// command that must not be carried out twice is sent only once, so that a lost
+// datagram means a [*NoAnswerError].
+func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
+	command = strings.TrimSpace(command)
+	if command == "" {
+		return Reply{Text: invalidCommand}, nil // what the room would say; without a command there is no reply
+	}
+	if strings.ContainsAny(command, "\r\n") || len(command) > maxCommand {
+		return Reply{}, room.Errorf(room.TooLarge, "a command is one line of at most %d bytes", maxCommand)
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-s.over:
+		return Reply{}, s.Err()
+	case <-ctx.Done():
+		return Reply{}, ctx.Err()
+	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	return s.exchange(ctx, command)
+}
+
+const (
+	// maxCommand is the longest command, in bytes: what fits into a datagram
+	// of wire.MaxDatagram bytes beside the tags.
+	maxCommand = 1000
+
+	invalidCommand = "Invalid command"
+)
+
+// exchange sends a command and waits for its reply, until ctx ends.
+func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
+	s.mu.Lock()
+	if s.err != nil {
+		defer s.mu.Unlock()
+		return Reply{}, s.err
+	}
+	p, again := s.peer.request(s, command)
+	s.pending = p
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pending = nil
+	}()
+	var (
+		sendErr error
+		times   = schedule{chance: &s.c.chance}
+		timer   = time.NewTimer(0)
+	)
+	defer timer.Stop()
+	for attempt := 0; ; {
+		select {
+		case <-ctx.Done():
+			return Reply{}, noAnswer(ctx, s.name, sendErr)
+		case r := <-p.reply:
+			return r.Reply, r.err
+		case <-s.over:
+			select {
+			case r := <-p.reply: // it came first
+				return r.Reply, r.err
+			default:
+				return Reply{}, s.Err()
+			}
+		case <-timer.C:
+			sendErr = s.send(p.line, attempt)
+			if attempt++; again {
+				timer.Reset(times.next())
+			}
+		}
+	}
+}
+
+// send makes an attempt: the first two to the first of the room's addresses,
+// and as long as none has answered each further one to the next in turn.
+func (s *Session) send(line []byte, attempt int) error {
+	s.mu.Lock()
+	to := s.addrs[max(attempt-1, 0)%len(s.addrs)]
+	s.mu.Unlock()
+	_, err := s.conn.WriteToUDPAddrPort(line, to)
+	return err
+}
+
+// Messages returns the channel of what the room tells the player without being
+// asked, in order. It is closed when the session is over; [Session.Err] then
+// says why. A caller that does not read from it for long loses messages in the
+// plain dialect, and in the tagged one its place in the room.
+func (s *Session) Messages() <-chan string { return s.messages }
+
+// Err returns why the session is over: [ErrDisconnected], [ErrLeft],
+// [net.ErrClosed] after Close, a [*room.Error] if the room does not know the
+// player any more; nil if it is not over.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Plain reports whether the room speaks only the plain dialect, in which it
+// keeps no inventory.
+func (s *Session) Plain() bool {
+	_, ok := s.peer.(*plain)
+	return ok
+}
+
+// Close ends the session on this side. It does not leave the room: the command
+// exit does.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	s.finish(errClosed)
+	s.mu.Unlock()
+	err := s.conn.Close()
+	s.reader.Wait()
+	return err
+}
+
+// finish ends the session, with s.mu held. The first reason counts.
+func (s *Session) finish(why error) {
+	if s.err == nil {
+		s.err = why
+		close(s.over)
+	}
+	s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader looks again
+}
+
+// read takes what arrives until the session is closed, and keeps the talker's
+// time.
+func (s *Session) read() {
+	open := true
+	buffer := make([]byte, 1<<16)
+	for {
+		s.mu.Lock()
+		if s.err != nil && open {
+			close(s.messages) // only this goroutine sends to it
+			open = false
+		}
+		// A room that has sent its last event sends it again until it is
+		// acknowledged; everything else ends here.
+		if s.err != nil && !errors.Is(s.err, ErrDisconnected) {
+			s.mu.Unlock()
+			return
+		}
+		s.conn.SetReadDeadline(s.peer.due())
+		s.mu.Unlock()
+
+		n, from, err := s.conn.ReadFromUDPAddrPort(buffer)
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		s.mu.Lock()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			s.finish(errClosed)
+			if open {
+				close(s.messages)
+			}
+			s.mu.Unlock()
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.peer.idle(s, time.Now())
+		case err != nil:
+			s.mu.Unlock()
+			time.Sleep(time.Millisecond)
+			s.mu.Lock()
+		case !slices.Contains(s.addrs, from):
+			s.c.ignored(from)
+		default:
+			if why := s.peer.took(s, buffer[:n], from); why != nil {
+				s.finish(why)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// tell hands a message to the caller and reports whether there was room for it.
+func (s *Session) tell(text string) bool {
+	if s.err != nil {
+		return false
+	}
+	select {
+	case s.messages <- text:
+		return true
+	default:
+		return false
+	}
+}
+
+// directions are the commands that lead to another room.
+var directions = []string{"north", "south", "east", "west", "up", "down"}
+
+// leaves returns ErrLeft if the reply to a command means that the player is no
+// longer in the room.
+func leaves(command string, r Reply) error {
+	verb, _ := splitCommand(command)
+	if r.OK && (verb == "exit" || slices.Contains(directions, verb)) {
+		return ErrLeft
+	}
+	return nil
+}
+
+// splitCommand returns the verb in lower case and what follows it.
+func splitCommand(command string) (verb, rest string) {
+	verb, rest, _ = strings.Cut(command, " ")
+	return strings.ToLower(verb), strings.TrimSpace(rest)
+}

@@ -1,0 +1,163 @@
+package client
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+)
+
+const (
+	// eventWindow is how far ahead of the next event others are kept that
+	// came too early. The room sends again what is beyond.
+	eventWindow = 64
+
+	// ackDelay is how long an acknowledgement waits for company: more events,
+	// or a request to ride on.
+	ackDelay = 20 * time.Millisecond
+
+	// keepAlive is how often the room hears from a player who has nothing to
+	// say, give or take a fifth. It takes one for gone after 30 seconds.
+	keepAlive = 8 * time.Second
+
+	// maxSid bounds the session id that a room may choose, in bytes.
+	maxSid = 100
+
+	// unknownSession is the code of a room that does not know the session.
+	unknownSession room.Code = "unknown-session"
+)
+
+// tagged is a talker: requests bear an id, so that the room carries them out
+// once and replies find them; events bear numbers that start at 1 and have no
+// gaps, and are acknowledged by the number up to which all have come.
+type tagged struct {
+	sid    []byte            // nil until the room has let the player in
+	next   uint64            // number of the next event to tell, less 1: what ack says
+	early  map[uint64]string // events after that one; at most eventWindow
+	ackAt  time.Time         // when to acknowledge; zero if there is nothing new
+	quiet  time.Time         // when to send something lest the room forget us
+	parted bool              // nothing more to say
+}
+
+func (t *tagged) request(s *Session, command string) (*pending, bool) {
+	id := s.c.chance.id(s.c.now())
+	tags := wire.Tags{ID: []byte(id.String()), Sid: t.sid, Ack: t.next, HasAck: t.sid != nil}
+	p := newPending(command, append(wire.AppendTags(nil, &tags), command...))
+	p.id = id
+	t.said(s)
+	return p, true
+}
+
+// said notes that something which bears ack is being sent. Retries do not
+// count: they bear an older one.
+func (t *tagged) said(s *Session) {
+	t.ackAt = time.Time{}
+	t.quiet = time.Now().Add(s.c.chance.jitter(keepAlive, 0.2))
+}
+
+func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
+	tags, text, err := wire.ParseTags(datagram)
+	switch {
+	case err != nil:
+		s.c.ignored(from)
+	case !tags.Any:
+		if t.sid != nil || t.next > 0 || len(t.early) > 0 || s.pending == nil {
+			s.c.ignored(from)
+			return nil
+		}
+		s.pending.answer(reply{err: errOnlyPlain})
+	case tags.HasEv:
+		return t.event(s, tags.Ev, string(text))
+	case tags.ID != nil && s.pending != nil && tags.UUID == s.pending.id:
+		return t.reply(s, datagram, from)
+	default: // a second copy of an earlier reply
+		s.c.ignored(from)
+	}
+	return nil
+}
+
+func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
+	r, err := wire.ParseReply(datagram)
+	if err != nil || len(r.Sid) > maxSid {
+		s.c.ignored(from)
+		return nil
+	}
+	if t.sid == nil && r.OK {
+		t.sid = slices.Clone(r.Sid)
+		t.ackAt = time.Now().Add(ackDelay)
+	}
+	s.addrs = []netip.AddrPort{from}
+	got := Reply{OK: r.OK, Text: string(r.Text), Code: room.Code(r.Code)}
+	if !got.OK && got.Code == unknownSession {
+		why := &room.Error{Code: got.Code, Text: got.Text}
+		s.pending.answer(reply{err: why})
+		return why
+	}
+	s.pending.answer(reply{Reply: got})
+	return leaves(s.pending.command, got)
+}
+
+// event takes in what the room tells the player: it is told when all before it
+// have been, and acknowledged when it has been told.
+func (t *tagged) event(s *Session, number uint64, text string) error {
+	if t.ackAt.IsZero() {
+		t.ackAt = time.Now().Add(ackDelay) // for one that came before, too: the acknowledgement was lost
+	}
+	if number <= t.next || number > t.next+eventWindow {
+		return nil
+	}
+	if t.early == nil {
+		t.early = map[uint64]string{}
+	}
+	t.early[number] = text
+	for {
+		text, ok := t.early[t.next+1]
+		if !ok {
+			return nil
+		}
+		if text == disconnect {
+			t.next++
+			t.parted = true
+			t.acknowledge(s)
+			return ErrDisconnected
+		}
+		if !s.tell(text) {
+			return nil
+		}
+		t.next++
+		delete(t.early, t.next)
+	}
+}
+
+// disconnect is what a room says to every player when it shuts down.
+const disconnect = "disconnect"
+
+func (t *tagged) due() time.Time {
+	switch {
+	case t.sid == nil:
+		return time.Time{}
+	case t.parted || !t.ackAt.IsZero() && t.ackAt.Before(t.quiet):
+		return t.ackAt
+	}
+	return t.quiet
+}
+
+func (t *tagged) idle(s *Session, now time.Time) {
+	if due := t.due(); !due.IsZero() && !now.Before(due) {
+		t.acknowledge(s)
+	}
+}
+
+// acknowledge sends an acknowledgement by itself, to which there is no reply.
+func (t *tagged) acknowledge(s *Session) {
+	if t.sid == nil {
+		return
+	}
+	tags := wire.Tags{Sid: t.sid, Ack: t.next, HasAck: true}
+	t.said(s)
+	if _, err := s.conn.WriteToUDPAddrPort(wire.AppendTags(nil, &tags), s.addrs[0]); err != nil {
+		s.c.log.Debug("an acknowledgement was not sent", "error", err) // the next one says the same
+	}
+}
