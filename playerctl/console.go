@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// maxLine is the longest command in bytes: with its tags it fits into one
+// datagram. What is longer is cut here, and refused by the player's side.
+const maxLine = 1000
+
+// A console is where the player types and reads: a terminal, or pipes.
+//
+// The player's goroutine asks for a line when it is ready for one, and writes
+// at any time. A second goroutine, the console's only one, reads: it is
+// blocked in a read of standard input most of its life, and reads ahead no
+// further than one line and one buffer.
+type console struct {
+	out      io.Writer
+	terminal *terminal // nil unless both ends are a terminal
+	lines    chan string
+	asked    chan struct{}
+	done     chan struct{}
+	close    func()
+	err      error // of the first write that failed
+}
+
+func newConsole(stdin io.Reader, stdout io.Writer) *console {
+	c := &console{
+		out:   stdout,
+		lines: make(chan string),
+		asked: make(chan struct{}, 1), // at most one line is asked for
+		done:  make(chan struct{}),
+	}
+	c.close = sync.OnceFunc(func() {
+		close(c.done)
+		if c.terminal != nil {
+			c.terminal.restore(true)
+		}
+	})
+	c.terminal = openTerminal(stdin, stdout)
+	read := c.pipeReader(stdin)
+	if c.terminal != nil {
+		read = c.terminal.readLine
+	}
+	go func() {
+		defer close(c.lines)
+		for {
+			select {
+			case <-c.asked:
+			case <-c.done:
+				return
+			}
+			line, err := read()
+			if err != nil {
+				return
+			}
+			select {
+			case c.lines <- line:
+			case <-c.done:
+				return
+			}
+		}
+	}()
+	return c
+}
+
+// Ask makes the next line come out of Lines, which is closed at the end of the
+// input, when it cannot be read any more, and when Ctrl-C is typed at the prompt.
+func (c *console) Ask() {
+	select {
+	case c.asked <- struct{}{}:
+	default:
+	}
+}
+
+// Lines returns where the lines come out that were asked for.
+func (c *console) Lines() <-chan string { return c.lines }
+
+// Show writes a text and ends its last line. Rooms are strangers: characters
+// that control terminals do not get through, wherever the output goes.
+func (c *console) Show(text string) {
+	text = strings.TrimRight(printable(text), "\n") + "\n"
+	var err error
+	if c.terminal != nil {
+		err = c.terminal.write(text)
+	} else {
+		_, err = io.WriteString(c.out, text)
+	}
+	if c.err == nil && err != nil {
+		c.err = fmt.Errorf("cannot write: %w", err)
+	}
+}
+
+// Close gives the terminal back as it was. It is safe to call it again.
+func (c *console) Close() { c.close() }
+
+// pipeReader returns a function that reads lines of any length and keeps the
+// first maxLine bytes and one.
+func (c *console) pipeReader(stdin io.Reader) func() (string, error) {
+	r := bufio.NewReader(stdin)
+	return func() (string, error) {
+		var line []byte
+		for {
+			part, more, err := r.ReadLine()
+			if err != nil {
+				return "", err
+			}
+			line = append(line, part[:min(len(part), maxLine+1-len(line))]...)
+			if !more {
+				return string(line), nil
+			}
+		}
+	}
+}
+
+// printable returns text without what could control a terminal or turn the
+// direction of writing; newlines stay, tabs become spaces, carriage returns
+// vanish.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t':
+			return ' '
+		case r == '\r':
+			return -1
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
+			return unicode.ReplacementChar
+		}
+		return r // an invalid byte comes as the replacement character
+	}, text)
+}
+
+// A terminal edits lines. It is in raw mode only while a line is being typed,
+// so that Ctrl-C is a signal at all other times.
+type terminal struct {
+	in, out *os.File
+	editor  *term.Terminal
+
+	mu            sync.Mutex
+	before        *term.State // while in raw mode
+	width, height int
+}
+
+// openTerminal returns nil if one of the streams is no terminal, or the
+// terminal is one that cannot move its cursor.
+func openTerminal(stdin io.Reader, stdout io.Writer) *terminal {
+	in, ok := stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	out, ok := stdout.(*os.File)
+	if !ok || !term.IsTerminal(int(out.Fd())) {
+		return nil
+	}
+	t := &terminal{in: in, out: out}
+	t.editor = term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{in, out}, "> ")
+	return t
+}
+
+func (t *terminal) readLine() (string, error) {
+	if err := t.raw(); err != nil {
+		return "", err
+	}
+	line, err := t.editor.ReadLine()
+	t.restore(err != nil)
+	if len(line) > maxLine {
+		line = line[:maxLine+1]
+	}
+	return line, err
+}
+
+// write puts text above the line that is being typed, if one is.
+func (t *terminal) write(text string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.before == nil {
+		_, err := t.out.WriteString(text)
+		return err
+	}
+	t.fit()
+	_, err := t.editor.Write([]byte(text))
+	return err
+}
+
+func (t *terminal) raw() (err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fit()
+	t.before, err = term.MakeRaw(int(t.in.Fd()))
+	return err
+}
+
+// restore leaves raw mode, and wipes away a line that will not be finished.
+func (t *terminal) restore(wipe bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.before == nil {
+		return
+	}
+	if wipe {
+		io.WriteString(t.out, "\r\x1b[J")
+	}
+	term.Restore(int(t.in.Fd()), t.before)
+	t.before = nil
+}
+
+// fit follows the size of the window. Asking at each text costs nothing, and
+// needs no signal.
+func (t *terminal) fit() {
+	width, height, err := term.GetSize(int(t.out.Fd()))
+	if err != nil || width <= 0 || width == t.width && height == t.height {
+		return
+	}
+	t.width, t.height = width, height
+	t.editor.SetSize(width, height)
+}

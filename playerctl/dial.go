@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"foyer/client"
+	"foyer/room"
+)
+
+// network is the real world: package client, with its errors told in the
+// player's words.
+type network struct{ c *client.Client }
+
+// dial returns the world behind the registries.
+func dial(registries []string, plain bool) (world, error) {
+	c, err := client.New(client.Options{Registries: registries, Plain: plain})
+	if err != nil {
+		return nil, err
+	}
+	return network{c}, nil
+}
+
+func (n network) Close() error { return n.c.Close() }
+
+func (n network) Lookup(ctx context.Context, name room.Name) (room.Address, error) {
+	a, err := n.c.Lookup(ctx, name)
+	if errors.Is(err, room.ErrUnknownName) {
+		err = fmt.Errorf("no room called %s is registered", name)
+	}
+	return a.Address, err
+}
+
+func (n network) Join(ctx context.Context, name room.Name, at room.Address, player string) (session, string, error) {
+	s, summary, err := n.c.Join(ctx, at, player)
+	if err != nil {
+		return nil, "", inRoom(name, err)
+	}
+	return stay{s, name}, summary, nil
+}
+
+// A stay is a session in a room that has a name.
+type stay struct {
+	*client.Session
+	room room.Name
+}
+
+func (s stay) Do(ctx context.Context, command string) (string, bool, error) {
+	r, err := s.Session.Do(ctx, command)
+	return r.Text, r.OK, inRoom(s.room, err)
+}
+
+func (s stay) Err() error { return inRoom(s.room, s.Session.Err()) }
+
+// inRoom names the room where the client, which knows its address only, does
+// not.
+func inRoom(name room.Name, err error) error {
+	if silence, ok := errors.AsType[*client.NoAnswerError](err); ok {
+		return &client.NoAnswerError{Peer: "the room " + string(name), Err: silence.Err}
+	}
+	if refusal, ok := errors.AsType[*room.Error](err); ok {
+		if refusal.Code == "unknown-session" {
+			return errLost
+		}
+		return fmt.Errorf("the room %s does not let you in: %w", name, err)
+	}
+	if errors.Is(err, client.ErrDisconnected) {
+		return errClosed
+	}
+	return err
+}

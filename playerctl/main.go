@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"foyer/internal/command"
+	"foyer/room"
+)
+
+func main() {
+	signal.Ignore(syscall.SIGPIPE) // a reader that goes away is an error to report, not the end: the player leaves first
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return command.Run(ctx, newCommand(), args, stdin, stdout, stderr)
+}
+
+func newCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "playerctl PLAYER ROOM",
+		Short: "Play in a world of rooms",
+		Long: "Playerctl joins the room ROOM as PLAYER and plays there. Type help for the commands.\n" +
+			"It reads from a pipe as well as from a terminal.",
+		Example: "  playerctl Alice Foyer\n  printf 'look\\nnorth\\n' | playerctl Alice Foyer",
+		Args:    cobra.ExactArgs(2),
+	}
+	registries := command.DiscoveryFlag(cmd.Flags())
+	plain := command.PlainFlag(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name, err := room.ParseName(args[0])
+		if err != nil {
+			return command.Usagef("the player %q: %w", args[0], err)
+		}
+		start, err := room.ParseName(args[1])
+		if err != nil {
+			return command.Usagef("the room %q: %w", args[1], err)
+		}
+		world, err := dial(*registries, *plain)
+		if err != nil {
+			return err
+		}
+		defer world.Close()
+		console := newConsole(cmd.InOrStdin(), cmd.OutOrStdout())
+		defer console.Close()
+		p := &player{name: string(name), world: world, console: console}
+		return p.play(cmd.Context(), start)
+	}
+	return cmd
+}
