@@ -1,0 +1,244 @@
+package discovery
+
+import (
+	"sync"
+	"time"
+
+	"foyer/room"
+)
+
+// A lease is one name's in the table.
+type lease struct {
+	name room.Name
+	addr room.Address
+	ttl  time.Duration
+	end  time.Duration // by the lease clock
+
+	late  bool // this lease's lateness was reported
+	dirty bool // long, and renewed since its end was last written
+
+	// The list of leases in the same slot of the wheel; nil, nil while the
+	// lease is taken out to expire.
+	prev, next *lease
+}
+
+// renewal says what became of a request to renew.
+type renewal uint8
+
+const (
+	renewed     renewal = iota
+	renewedLate         // with less than a third of the lease left, for the first time
+	notLeased           // no such lease
+	expiring            // the writer is about to end it; ask the writer
+)
+
+// leases is the table of running leases: by name, and by end in a timing wheel
+// with a slot for each second, so that to renew and to expire one costs the same
+// however many there are. It holds one entry for each registration with a
+// lease, which bounds it.
+type leases struct {
+	mu     sync.Mutex
+	byName map[room.Name]*lease
+	wheel  [wheelSlots]lease // list heads
+	done   int64             // slots up to this second have been emptied
+	dirty  []*lease          // long leases to checkpoint, at most one entry each
+
+	// No lease ends before floor plus its ttl, or plus leaseGrace if that is
+	// less: the lease clock's reading at the start or the last stall.
+	floor time.Duration
+}
+
+// wheelSlots is a power of two above MaxTTL and any grace in seconds, so that
+// a slot never holds leases of two different seconds.
+const wheelSlots = 1 << 17
+
+func newLeases(now time.Duration) *leases {
+	t := &leases{byName: make(map[room.Name]*lease), floor: now, done: second(now)}
+	for i := range t.wheel {
+		head := &t.wheel[i]
+		head.prev, head.next = head, head
+	}
+	return t
+}
+
+// second is the slot time in which a lease that ends at d has surely ended.
+func second(d time.Duration) int64 { return int64(d / time.Second) }
+
+// put gives a name the lease of r, or none. A registration replaced is renewed.
+func (t *leases) put(r *room.Registration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.remove(r.Name)
+	if r.TTL == 0 {
+		return
+	}
+	l := &lease{name: r.Name, addr: r.Address, ttl: r.TTL, end: r.LeaseEnd}
+	t.byName[r.Name] = l
+	t.insert(l)
+}
+
+func (t *leases) drop(name room.Name) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.remove(name)
+}
+
+// renew starts the lease of name at addr anew. It takes bytes so that the
+// caller need not allocate.
+func (t *leases) renew(name []byte, addr room.Address, now time.Duration) renewal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.byName[room.Name(name)]
+	if l == nil || l.addr != addr {
+		return notLeased
+	}
+	if l.next == nil {
+		return expiring
+	}
+	return t.extend(l, now)
+}
+
+// rescue renews a lease that the writer found not to have ended after all.
+func (t *leases) rescue(name room.Name, now time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.byName[name]; l != nil {
+		t.extend(l, now)
+	}
+}
+
+func (t *leases) extend(l *lease, now time.Duration) renewal {
+	// The clock's reading may be a tick old, and a lease must not end early.
+	end := now + tick + l.ttl
+	late := l.end-now < l.ttl/3
+	report := late && !l.late
+	l.late = late
+	if l.next != nil {
+		if second(l.end) == second(end) {
+			l.end = end
+			return renewed
+		}
+		unlink(l)
+	}
+	l.end = end
+	t.insert(l)
+	if l.ttl > longLease && !l.dirty {
+		l.dirty = true
+		t.dirty = append(t.dirty, l)
+	}
+	if report {
+		return renewedLate
+	}
+	return renewed
+}
+
+// setFloor grants every lease its grace from now on.
+func (t *leases) setFloor(now time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.floor = now
+}
+
+// expire takes up to limit leases out of the wheel that have ended by now and
+// appends their names. They stay in the table until drop or rescue, or until
+// restore puts them back. It costs O(names returned + seconds passed).
+func (t *leases) expire(names []room.Name, now time.Duration, limit int) []room.Name {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// The current second's slot may hold leases that have not ended.
+	for last := second(now) - 1; t.done < last; t.done++ {
+		head := &t.wheel[(t.done+1)%wheelSlots]
+		for l := head.next; l != head; {
+			next := l.next
+			switch grace := t.floor + min(l.ttl, leaseGrace) + tick; {
+			case second(l.end) > t.done+1:
+				// Emptying lags so far behind that the wheel came round: not yet.
+			case l.end < grace && second(grace) > t.done+1:
+				unlink(l)
+				l.end = grace
+				t.insert(l)
+			case len(names) == limit:
+				return names
+			default:
+				unlink(l)
+				l.prev, l.next = nil, nil
+				names = append(names, l.name)
+			}
+			l = next
+		}
+	}
+	return names
+}
+
+// restore puts leases back whose end could not be written; they are tried again
+// within a second or two.
+func (t *leases) restore(names []room.Name, now time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range names {
+		if l := t.byName[name]; l != nil && l.next == nil {
+			l.end = now
+			t.insert(l)
+		}
+	}
+}
+
+// checkpoints takes up to limit long leases that were renewed since their end
+// was last written, and appends their names and ends.
+func (t *leases) checkpoints(ends []leaseEnd, limit int) []leaseEnd {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.dirty) > 0 && len(ends) < limit {
+		l := t.dirty[len(t.dirty)-1]
+		t.dirty = t.dirty[:len(t.dirty)-1]
+		l.dirty = false
+		if t.byName[l.name] == l {
+			ends = append(ends, leaseEnd{l.name, l.addr, l.end})
+		}
+	}
+	return ends
+}
+
+// recheck gives leases back whose ends could not be written.
+func (t *leases) recheck(ends []leaseEnd) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range ends {
+		if l := t.byName[ends[i].name]; l != nil && !l.dirty {
+			l.dirty = true
+			t.dirty = append(t.dirty, l)
+		}
+	}
+}
+
+type leaseEnd struct {
+	name room.Name
+	addr room.Address
+	end  time.Duration
+}
+
+func (t *leases) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byName)
+}
+
+func (t *leases) remove(name room.Name) {
+	if l := t.byName[name]; l != nil {
+		delete(t.byName, name)
+		if l.next != nil {
+			unlink(l)
+		}
+	}
+}
+
+func (t *leases) insert(l *lease) {
+	s := max(second(l.end), t.done+1)
+	head := &t.wheel[s%wheelSlots]
+	l.prev, l.next = head.prev, head
+	head.prev.next, head.prev = l, l
+}
+
+func unlink(l *lease) {
+	l.prev.next, l.next.prev = l.next, l.prev
+}

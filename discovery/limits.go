@@ -1,0 +1,58 @@
+package discovery
+
+import "time"
+
+// The limits of the service. Each says what it bounds.
+const (
+	// queueLength bounds the datagrams that wait for the writer, and with them
+	// its memory: a job is some 6 KiB at most. A full queue answers busy.
+	queueLength = 2048
+
+	// sourceShare bounds how many of them may come from one source (an IPv4
+	// address, an IPv6 /64), so that one that floods is refused alone.
+	sourceShare = queueLength / 2
+
+	// verifyQueueLength bounds the datagrams that wait for a verifier. At 50 µs
+	// a signature the last one waits less than half a second.
+	verifyQueueLength = 256
+
+	// A source may have verifyRate signatures checked a second, verifyBurst at
+	// once: a quarter of one core's time at most. What is over gets busy.
+	verifyRate  = 5000
+	verifyBurst = 1000
+
+	// verifySources bounds the table of sources whose rate is watched.
+	verifySources = 8192
+
+	// expiryBatch bounds the leases that expire, and those that are
+	// checkpointed, in one transaction; the rest follow in the next.
+	expiryBatch = 1024
+
+	// lateQueueLength bounds the late renewals that wait to be written to the
+	// history. More are not remembered.
+	lateQueueLength = 256
+)
+
+// The times of the protocol.
+const (
+	// MinTTL and MaxTTL bound a lease; what is asked for beyond is granted as
+	// the bound.
+	MinTTL = 5 * time.Second
+	MaxTTL = 24 * time.Hour
+
+	// idWindow is how old, and how far ahead, the time in a version 7 id may
+	// be. storage.OutcomeRetention is twice that.
+	idWindow = 5 * time.Minute
+
+	// leaseGrace is the least time that a lease runs on after the registry was
+	// down or stalled, if its ttl is not shorter.
+	leaseGrace = 30 * time.Second
+
+	// longLease is the ttl above which the end of a lease is checkpointed, and
+	// checkpointEvery how much of the lease clock may pass before it is.
+	longLease       = 5 * time.Minute
+	checkpointEvery = 5 * time.Minute
+
+	// cacheTTL is the longest that the answer to a look-up may be cached.
+	cacheTTL = 30 * time.Second
+)

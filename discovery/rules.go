@@ -1,0 +1,333 @@
+package discovery
+
+import (
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"foyer/room"
+	"foyer/storage"
+	"foyer/wire"
+)
+
+// A request is one line that can be read and whose parts are what they should
+// be: what is refused whatever the state of the registry is refused before.
+type request struct {
+	wire.Request
+	line []byte
+	name []byte // canonical
+	key  room.Key
+}
+
+var (
+	errKeyUnsigned   = &room.Error{Code: room.BadSignature, Text: "the request bears a key but no signature"}
+	errSigWithoutKey = &room.Error{Code: room.Malformed, Text: "a signed REGISTER must bear its key"}
+	errSigWithoutID  = &room.Error{Code: room.Malformed, Text: "a signed request must bear an id of version 7"}
+	errBadSignature  = &room.Error{Code: room.BadSignature, Text: "the signature does not fit the request and the key"}
+	errUnsigned      = &room.Error{Code: room.NotOwner, Text: "the name has an owner: the request must be signed with the owner's key"}
+	errOtherKey      = &room.Error{Code: room.NotOwner, Text: "the name belongs to another key"}
+	errOtherSource   = &room.Error{Code: room.NotOwner, Text: "the name was registered from another IP address"}
+	errUnauthorized  = &room.Error{Code: room.Unauthorized, Text: "this registry takes registrations from authorized keys only"}
+	errIDReused      = &room.Error{Code: room.IDReused, Text: "the id was used for another request"}
+	errTooOld        = &room.Error{Code: room.StaleRequest, Text: "the id is more than 5 minutes old"}
+	errTooFarAhead   = &room.Error{Code: room.StaleRequest, Text: "the id is more than 5 minutes ahead of the registry's clock"}
+	errUnknown       = &room.Error{Code: room.UnknownName, Text: "no room of that name is registered"}
+	errMoved         = &room.Error{Code: room.Replaced, Text: "the name is now registered at another address"}
+)
+
+// parse reads a line. On an error the request still bears the id, if it was
+// readable.
+func parse(line []byte) (r request, err error) {
+	r.line = line
+	if r.Request, err = wire.ParseRequest(line); err != nil {
+		return r, err
+	}
+	if r.name, err = room.CanonicalName(r.Name); err != nil {
+		return r, err
+	}
+	if r.Sig != nil && r.Verb != wire.Lookup && !r.isV7() {
+		return r, errSigWithoutID
+	}
+	if r.Verb != wire.Register {
+		return r, nil
+	}
+	switch {
+	case r.Key != nil && r.Sig == nil:
+		return r, errKeyUnsigned
+	case r.Key == nil && r.Sig != nil:
+		return r, errSigWithoutKey
+	case r.Key != nil:
+		if r.key, err = room.ParseKey(string(r.Key)); err != nil {
+			return r, err
+		}
+	}
+	_, err = room.ParseAddress(string(r.Address))
+	return r, err
+}
+
+// signed reports whether the request's signature matters.
+func (r *request) signed() bool { return r.Sig != nil && r.Verb != wire.Lookup }
+
+// isV7 reports whether the request bears an id of version 7 (RFC 9562, section
+// 5.7), which begins with its time in Unix milliseconds.
+func (r *request) isV7() bool {
+	return r.ID != nil && r.UUID[6]>>4 == 7 && r.UUID[8]>>6 == 2
+}
+
+// checkTime refuses an id of version 7 whose time is out of the window. Ids of
+// other versions pass.
+func (r *request) checkTime(now time.Time) *room.Error {
+	if !r.isV7() {
+		return nil
+	}
+	var ms int64
+	for _, b := range r.UUID[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	switch age := now.UnixMilli() - ms; {
+	case age > idWindow.Milliseconds():
+		return errTooOld
+	case age < -idWindow.Milliseconds():
+		return errTooFarAhead
+	}
+	return nil
+}
+
+// grant returns the lease that is granted when ttl seconds are asked for.
+func grant(ttl uint64) time.Duration {
+	return min(max(time.Duration(min(ttl, uint64(MaxTTL/time.Second)))*time.Second, MinTTL), MaxTTL)
+}
+
+// A decision is what the rules make of a request: a refusal, or a grant with
+// the lease that goes with it; and what is to change.
+type decision struct {
+	err    *room.Error
+	ttl    time.Duration // 0 without a lease
+	event  storage.Event // Kind 0: nothing changes
+	rescue bool          // start the lease anew, in memory
+}
+
+func refuse(err *room.Error) decision { return decision{err: err} }
+
+// A transaction carries out requests in one storage.Tx and gathers what is to
+// be done in memory once it is durable.
+type transaction struct {
+	storage.Tx
+	now     storage.Instant
+	server  *Server
+	effects []effect
+}
+
+// An effect changes the table of leases.
+type effect struct {
+	registration room.Registration
+	ends, rescue bool
+}
+
+// carryOut does what one line says and answers it. It returns more false, and
+// has done nothing, if the reply does not fit any more. An error is a failure of
+// the storage; the transaction must be given up.
+func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
+	if r.Verb == wire.Lookup {
+		reg, err := t.Get(room.Name(r.name))
+		if errors.Is(err, room.ErrUnknownName) {
+			return x.refuse(&r.Tags, errUnknown, 0), nil
+		} else if err != nil {
+			return false, err
+		}
+		return x.found(r, &reg), nil
+	}
+	once := r.ID != nil && r.Verb != wire.Renew // the outcome is kept under the id
+	var fingerprint [16]byte
+	if once {
+		sum := sha256.Sum256(r.line)
+		fingerprint = [16]byte(sum[:])
+		switch o, ok, err := t.Outcome(r.UUID); {
+		case err != nil:
+			return false, err
+		case ok && o.Fingerprint == fingerprint:
+			return x.out.end(append(x.out.line(), o.Reply...)), nil
+		case ok:
+			return x.refuse(&r.Tags, errIDReused, 0), nil
+		}
+	}
+	var d decision
+	if once || r.signed() {
+		d.err = r.checkTime(t.now.Wall)
+		// What is refused as too old stays so for ever, without a record.
+		once = once && d.err != errTooOld
+	}
+	if d.err == nil {
+		if d, err = t.decide(x, r); err != nil {
+			return false, err
+		}
+	}
+	if !x.reply(r, &d, t.now.Wall) {
+		return false, nil
+	}
+	if d.event.Kind != 0 {
+		if err := t.Apply(d.event); err != nil {
+			return false, err
+		}
+		t.effects = append(t.effects, effect{registration: d.event.Registration, ends: d.event.Kind.Ends()})
+	}
+	if d.rescue {
+		t.effects = append(t.effects, effect{registration: d.event.Registration, rescue: true})
+	}
+	if once {
+		err = t.Record(storage.Outcome{ID: r.UUID, Fingerprint: fingerprint, Reply: x.out.buf[x.out.mark:]})
+	}
+	return err == nil, err
+}
+
+// reply answers a request as decided.
+func (x *exchange) reply(r *request, d *decision, now time.Time) bool {
+	if d.err != nil {
+		var ms uint64
+		if d.err.Code == room.StaleRequest {
+			ms = uint64(now.UnixMilli())
+		}
+		return x.refuse(&r.Tags, d.err, ms)
+	}
+	ttl := int64(-1)
+	if d.ttl > 0 {
+		ttl = int64(d.ttl / time.Second)
+	}
+	return x.out.end(wire.AppendOK(x.out.line(), &r.Tags, ttl, ""))
+}
+
+// found answers a look-up.
+func (x *exchange) found(r *request, reg *room.Registration) bool {
+	ttl := cacheTTL
+	if reg.TTL > 0 {
+		ttl = min(ttl, reg.TTL)
+	}
+	return x.out.end(wire.AppendOK(x.out.line(), &r.Tags, int64(ttl/time.Second), string(reg.Address)))
+}
+
+func (t *transaction) decide(x *exchange, r *request) (decision, error) {
+	reg, err := t.Get(room.Name(r.name))
+	known := err == nil
+	if err != nil && !errors.Is(err, room.ErrUnknownName) {
+		return decision{}, err
+	}
+	switch {
+	case r.Verb == wire.Register:
+		return t.register(x, r, &reg, known)
+	case !known:
+		return refuse(errUnknown), nil
+	case r.Verb == wire.Deregister:
+		return t.deregister(x, r, &reg), nil
+	default:
+		return t.renew(x, r, &reg), nil
+	}
+}
+
+// register decides on a REGISTER; reg is what the name has now, if known.
+func (t *transaction) register(x *exchange, r *request, reg *room.Registration, known bool) (decision, error) {
+	if !t.server.authorized(r.key) {
+		return refuse(errUnauthorized), nil
+	}
+	kind := storage.Registered
+	if known {
+		if reg.Owner.IsZero() || r.key.IsZero() {
+			return refuse(room.Errorf(room.NameTaken, "name %q is already registered", reg.Name)), nil
+		}
+		if reg.Owner != r.key {
+			return refuse(errOtherKey), nil
+		}
+		kind = storage.Replaced
+	}
+	addr, err := room.ParseAddress(string(r.Address))
+	if err != nil {
+		return decision{}, err // parse has made sure
+	}
+	switch holder, err := t.NameAt(addr); {
+	case errors.Is(err, room.ErrUnknownName):
+	case err != nil:
+		return decision{}, err
+	case holder != room.Name(r.name):
+		return refuse(room.Errorf(room.AddressTaken, "address %s is already registered", addr)), nil
+	}
+	if !r.key.IsZero() && !x.verified(r, r.key) {
+		return refuse(errBadSignature), nil
+	}
+	d := decision{event: storage.Event{
+		Kind: kind,
+		Time: t.now.Wall,
+		From: x.peer.Addr().WithZone(""),
+		Registration: room.Registration{
+			Name:         room.Name(r.name),
+			Address:      addr,
+			RegisteredAt: t.now.Wall,
+			Owner:        r.key,
+			From:         x.peer.Addr().WithZone(""),
+		},
+	}}
+	if r.HasTTL {
+		d.ttl = grant(r.TTL)
+		d.event.Registration.TTL = d.ttl
+		d.event.Registration.LeaseEnd = t.now.Lease + tick + d.ttl
+	}
+	return d, nil
+}
+
+func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration) decision {
+	if reg.Owner.IsZero() {
+		if reg.From.IsValid() && reg.From != x.peer.Addr().WithZone("") {
+			return refuse(errOtherSource)
+		}
+	} else if err := x.checkOwner(r, reg.Owner); err != nil {
+		return refuse(err)
+	}
+	return decision{event: storage.Event{
+		Kind:         storage.Deregistered,
+		Time:         t.now.Wall,
+		From:         x.peer.Addr().WithZone(""),
+		Registration: *reg,
+	}}
+}
+
+// renew decides on a RENEW that could not be answered from memory: one that
+// changes the ttl, or comes while the lease is about to be ended.
+func (t *transaction) renew(x *exchange, r *request, reg *room.Registration) decision {
+	if err := x.checkRenew(r, reg); err != nil {
+		return refuse(err)
+	}
+	d := decision{ttl: reg.TTL, rescue: true}
+	d.event.Registration = *reg
+	if ttl := grant(r.TTL); reg.TTL > 0 && r.HasTTL && ttl != reg.TTL {
+		d.ttl, d.rescue = ttl, false
+		d.event.Kind, d.event.Time, d.event.From = storage.Extended, t.now.Wall, x.peer.Addr().WithZone("")
+		d.event.Registration.TTL = ttl
+		d.event.Registration.LeaseEnd = t.now.Lease + tick + ttl
+	}
+	return d
+}
+
+// checkRenew says whether the request may renew reg.
+func (x *exchange) checkRenew(r *request, reg *room.Registration) *room.Error {
+	if string(r.Address) != string(reg.Address) {
+		addr, err := room.ParseAddress(string(r.Address))
+		if refusal, ok := errors.AsType[*room.Error](err); ok {
+			return refusal
+		}
+		if addr != reg.Address {
+			return errMoved
+		}
+	}
+	if reg.Owner.IsZero() {
+		return nil
+	}
+	return x.checkOwner(r, reg.Owner)
+}
+
+func (x *exchange) checkOwner(r *request, owner room.Key) *room.Error {
+	if !r.signed() {
+		return errUnsigned
+	}
+	if !x.verified(r, owner) {
+		return errBadSignature
+	}
+	return nil
+}

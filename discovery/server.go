@@ -1,0 +1,387 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"foyer/internal/udp"
+	"foyer/room"
+	"foyer/storage"
+	"foyer/wire"
+)
+
+// A Server answers requests from a store. Create it with [New], run it with
+// [Server.Serve].
+type Server struct {
+	// Set once.
+	store  storage.Store
+	log    *slog.Logger
+	clock  *clock
+	leases *leases
+
+	shares  shares
+	limits  *verifyLimits
+	jobs    sync.Pool // of *job; at most the queues' lengths are in use
+	verify  chan *job
+	queue   chan *job
+	evicts  chan *eviction
+	late    chan room.Registration
+	stopped chan struct{} // closed when the writer has ended
+
+	// Any goroutine.
+	keys    atomic.Pointer[map[room.Key]bool] // nil: everybody may register
+	failing atomic.Bool                       // the last transaction failed
+}
+
+// Options are what a Server may be told. The zero value is a sensible server.
+type Options struct {
+	// Log gets what operators should know; nil discards it.
+	Log *slog.Logger
+
+	// SystemClock is the wall clock, [time.Now] if nil.
+	SystemClock func() time.Time
+}
+
+// New returns a Server on store, which must not be changed by anybody else and
+// is not closed by the Server. It reads the registrations that have a lease.
+func New(store storage.Store, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SystemClock == nil {
+		o.SystemClock = time.Now
+	}
+	s := &Server{
+		store:   store,
+		log:     o.Log,
+		clock:   newClock(o.SystemClock, store.Last()),
+		shares:  newShares(),
+		limits:  newVerifyLimits(),
+		verify:  make(chan *job, verifyQueueLength),
+		queue:   make(chan *job, queueLength),
+		evicts:  make(chan *eviction),
+		late:    make(chan room.Registration, lateQueueLength),
+		stopped: make(chan struct{}),
+	}
+	s.jobs.New = func() any { return new(job) }
+	s.leases = newLeases(s.clock.leaseNow())
+	return s, s.loadLeases()
+}
+
+// loadLeases starts the leases of all registrations. While the registry was
+// down no lease ran. A short one begins anew, as renewals are not written; a
+// long one goes on from its last checkpoint, at most one interval back.
+func (s *Server) loadLeases() error {
+	now := s.clock.leaseNow()
+	for r, err := range storage.All(s.store, DumpPage) {
+		if err != nil {
+			return fmt.Errorf("reading the leases: %w", err)
+		}
+		if r.TTL > longLease {
+			r.LeaseEnd = min(r.LeaseEnd+checkpointEvery, now+r.TTL)
+		} else {
+			r.LeaseEnd = now + r.TTL
+		}
+		s.leases.put(&r)
+	}
+	return nil
+}
+
+// AuthorizeOnly closes the registry to registrations that are not signed with
+// one of keys; nil opens it to everybody. What is registered stays.
+func (s *Server) AuthorizeOnly(keys []room.Key) {
+	if keys == nil {
+		s.keys.Store(nil)
+		return
+	}
+	set := make(map[room.Key]bool, len(keys))
+	for _, k := range keys {
+		set[k] = true
+	}
+	s.keys.Store(&set)
+}
+
+func (s *Server) authorized(k room.Key) bool {
+	set := s.keys.Load()
+	return set == nil || (*set)[k]
+}
+
+// Healthy reports whether the last transaction could be written.
+func (s *Server) Healthy() bool { return !s.failing.Load() }
+
+// Serve answers the requests that arrive on conns until ctx ends. Then it stops
+// reading, answers what it has taken in, and returns nil; it does not close
+// conns. It returns an error, in the same orderly way, if a socket fails for
+// good. It can be called once.
+func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	var readers, verifiers sync.WaitGroup
+	failures := make([]error, len(conns))
+	for i, c := range conns {
+		readers.Go(func() {
+			failures[i] = s.readLoop(ctx, c)
+			cancel()
+		})
+	}
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		verifiers.Go(s.verifyLoop)
+	}
+	go s.writeLoop()
+
+	<-ctx.Done()
+	// In this order: no more reading, then nothing more to verify, then nothing
+	// more to write. Each stage answers what it holds before the next one ends.
+	for _, c := range conns {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+	readers.Wait()
+	close(s.verify)
+	verifiers.Wait()
+	close(s.queue)
+	<-s.stopped
+	return errors.Join(failures...)
+}
+
+// readLoop receives batches and answers what can be answered from memory.
+func (s *Server) readLoop(ctx context.Context, c udp.Conn) error {
+	in := make([]udp.Datagram, udp.BatchSize)
+	for i := range in {
+		// One byte more than is allowed shows what is too large.
+		in[i].Data = make([]byte, wire.MaxDatagram+1)
+	}
+	exchanges := make([]exchange, udp.BatchSize)
+	out := make([]udp.Datagram, 0, udp.BatchSize)
+	for {
+		n, err := c.Receive(in)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("the socket was closed: %w", err)
+		case err != nil:
+			s.log.Error("receiving failed", "err", err)
+			select { // a failure that stays must not fill the log
+			case <-time.After(time.Second):
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		out = out[:0]
+		for i := range in[:n] {
+			x := &exchanges[i]
+			x.start(&in[i])
+			if s.serve(x, nil) {
+				out = x.datagrams(out)
+			} else {
+				s.handOn(x, c)
+				// The queues may have been full.
+				out = x.datagrams(out)
+			}
+		}
+		if len(out) > 0 {
+			_ = c.Send(out)
+		}
+	}
+}
+
+// serve carries out the lines of x that need no transaction. It returns false
+// when the line that comes next needs one, or a verifier. With deny, lines that
+// need a transaction are refused with it instead.
+func (s *Server) serve(x *exchange, deny *room.Error) (done bool) {
+	if len(x.in) > wire.MaxDatagram {
+		t, _, _ := wire.ParseTags(x.in[:wire.MaxDatagram])
+		x.refuse(&t, errTooLarge, 0)
+		x.pos = len(x.in)
+		return true
+	}
+	for {
+		line, end, more := x.next()
+		if !more {
+			return true
+		}
+		r, err := parse(line)
+		var fits bool
+		switch {
+		case err != nil:
+			refusal, ok := errors.AsType[*room.Error](err)
+			if !ok {
+				refusal = &room.Error{Code: room.Malformed, Text: err.Error()}
+			}
+			fits = x.refuse(&r.Tags, refusal, 0)
+		case r.Verb == wire.Lookup:
+			fits = s.lookup(x, &r)
+		default:
+			var answered bool
+			if fits, answered = s.fromMemory(x, &r); answered {
+				break
+			}
+			if deny == nil {
+				return false
+			}
+			fits = x.refuse(&r.Tags, deny, 0)
+		}
+		if !fits {
+			return true // neither this line nor the rest is carried out
+		}
+		x.pos = end
+	}
+}
+
+var errTooLarge = room.Errorf(room.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)
+
+func (s *Server) lookup(x *exchange, r *request) (fits bool) {
+	reg, err := s.store.Find(r.name)
+	switch {
+	case err == nil:
+		return x.found(r, &reg)
+	case errors.Is(err, room.ErrUnknownName):
+		return x.refuse(&r.Tags, errUnknown, 0)
+	default:
+		s.log.Error("a look-up failed", "err", err)
+		return x.refuse(&r.Tags, room.ErrUnavailable, 0)
+	}
+}
+
+// fromMemory answers a RENEW, or a REGISTER whose signature is wrong, if that
+// can be done without a transaction and without checking a signature.
+func (s *Server) fromMemory(x *exchange, r *request) (fits, answered bool) {
+	switch {
+	case r.signed() && !x.judged:
+		return false, false
+	case r.Verb == wire.Renew:
+		return s.renew(x, r)
+	case r.Verb == wire.Register && x.forged(r):
+		return x.refuse(&r.Tags, errBadSignature, 0), true
+	}
+	return false, false
+}
+
+// renew answers a RENEW from memory, or leaves it to the writer.
+func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
+	reg, err := s.store.Find(r.name)
+	if errors.Is(err, room.ErrUnknownName) {
+		return x.refuse(&r.Tags, errUnknown, 0), true
+	} else if err != nil {
+		return x.refuse(&r.Tags, room.ErrUnavailable, 0), true
+	}
+	if r.signed() {
+		if refusal := r.checkTime(s.clock.now()); refusal != nil {
+			return x.refuse(&r.Tags, refusal, uint64(s.clock.now().UnixMilli())), true
+		}
+	}
+	if refusal := x.checkRenew(r, &reg); refusal != nil {
+		return x.refuse(&r.Tags, refusal, 0), true
+	}
+	if reg.TTL > 0 && r.HasTTL && grant(r.TTL) != reg.TTL {
+		return false, false
+	}
+	d := decision{ttl: reg.TTL}
+	before := x.out
+	if !x.reply(r, &d, time.Time{}) {
+		return false, true
+	}
+	if reg.TTL == 0 {
+		return true, true
+	}
+	switch s.leases.renew(r.name, reg.Address, s.clock.leaseNow()) {
+	case renewed:
+		return true, true
+	case renewedLate:
+		select {
+		case s.late <- reg:
+		default: // so many are late that some more make no difference
+		}
+		return true, true
+	}
+	x.out = before // the writer knows what has become of it
+	return false, false
+}
+
+// handOn gives x, which serve could not finish, to whoever can. Where that one
+// has too much to do already, it is refused.
+func (s *Server) handOn(x *exchange, c udp.Conn) {
+	if !s.shares.take(x.peer.Addr()) {
+		s.serve(x, errBusySource)
+		return
+	}
+	j := s.jobs.Get().(*job)
+	j.take(x, c)
+	select {
+	case s.nextStage(&j.exchange) <- j:
+		x.out.reset(0) // what was answered so far is sent with the rest
+	default:
+		s.release(j)
+		s.serve(x, errBusyQueue)
+	}
+}
+
+func (s *Server) nextStage(x *exchange) chan *job {
+	if x.judged {
+		return s.queue
+	}
+	// Signed lines are all judged before any later line is carried out, so that
+	// the order of the lines stands.
+	if x.hasSigned() {
+		return s.verify
+	}
+	return s.queue
+}
+
+var (
+	errBusySource = &room.Error{Code: room.Busy, Text: "too many of your requests are waiting; try again"}
+	errBusyQueue  = &room.Error{Code: room.Busy, Text: "too many requests are waiting; try again"}
+	errBusyVerify = &room.Error{Code: room.Busy, Text: "too many signatures from your address; try again"}
+)
+
+// A job is an exchange that waits for a verifier or the writer, with memory of
+// its own.
+type job struct {
+	exchange
+	conn  udp.Conn
+	began replies // what the exchange had when it was queued,
+	at    int     // and how far it was, in case it is carried out again
+	data  [wire.MaxDatagram]byte
+}
+
+func (j *job) take(x *exchange, c udp.Conn) {
+	buf, verdicts := j.out.buf[:0], j.verdicts[:0]
+	j.exchange = *x
+	j.in = j.data[:copy(j.data[:], x.in)]
+	j.out.buf = append(buf, x.out.buf...)
+	j.verdicts = verdicts
+	j.conn = c
+	j.save()
+}
+
+func (j *job) save() { j.began, j.at = j.out, j.pos }
+
+// rewind undoes what was done since save. Replies are only ever appended, so
+// what was there then is there still.
+func (j *job) rewind() { j.out, j.pos = j.began, j.at }
+
+// release takes back a job that is answered or refused.
+func (s *Server) release(j *job) {
+	s.shares.release(j.peer.Addr())
+	j.conn = nil
+	s.jobs.Put(j)
+}
+
+// finish sends a job's replies.
+func (s *Server) finish(j *job) {
+	var ds [maxSpans]udp.Datagram
+	if out := j.datagrams(ds[:0]); len(out) > 0 {
+		_ = j.conn.Send(out)
+	}
+	s.release(j)
+}

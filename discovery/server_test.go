@@ -1,0 +1,707 @@
+package discovery
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/internal/udp"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/storage"
+	"foyer/storage/storetest"
+	"foyer/wire"
+)
+
+var registryAddr = netip.MustParseAddrPort("192.0.2.1:7666")
+
+// A bench is a server on a model store and a network in memory without faults,
+// all within a synctest bubble.
+type bench struct {
+	t      *testing.T
+	net    *udptest.Network
+	store  *storetest.Model
+	stall  *stallingStore
+	server *Server
+	skew   time.Duration // of the system's clock
+	stop   func()
+	ids    uint64
+	hosts  map[string]*udptest.Conn
+}
+
+// run calls fn with a fresh bench in a bubble.
+func run(t *testing.T, fn func(b *bench)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, net: udptest.New(1), store: storetest.NewModel(storetest.Sabotage{}), hosts: map[string]*udptest.Conn{}}
+		b.start()
+		defer func() { b.stop() }()
+		fn(b)
+	})
+}
+
+func (b *bench) start() {
+	b.t.Helper()
+	c, err := b.net.Listen(registryAddr)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.stall = new(stallingStore{Store: b.store})
+	b.server, err = New(b.stall, Options{SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()
+	b.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Error(err)
+		}
+		c.Close()
+	}
+}
+
+// restart stops the server and starts another one on the same store.
+func (b *bench) restart() {
+	b.stop()
+	b.store = b.store.Reopen()
+	b.start()
+}
+
+// send sends a datagram from host and returns the datagrams that come back
+// within the next 20 milliseconds.
+func (b *bench) send(host, datagram string) (replies []string) {
+	b.t.Helper()
+	c := b.hosts[host]
+	if c == nil {
+		var err error
+		if c, err = b.net.Listen(netip.AddrPortFrom(netip.MustParseAddr(host), 40000)); err != nil {
+			b.t.Fatal(err)
+		}
+		b.hosts[host] = c
+	}
+	if _, err := c.WriteToUDPAddrPort([]byte(datagram), registryAddr); err != nil {
+		b.t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	buf := make([]byte, 4096)
+	for {
+		n, _, err := c.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return replies
+		} else if err != nil {
+			b.t.Fatal(err)
+		}
+		replies = append(replies, string(buf[:n]))
+	}
+}
+
+// ask sends a datagram from 192.0.2.10 and returns the one that comes back.
+func (b *bench) ask(datagram string) string {
+	b.t.Helper()
+	return b.askFrom("192.0.2.10", datagram)
+}
+
+func (b *bench) askFrom(host, datagram string) string {
+	b.t.Helper()
+	replies := b.send(host, datagram)
+	if len(replies) != 1 {
+		b.t.Fatalf("%q got %d replies, want one: %q", datagram, len(replies), replies)
+	}
+	return replies[0]
+}
+
+// expect asks and compares.
+func (b *bench) expect(datagram, want string) {
+	b.t.Helper()
+	if got := b.ask(datagram); got != want {
+		b.t.Errorf("%q got %q, want %q", datagram, got, want)
+	}
+}
+
+// expectCode asks and compares the code, or "OK".
+func (b *bench) expectCode(datagram string, want room.Code) {
+	b.t.Helper()
+	if got := codeOf(b.t, b.ask(datagram)); got != want {
+		b.t.Errorf("%q got %q, want %q", datagram, got, want)
+	}
+}
+
+func codeOf(t *testing.T, reply string) room.Code {
+	t.Helper()
+	r, err := wire.ParseReply([]byte(reply))
+	if err != nil {
+		t.Fatalf("%q: %v", reply, err)
+	}
+	if r.OK {
+		return "OK"
+	}
+	return room.Code(r.Code)
+}
+
+// id returns a fresh version 7 id whose time is off by the given time.
+func (b *bench) id(off time.Duration) string {
+	b.ids++
+	var u [16]byte
+	binary.BigEndian.PutUint64(u[:], uint64(time.Now().Add(off).UnixMilli())<<16)
+	binary.BigEndian.PutUint64(u[8:], b.ids)
+	u[6], u[8] = 0x70|u[6]&15, 0x80|u[8]&0x3f
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+func privateKey(n byte) ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	seed[0] = n
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+func publicKey(n byte) string {
+	return room.Key(privateKey(n).Public().(ed25519.PublicKey)).String()
+}
+
+// signed returns a line with a fresh id, further tags and a signature by key n.
+func (b *bench) signed(n byte, tags, plain string) string {
+	return string(wire.Sign([]byte("@id="+b.id(0)+tags+" "+plain), privateKey(n)))
+}
+
+func (b *bench) registerSigned(n byte, address, name string) string {
+	return b.signed(n, ";ttl=30;key="+publicKey(n), "REGISTER "+address+" "+name)
+}
+
+func TestPlainDialect(t *testing.T) {
+	run(t, func(b *bench) {
+		for _, c := range []struct{ request, reply string }{
+			{"LOOKUP Foyer", "NOTOK no room of that name is registered"},
+			{"REGISTER room://127.0.0.1:5000 Foyer", "OK"},
+			{"LOOKUP Foyer", "OK room://127.0.0.1:5000"},
+			{"lookup Foyer\n", "OK room://127.0.0.1:5000"},
+			{"LOOKUP Foyer\r\n", "OK room://127.0.0.1:5000"},
+			{"LOOKUP foyer", "NOTOK no room of that name is registered"},
+			{"REGISTER room://127.0.0.1:5000 Foyer", `NOTOK name "Foyer" is already registered`},
+			{"REGISTER room://127.0.0.1:5001 Foyer", `NOTOK name "Foyer" is already registered`},
+			{"REGISTER room://127.0.0.1:5000 Hall", "NOTOK address room://127.0.0.1:5000 is already registered"},
+			{"REGISTER ROOM://[::ffff:127.0.0.1]:05000 Hall", "NOTOK address room://127.0.0.1:5000 is already registered"},
+			{"register room://Inn.Example:5001 Great Hall", "OK"},
+			{"LOOKUP Great Hall", "OK room://inn.example:5001"},
+			{"LOOKUP Great  Hall", "NOTOK the name has two spaces in a row"},
+			{"DEREGISTER Hall", "NOTOK no room of that name is registered"},
+			{"deregister Foyer", "OK"},
+			{"DEREGISTER Foyer", "NOTOK no room of that name is registered"},
+			{"REGISTER room://127.0.0.1:5000 Hall", "OK"},
+			{"REGISTER room://127.0.0.1:70000 X", "NOTOK the port is not a number from 1 to 65535"},
+			{"REGISTER 127.0.0.1:5000 X", "NOTOK the address does not begin with room://"},
+			{"REGISTER room://127.0.0.1:5002 a\tb", "NOTOK the name has a character that names may not have"},
+			{"REGISTER", "NOTOK the address is missing"},
+			{"REGISTER room://127.0.0.1:5002", "NOTOK the name is missing"},
+			{"PING", `NOTOK unknown request "PING"`},
+			{" ", "NOTOK the line is empty"},
+			{"LOOKUP " + strings.Repeat("x", 300), "NOTOK the name is longer than 255 bytes"},
+			{"\x00\x01\x02", `NOTOK unknown request "\x00\x01\x02"`},
+			{strings.Repeat("x", wire.MaxDatagram+1), "NOTOK the request is longer than 1232 bytes"},
+		} {
+			b.expect(c.request, c.reply)
+		}
+		for _, empty := range []string{"", "\n", "\r\n\n"} {
+			if got := b.send("192.0.2.10", empty); len(got) != 0 {
+				b.t.Errorf("%q got %q, want no reply", empty, got)
+			}
+		}
+	})
+}
+
+func TestTags(t *testing.T) {
+	run(t, func(b *bench) {
+		id := b.id(0)
+		b.expect("@id="+id+" REGISTER room://127.0.0.1:5000 Foyer", "@id="+id+" OK")
+		b.expect("@id="+id+" LOOKUP Foyer", "@id="+id+";ttl=30 OK room://127.0.0.1:5000")
+		b.expect("@unknown=1 LOOKUP Foyer", "@ttl=30 OK room://127.0.0.1:5000")
+		id = strings.ToUpper(b.id(0))
+		b.expect("@id="+id+";ttl=5 REGISTER room://127.0.0.1:5001 Hall", "@id="+id+";ttl=5 OK")
+		b.expect("@id="+id+" LOOKUP Hall", "@id="+id+";ttl=5 OK room://127.0.0.1:5001")
+		id = b.id(0)
+		b.expect("@id="+id+" REGISTER room://127.0.0.1:5001 Foyer", "@id="+id+`;code=name-taken NOTOK name "Foyer" is already registered`)
+		for _, c := range []struct {
+			request string
+			code    room.Code
+		}{
+			{"@id=" + b.id(0) + " REGISTER room://127.0.0.1:5001 Inn", room.AddressTaken},
+			{"@id=" + b.id(0) + " REGISTER room://127.0.0.1:0 Inn", room.BadAddress},
+			{"@id=" + b.id(0) + " REGISTER room://127.0.0.1:5002 a\x01", room.BadName},
+			{"@id=" + b.id(0) + " DEREGISTER Inn", room.UnknownName},
+			{"@id=" + b.id(0) + " RENEW room://127.0.0.1:5002 Inn", room.UnknownName},
+			{"@id=" + b.id(0) + " SHOUT Inn", room.UnknownVerb},
+			{"@id=" + b.id(0) + " LOOKUP", room.Malformed},
+			{"@id=" + b.id(0) + ";a=1;a=1 LOOKUP x", room.Malformed},
+			{"@id=" + b.id(0) + ";sig=x;a=1 LOOKUP x", room.Malformed},
+			{"@id=" + b.id(0) + " LOOKUP " + strings.Repeat("x", wire.MaxDatagram), room.TooLarge},
+			{"@id=" + b.id(-6*time.Minute) + " REGISTER room://127.0.0.1:5003 Inn", room.StaleRequest},
+			{"@id=" + b.id(6*time.Minute) + " DEREGISTER Foyer", room.StaleRequest},
+			{"@id=" + b.id(-6*time.Minute) + " LOOKUP Foyer", "OK"},
+			{"@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 REGISTER room://127.0.0.1:5003 Inn", "OK"}, // version 4
+		} {
+			b.expectCode(c.request, c.code)
+			if reply, _ := wire.ParseReply([]byte(b.ask(c.request))); len(reply.ID) != 36 {
+				t.Errorf("the reply to %q has no id", c.request)
+			}
+		}
+	})
+}
+
+func TestExactlyOnce(t *testing.T) {
+	run(t, func(b *bench) {
+		register := "@id=" + b.id(0) + ";ttl=3600 REGISTER room://127.0.0.1:5000 Foyer"
+		refused := "@id=" + b.id(0) + " REGISTER room://127.0.0.1:5000 Hall"
+		deregister := "@id=" + b.id(0) + " DEREGISTER Foyer"
+		first := []string{b.ask(register), b.ask(refused), b.ask(deregister)}
+		if codeOf(t, first[0]) != "OK" || codeOf(t, first[1]) != room.AddressTaken || codeOf(t, first[2]) != "OK" {
+			t.Fatalf("got %q", first)
+		}
+		b.expect("REGISTER room://127.0.0.1:5009 Foyer", "OK") // somebody else
+		for range 3 {
+			for i, request := range []string{register, refused, deregister} {
+				b.expect(request, first[i])
+			}
+			b.restart()
+		}
+		b.expect("LOOKUP Foyer", "OK room://127.0.0.1:5009")
+
+		b.expectCode(strings.Replace(register, "Foyer", "Other", 1), room.IDReused)
+		b.expectCode(strings.Replace(register, "REGISTER room://127.0.0.1:5000", "DEREGISTER", 1), room.IDReused)
+
+		// Recorded outcomes are found for ten minutes, and by then their ids are
+		// too old to take effect.
+		for range 9 {
+			time.Sleep(time.Minute)
+			b.expect(deregister, first[2])
+		}
+		time.Sleep(5 * time.Minute)
+		b.expect("REGISTER room://127.0.0.1:5010 Inn", "OK")
+		for i, request := range []string{register, refused, deregister} {
+			if got := b.ask(request); got != first[i] && codeOf(t, got) != room.StaleRequest {
+				t.Errorf("%q got %q after 14 minutes", request, got)
+			}
+		}
+		b.expect("LOOKUP Foyer", "OK room://127.0.0.1:5009")
+	})
+}
+
+// A refusal for an id that is ahead is an outcome as well: its retry must not
+// take effect when the time has come.
+func TestAheadStaysRefused(t *testing.T) {
+	run(t, func(b *bench) {
+		ahead := "@id=" + b.id(6*time.Minute) + " REGISTER room://127.0.0.1:5000 Foyer"
+		first := b.ask(ahead)
+		reply, _ := wire.ParseReply([]byte(first))
+		if now := time.UnixMilli(int64(reply.Now)); now.Sub(time.Now()).Abs() > 2*time.Second {
+			t.Errorf("the refusal's time is %v off", now.Sub(time.Now()))
+		}
+		time.Sleep(3 * time.Minute)
+		b.expect(ahead, first)
+		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
+	})
+}
+
+// Clocks that jump must neither let an id that was too old take effect nor lose
+// what a retry is told.
+func TestClockJumps(t *testing.T) {
+	run(t, func(b *bench) {
+		old := "@id=" + b.id(-6*time.Minute) + " REGISTER room://127.0.0.1:5000 Old"
+		b.expectCode(old, room.StaleRequest)
+		register := "@id=" + b.id(0) + ";ttl=60 REGISTER room://127.0.0.1:5001 Foyer"
+		first := b.ask(register)
+		b.skew = -time.Hour
+		b.expectCode(old, room.StaleRequest)
+		b.restart()
+		b.expectCode(old, room.StaleRequest)
+		b.skew = 24 * time.Hour
+		b.expect(register, first)
+		b.expectCode("@id="+b.id(0)+" DEREGISTER Foyer", room.StaleRequest)
+		b.expectCode("@id="+b.id(24*time.Hour)+" LOOKUP Foyer", "OK")
+		b.expectCode("@id="+b.id(24*time.Hour)+" DEREGISTER Foyer", "OK")
+	})
+}
+
+func TestLeases(t *testing.T) {
+	run(t, func(b *bench) {
+		for asked, granted := range map[int]int{0: 5, 1: 5, 5: 5, 30: 30, 86400: 86400, 99999999999: 86400} {
+			id := b.id(0)
+			b.expect(fmt.Sprintf("@id=%s;ttl=%d REGISTER room://127.0.0.1:%d Lease %d", id, asked, asked%60000+1, asked),
+				fmt.Sprintf("@id=%s;ttl=%d OK", id, granted))
+		}
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5000 Foyer", "OK")
+		b.expect("REGISTER room://10.0.0.1:5001 Stays", "OK")
+		for range 10 {
+			time.Sleep(6 * time.Second)
+			b.expect("@x= RENEW room://10.0.0.1:5000 Foyer", "@ttl=10 OK")
+		}
+		b.expect("@x= RENEW room://10.0.0.1:5001 Stays", "OK")
+		b.expectCode("@x= RENEW room://10.0.0.1:5009 Foyer", room.Replaced)
+		time.Sleep(8 * time.Second)
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:5000")
+		time.Sleep(4 * time.Second)
+		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", room.UnknownName)
+		b.expect("REGISTER room://10.0.0.1:5000 Hall", "OK") // the address is free, too
+		b.expect("LOOKUP Stays", "OK room://10.0.0.1:5001")
+
+		// Another ttl with the renewal.
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5002 Inn", "OK")
+		b.expect("@ttl=60 RENEW room://10.0.0.1:5002 Inn", "@ttl=60 OK")
+		time.Sleep(50 * time.Second)
+		b.expect("LOOKUP Inn", "OK room://10.0.0.1:5002")
+		time.Sleep(12 * time.Second)
+		b.expect("LOOKUP Inn", "NOTOK no room of that name is registered")
+		if got := kinds(b, "Inn"); got != "expired registered" {
+			t.Errorf("the history is %q", got)
+		}
+		if got := kinds(b, "Foyer"); got != "expired registered" {
+			t.Errorf("the history is %q", got)
+		}
+	})
+}
+
+func kinds(b *bench, name room.Name) string {
+	events, err := b.store.History(name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var kinds []string
+	for _, e := range events {
+		kinds = append(kinds, e.Kind.String())
+	}
+	return strings.Join(kinds, " ")
+}
+
+func TestLateRenewal(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=30 REGISTER room://10.0.0.1:5000 Foyer", "OK")
+		time.Sleep(22 * time.Second)
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK")
+		time.Sleep(25 * time.Second)
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK") // reported already
+		time.Sleep(10 * time.Second)
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK")
+		if got := kinds(b, "Foyer"); got != "renewed late registered" {
+			t.Errorf("the history is %q", got)
+		}
+	})
+}
+
+// Time that the registry does not run does not count, however often it is
+// restarted, yet a dead room with a long lease does not live for ever.
+func TestLeasesAcrossRestarts(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:1 Short", "OK")
+		b.expectCode("@ttl=3600 REGISTER room://10.0.0.1:2 Long", "OK")
+		time.Sleep(9 * time.Second)
+		b.stop()
+		time.Sleep(100 * time.Hour)
+		b.store = b.store.Reopen()
+		b.start()
+		time.Sleep(8 * time.Second)
+		b.expect("LOOKUP Short", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Long", "OK room://10.0.0.1:2")
+		time.Sleep(4 * time.Second)
+		b.expect("LOOKUP Short", "NOTOK no room of that name is registered")
+		up := 0 * time.Minute
+		for codeOf(t, b.ask("LOOKUP Long")) == "OK" {
+			time.Sleep(7 * time.Minute)
+			up += 7 * time.Minute
+			b.restart()
+			if up > 3*time.Hour {
+				t.Fatal("a dead room is kept alive by restarts")
+			}
+		}
+		if up < 55*time.Minute {
+			t.Errorf("a lease of an hour ran out after %v", up)
+		}
+	})
+}
+
+// A long lease that is renewed survives a crash: its end is checkpointed.
+func TestCheckpoints(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=1000 REGISTER room://10.0.0.1:2 Long", "OK")
+		for range 20 {
+			time.Sleep(300 * time.Second)
+			b.expectCode("@x= RENEW room://10.0.0.1:2 Long", "OK")
+		}
+		time.Sleep(310 * time.Second)
+		b.store = b.store.Reopen() // as kill -9: the old server cannot write any more
+		b.stop()
+		b.start()
+		time.Sleep(500 * time.Second)
+		b.expect("LOOKUP Long", "OK room://10.0.0.1:2")
+		time.Sleep(1000 * time.Second)
+		b.expect("LOOKUP Long", "NOTOK no room of that name is registered")
+	})
+}
+
+func TestStallCostsNoLease(t *testing.T) {
+	run(t, func(b *bench) {
+		for i := range 50 {
+			b.expectCode(fmt.Sprintf("@ttl=%d REGISTER room://10.0.0.1:%d Room %d", 30+i, i+1, i), "OK")
+		}
+		b.stall.next.Store(int64(10 * time.Hour))
+		if got := b.send("192.0.2.11", "REGISTER room://10.0.0.2:1 Slow"); len(got) != 0 {
+			t.Fatalf("got %q during the stall", got)
+		}
+		time.Sleep(10*time.Hour + 29*time.Second)
+		for i := range 50 {
+			if got := codeOf(t, b.ask(fmt.Sprintf("LOOKUP Room %d", i))); got != "OK" {
+				t.Errorf("room %d is gone within the grace after a stall", i)
+			}
+		}
+		time.Sleep(100 * time.Second)
+		if n := b.store.Len(); n != 1 {
+			t.Errorf("%d rooms are left, want Slow", n)
+		}
+	})
+}
+
+func TestOwnership(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		for _, c := range []struct {
+			request string
+			code    room.Code
+		}{
+			{"@id=" + b.id(0) + " REGISTER room://10.0.0.1:2 Foyer", room.NameTaken},
+			{b.registerSigned(2, "room://10.0.0.1:2", "Foyer"), room.NotOwner},
+			{"@id=" + b.id(0) + ";key=" + publicKey(1) + " REGISTER room://10.0.0.1:2 Foyer", room.BadSignature},
+			{string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://10.0.0.1:2 Foyer"), privateKey(2))), room.BadSignature},
+			{b.signed(1, "", "REGISTER room://10.0.0.1:2 Foyer"), room.Malformed},
+			{b.signed(1, ";key=AAAA", "REGISTER room://10.0.0.1:2 Foyer"), room.Malformed},
+			{string(wire.Sign([]byte("@key="+publicKey(1)+" REGISTER room://10.0.0.1:2 Foyer"), privateKey(1))), room.Malformed},
+			{string(wire.Sign([]byte("@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 DEREGISTER Foyer"), privateKey(1))), room.Malformed},
+			{"@id=" + b.id(0) + " DEREGISTER Foyer", room.NotOwner},
+			{b.signed(2, "", "DEREGISTER Foyer"), room.BadSignature},
+			{b.signed(2, "", "RENEW room://10.0.0.1:1 Foyer"), room.BadSignature},
+			{"@id=" + b.id(0) + " RENEW room://10.0.0.1:1 Foyer", room.NotOwner},
+			{b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), "OK"},
+			{string(wire.Sign([]byte("@id="+b.id(-6*time.Minute)+" RENEW room://10.0.0.1:1 Foyer"), privateKey(1))), room.StaleRequest},
+			{b.registerSigned(3, "room://10.0.0.1:1", "Hall"), room.AddressTaken},
+		} {
+			b.expectCode(c.request, c.code)
+		}
+		b.expect("DEREGISTER Foyer", "NOTOK the name has an owner: the request must be signed with the owner's key")
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+
+		// The owner comes back on another port; the old room learns of it.
+		moved := b.registerSigned(1, "room://10.0.0.1:9", "Foyer")
+		first := b.ask(moved)
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:9")
+		b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), room.Replaced)
+		b.expect(moved, first)
+		b.expect("REGISTER room://10.0.0.1:1 Old port", "OK") // is free
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), room.AddressTaken)
+
+		// A key takes no name that has none, and holds it while it is registered only.
+		b.expect("REGISTER room://10.0.0.1:3 Plain", "OK")
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:4", "Plain"), room.NameTaken)
+		b.expectCode(b.signed(1, "", "DEREGISTER Foyer"), "OK")
+		b.expectCode(b.registerSigned(2, "room://10.0.0.1:9", "Foyer"), "OK")
+		if got := kinds(b, "Foyer"); got != "registered deregistered replaced registered" {
+			t.Errorf("the history is %q", got)
+		}
+	})
+}
+
+func TestDeregisterFromElsewhere(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expect("REGISTER room://10.0.0.1:1 Foyer", "OK")
+		if got := b.askFrom("192.0.2.11", "DEREGISTER Foyer"); got != "NOTOK the name was registered from another IP address" {
+			t.Errorf("got %q", got)
+		}
+		b.expect("DEREGISTER Foyer", "OK")
+	})
+}
+
+func TestAuthorizedKeys(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expect("REGISTER room://10.0.0.1:1 Before", "OK")
+		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
+		b.expect("REGISTER room://10.0.0.1:2 Foyer", "NOTOK this registry takes registrations from authorized keys only")
+		b.expectCode(b.registerSigned(2, "room://10.0.0.1:2", "Foyer"), room.Unauthorized)
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:2", "Foyer"), "OK")
+		b.expect("LOOKUP Before", "OK room://10.0.0.1:1")
+		b.expect("DEREGISTER Before", "OK")
+		b.server.AuthorizeOnly(nil)
+		b.expect("REGISTER room://10.0.0.1:1 Before", "OK")
+	})
+}
+
+func TestSeveralLines(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expect("REGISTER room://10.0.0.1:1 A\nLOOKUP A\r\n\nREGISTER room://10.0.0.1:2 A\nDEREGISTER A\nLOOKUP A\nNONSENSE\n",
+			"OK\nOK room://10.0.0.1:1\n"+`NOTOK name "A" is already registered`+"\nOK\nNOTOK no room of that name is registered\nNOTOK unknown request \"NONSENSE\"")
+
+		// A signed line in the middle does not change the order.
+		lines := []string{"LOOKUP Foyer", b.registerSigned(1, "room://10.0.0.1:5", "Foyer"), "LOOKUP Foyer", b.signed(1, "", "DEREGISTER Foyer"), "LOOKUP Foyer"}
+		var got []room.Code
+		for line := range strings.SplitSeq(b.ask(strings.Join(lines, "\n")), "\n") {
+			got = append(got, codeOf(t, line))
+		}
+		if fmt.Sprint(got) != "[ OK OK OK ]" {
+			t.Errorf("got %q", got)
+		}
+
+		// What no longer fits is neither carried out nor answered.
+		var many []string
+		for i := range 200 {
+			many = append(many, fmt.Sprintf("LOOKUP %d", i%10))
+		}
+		checkBudget(b, strings.Join(many, "\n"))
+		many = many[:0]
+		for i := range 30 {
+			many = append(many, fmt.Sprintf("DEREGISTER %d", i))
+		}
+		checkBudget(b, strings.Join(many, "\n"))
+		many = many[:0]
+		for i := range 30 {
+			many = append(many, fmt.Sprintf("REGISTER room://10.0.0.2:%d Lots %d", i+1, i))
+		}
+		if answered := checkBudget(b, strings.Join(many, "\n")); answered != 30 || b.store.Len() != 30 {
+			t.Errorf("%d of 30 registrations answered, %d done", answered, b.store.Len())
+		}
+		many = many[:0]
+		for i := range 100 {
+			many = append(many, fmt.Sprintf("x%d", i))
+		}
+		checkBudget(b, strings.Join(many, "\n"))
+		long := strings.Repeat("é", 100)
+		b.expect("REGISTER room://10.0.0.3:1 "+long, "OK")
+		checkBudget(b, "REGISTER room://10.0.0.3:2 "+long+"\nREGISTER room://10.0.0.3:2 "+long+"\nREGISTER room://10.0.0.3:2 "+long)
+	})
+}
+
+// checkBudget sends a datagram, checks sizes and returns how many lines were
+// answered.
+func checkBudget(b *bench, datagram string) (answered int) {
+	b.t.Helper()
+	sent := 0
+	for _, reply := range b.send("192.0.2.10", datagram) {
+		if len(reply) > wire.MaxDatagram {
+			b.t.Errorf("a reply of %d bytes", len(reply))
+		}
+		sent += len(reply) + wire.HeaderSize
+		answered += strings.Count(reply, "\n") + 1
+	}
+	if limit := 3 * (len(datagram) + wire.HeaderSize); sent > limit {
+		b.t.Errorf("%d bytes in answer to %d: more than %d", sent, len(datagram), limit)
+	}
+	if answered == 0 {
+		b.t.Errorf("no line of %q was answered", datagram)
+	}
+	return answered
+}
+
+func TestStorageFaults(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expect("REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.store.Fail(storetest.Refused, storetest.Lost, storetest.Kept)
+		request := "@id=" + b.id(0) + " REGISTER room://10.0.0.1:2 Hall\nLOOKUP Foyer"
+		got := strings.Split(b.ask(request), "\n")
+		if len(got) != 2 || codeOf(t, got[0]) != room.Unavailable || got[1] != "OK room://10.0.0.1:1" {
+			t.Errorf("got %q", got)
+		}
+		if b.server.Healthy() {
+			t.Error("healthy while the store fails")
+		}
+		if got := b.send("192.0.2.10", request); len(got) != 0 { // lost: nobody knows
+			t.Errorf("got %q for an uncertain outcome", got)
+		}
+		if got := b.send("192.0.2.10", request); len(got) != 0 { // kept
+			t.Errorf("got %q for an uncertain outcome", got)
+		}
+		b.expectCode("LOOKUP Hall", "OK")
+		got = strings.Split(b.ask(request), "\n")
+		if codeOf(t, got[0]) != "OK" {
+			t.Errorf("the retry got %q", got)
+		}
+		b.expect("REGISTER room://10.0.0.1:3 Inn", "OK")
+		if !b.server.Healthy() {
+			t.Error("not healthy again")
+		}
+	})
+}
+
+// A lease whose end cannot be written goes on until it can.
+func TestExpiryOnFailingStore(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=5 REGISTER room://10.0.0.1:1 Foyer", "OK")
+		for range 10 {
+			b.store.Fail(storetest.Refused)
+		}
+		time.Sleep(10 * time.Second)
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		b.expectCode("@x= RENEW room://10.0.0.1:1 Foyer", "OK")
+		time.Sleep(30 * time.Second)
+		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
+	})
+}
+
+func TestEvict(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		if err := b.server.Evict(b.t.Context(), "Foyer"); err != nil {
+			t.Error(err)
+		}
+		if err := b.server.Evict(b.t.Context(), "Foyer"); !errors.Is(err, room.ErrUnknownName) {
+			t.Error(err)
+		}
+		b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), room.UnknownName)
+		if got := kinds(b, "Foyer"); got != "evicted registered" {
+			t.Errorf("the history is %q", got)
+		}
+	})
+}
+
+func TestStopAnswersWhatItHas(t *testing.T) {
+	run(t, func(b *bench) {
+		var lines []string
+		for i := range 20 {
+			lines = append(lines, fmt.Sprintf("REGISTER room://10.0.0.1:%d Room %d", i+1, i))
+		}
+		c, err := b.net.Listen(netip.MustParseAddrPort("192.0.2.20:1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lines {
+			_, _ = c.WriteToUDPAddrPort([]byte(l), registryAddr)
+		}
+		synctest.Wait()
+		b.stop()
+		defer b.start() // for run to stop
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		buf := make([]byte, 2048)
+		for range lines {
+			if n, _, err := c.ReadFromUDPAddrPort(buf); err != nil || string(buf[:n]) != "OK" {
+				t.Fatalf("got %q, %v", buf[:n], err)
+			}
+		}
+	})
+}
+
+// A stallingStore is as a disk that does not answer for a time; to the service
+// a paused process or a suspended machine looks the same.
+type stallingStore struct {
+	storage.Store
+	next atomic.Int64 // how long the next Update takes, in nanoseconds
+}
+
+func (s *stallingStore) Update(now storage.Instant, fn func(storage.Tx) error) error {
+	time.Sleep(time.Duration(s.next.Swap(0)))
+	return s.Store.Update(now, fn)
+}

@@ -1,0 +1,286 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+// writeLoop is the one goroutine that changes the store. It takes whatever is
+// waiting and commits it as one transaction; what arrives meanwhile is the next
+// one. It never waits for company.
+func (s *Server) writeLoop() {
+	defer close(s.stopped)
+	w := writer{Server: s, checkpointed: s.clock.leaseNow()}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case j, ok := <-s.queue:
+			if !ok {
+				w.checkpointed = -checkpointEvery
+				w.keepTime()
+				return
+			}
+			w.group = append(w.group[:0], j)
+			w.gather()
+			w.commit()
+		case e := <-s.evicts:
+			e.done <- w.evict(e.name)
+		case reg := <-s.late:
+			w.noteLate(&reg)
+		case <-ticker.C:
+			if s.clock.advance() {
+				s.log.Warn("the registry was stalled; leases are extended", "grace", leaseGrace)
+				s.leases.setFloor(s.clock.leaseNow())
+			}
+			w.expire()
+			w.keepTime()
+		}
+	}
+}
+
+// writer is the writer's own state.
+type writer struct {
+	*Server
+	group        []*job // at most queueLength
+	names        []room.Name
+	ends         []leaseEnd
+	checkpointed time.Duration // when checkpoints were last written, by the lease clock
+}
+
+// gather takes what else is waiting, without waiting for more.
+func (w *writer) gather() {
+	for len(w.group) < queueLength {
+		select {
+		case j, ok := <-w.queue:
+			if !ok {
+				return
+			}
+			w.group = append(w.group, j)
+		default:
+			return
+		}
+	}
+}
+
+// update runs fn in a transaction and brings the leases up to date with it. It
+// logs when writing begins to fail and when it resumes.
+func (w *writer) update(fn func(*transaction) error) error {
+	t := transaction{server: w.Server}
+	now := w.clock.instant()
+	err := w.store.Update(now, func(tx storage.Tx) error {
+		t.Tx, t.now, t.effects = tx, now, t.effects[:0]
+		return fn(&t)
+	})
+	failed := errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain)
+	switch {
+	case failed && !w.failing.Swap(true):
+		w.log.Error("cannot write to the store; look-ups go on", "err", err)
+	case err == nil && w.failing.Swap(false):
+		w.log.Info("writing to the store again")
+	}
+	if err != nil {
+		return err
+	}
+	for i := range t.effects {
+		switch e := &t.effects[i]; {
+		case e.ends:
+			w.leases.drop(e.registration.Name)
+		case e.rescue:
+			w.leases.rescue(e.registration.Name, now.Lease)
+		default:
+			w.leases.put(&e.registration)
+		}
+	}
+	return nil
+}
+
+// commit carries out the group and answers it.
+func (w *writer) commit() {
+	err := w.update(func(t *transaction) error {
+		for _, j := range w.group {
+			j.rewind()
+			if err := w.carryOut(t, j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, j := range w.group {
+		w.group[i] = nil
+		switch {
+		case err == nil:
+			w.finish(j)
+		case errors.Is(err, storage.ErrUncertain):
+			// Whether it happened is not known: silence, and the retry will tell.
+			w.release(j)
+		default:
+			j.rewind()
+			w.serve(&j.exchange, denial(err))
+			w.finish(j)
+		}
+	}
+}
+
+// denial is what requests are told when their transaction failed.
+func denial(err error) *room.Error {
+	if errors.Is(err, room.ErrBusy) {
+		return errBusyQueue
+	}
+	return errUnavailable
+}
+
+var errUnavailable = &room.Error{Code: room.Unavailable, Text: "the registry cannot write to its database now; nothing was changed"}
+
+// carryOut carries out the lines of a job from where it stands.
+func (w *writer) carryOut(t *transaction, j *job) error {
+	for {
+		line, end, more := j.next()
+		if !more {
+			return nil
+		}
+		r, err := parse(line)
+		if refusal, ok := errors.AsType[*room.Error](err); ok {
+			more = j.refuse(&r.Tags, refusal, 0)
+		} else {
+			more, err = t.carryOut(&j.exchange, &r)
+			if err != nil {
+				return err
+			}
+		}
+		if !more {
+			return nil
+		}
+		j.pos = end
+	}
+}
+
+// expire ends the leases that have run out, in bounded steps.
+func (w *writer) expire() {
+	now := w.clock.leaseNow()
+	w.names = w.leases.expire(w.names[:0], now, expiryBatch)
+	if len(w.names) == 0 {
+		return
+	}
+	err := w.update(func(t *transaction) error {
+		for _, name := range w.names {
+			reg, err := t.Get(name)
+			if errors.Is(err, room.ErrUnknownName) {
+				reg.Name = name
+				t.effects = append(t.effects, effect{registration: reg, ends: true})
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := t.end(&reg, storage.Expired); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.leases.restore(w.names, now)
+		return
+	}
+	for _, name := range w.names {
+		w.log.Info("lease expired", "name", name)
+	}
+}
+
+// end ends a registration by the registry's own decision.
+func (t *transaction) end(reg *room.Registration, kind storage.Kind) error {
+	t.effects = append(t.effects, effect{registration: *reg, ends: true})
+	return t.Apply(storage.Event{Kind: kind, Time: t.now.Wall, Registration: *reg})
+}
+
+// keepTime writes the ends of long leases that were renewed, and with them the
+// lease clock itself, every checkpointEvery: without leases there is nothing
+// to write.
+func (w *writer) keepTime() {
+	now := w.clock.leaseNow()
+	if now-w.checkpointed < checkpointEvery || w.leases.len() == 0 {
+		return
+	}
+	w.ends = w.leases.checkpoints(w.ends[:0], expiryBatch)
+	err := w.update(func(t *transaction) error {
+		for _, e := range w.ends {
+			reg, err := t.Get(e.name)
+			if errors.Is(err, room.ErrUnknownName) || err == nil && reg.Address != e.addr {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			reg.LeaseEnd = e.end
+			if err := t.Apply(storage.Event{Kind: storage.Extended, Time: t.now.Wall, Registration: reg}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.leases.recheck(w.ends)
+		return
+	}
+	if len(w.ends) < expiryBatch {
+		w.checkpointed = now
+	}
+}
+
+// noteLate writes a late renewal into the name's history.
+func (w *writer) noteLate(reg *room.Registration) {
+	_ = w.update(func(t *transaction) error {
+		now, err := t.Get(reg.Name)
+		if errors.Is(err, room.ErrUnknownName) || err == nil && now.Address != reg.Address {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return t.Apply(storage.Event{Kind: storage.RenewedLate, Time: t.now.Wall, Registration: now})
+	})
+}
+
+type eviction struct {
+	name room.Name
+	done chan error // of capacity 1
+}
+
+// Evict ends the registration of a name, whoever owns it. It returns
+// [room.ErrUnknownName], or an error that wraps [room.ErrUnavailable] if that
+// cannot be written.
+func (s *Server) Evict(ctx context.Context, name room.Name) error {
+	e := &eviction{name, make(chan error, 1)}
+	select {
+	case s.evicts <- e:
+	case <-s.stopped:
+		return room.ErrUnavailable
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-e.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *writer) evict(name room.Name) error {
+	err := w.update(func(t *transaction) error {
+		reg, err := t.Get(name)
+		if err != nil {
+			return err
+		}
+		return t.end(&reg, storage.Evicted)
+	})
+	if err == nil {
+		w.log.Info("evicted by the operator", "name", name)
+	}
+	return err
+}
