@@ -341,7 +341,7 @@ func (s *Server) wakeBy(t time.Time) {
 func (s *Server) tick(now time.Time) {
 	if late := now.Sub(s.due); !s.due.IsZero() && late > stall {
 		for _, p := range s.players {
-			p.heard = p.heard.Add(late)
+			p.heard = now
 		}
 	}
 	s.due, s.ticked = time.Time{}, now

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"foyer/internal/command"
+	"foyer/room"
+	"foyer/world"
+)
+
+// defaultTTL is the lease that rooms ask for: a room that lost its machine
+// disappears from the registry after that.
+const defaultTTL = 30 * time.Second
+
+// settings are the command line's values.
+type settings struct {
+	registries []string
+	plain      bool
+	advertise  string // a host, or empty
+	state      string // a folder, or empty for the default one
+	ttl        time.Duration
+}
+
+func newCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "roomd NAME DESCRIPTION [ITEM...]",
+		Short: "Serve a room",
+		Long: "Roomd serves the room NAME, in which the ITEMs lie, and registers it. It runs until it is stopped\n" +
+			"by SIGINT or SIGTERM, or by quit on its standard input, where look and players tell what is going on.",
+		Example: "  roomd Foyer 'A hall with a marble floor.' lamp 'brass key' --north 'Great Hall'\n" +
+			"  roomd --discovery registry.example.org:7666 --advertise rooms.example.org Cellar 'It is dark.'",
+		Args: cobra.MinimumNArgs(2),
+	}
+	flags := cmd.Flags()
+	exits := make(map[world.Direction]*string)
+	for _, d := range world.Directions() {
+		exits[d] = flags.StringP(d.String(), d.String()[:1], "", "the room that lies "+where(d))
+		flags.Lookup(d.String()).DefValue = ""
+	}
+	registries := command.DiscoveryFlag(flags)
+	plain := command.PlainFlag(flags)
+	var o settings
+	flags.StringVar(&o.advertise, "advertise", "", "the host in the room's address (default: the local address from which the registry is reached)")
+	flags.StringVar(&o.state, "state", "", "the folder with the rooms' keys (default: $XDG_STATE_HOME/foyer, else ~/.local/state/foyer)")
+	flags.DurationVar(&o.ttl, "ttl", defaultTTL, "the lease to ask for; 0 for none")
+	level := command.LogLevelFlag(flags)
+
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.registries, o.plain = *registries, *plain
+		r, err := newRoom(args, exits)
+		if err != nil {
+			return err
+		}
+		if err := o.check(); err != nil {
+			return err
+		}
+		d := &daemon{
+			settings: o,
+			name:     r.Name(),
+			room:     r,
+			log:      command.NewLogger(cmd.ErrOrStderr(), level).With("room", string(r.Name())),
+			in:       cmd.InOrStdin(),
+			out:      cmd.OutOrStdout(),
+		}
+		return d.run(cmd.Context())
+	}
+	return cmd
+}
+
+func where(d world.Direction) string {
+	switch d {
+	case world.Up:
+		return "above"
+	case world.Down:
+		return "below"
+	}
+	return "to the " + d.String()
+}
+
+// newRoom makes the room that the arguments describe.
+func newRoom(args []string, exits map[world.Direction]*string) (*world.Room, error) {
+	name, err := room.ParseName(args[0])
+	if err != nil {
+		return nil, command.Usagef("the room's name %q: %w", args[0], err)
+	}
+	ways := make(map[world.Direction]room.Name)
+	for d, to := range exits {
+		if *to == "" {
+			continue
+		}
+		if ways[d], err = room.ParseName(*to); err != nil {
+			return nil, command.Usagef("--%s %q: %w", d, *to, err)
+		}
+	}
+	r, err := world.New(name, args[1], ways, args[2:])
+	if err != nil {
+		return nil, command.Usagef("%w", err)
+	}
+	return r, nil
+}
+
+// check reports what is wrong with the flags' values.
+func (o *settings) check() error {
+	if o.ttl < 0 {
+		return command.Usagef("--ttl %v is less than nothing", o.ttl)
+	}
+	if o.advertise != "" {
+		if _, err := room.AddressOf(o.advertise, 1); err != nil {
+			return command.Usagef("--advertise %q: %w", o.advertise, err)
+		}
+	}
+	return nil
+}
+
+// stateDir returns the folder for keys.
+func (o *settings) stateDir() (string, error) {
+	if o.state != "" {
+		return o.state, nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) { // relative ones are to be ignored, says the specification
+		return filepath.Join(dir, "foyer"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder for the room's key, say --state: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "foyer"), nil
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"foyer/client"
+	"foyer/room"
+	"foyer/roomserver"
+	"foyer/world"
+)
+
+// daemon is one run of roomd.
+type daemon struct {
+	settings
+	name room.Name
+	room *world.Room
+	log  *slog.Logger
+	in   io.Reader
+	out  io.Writer
+}
+
+// run serves the room until ctx ends, the operator says so, or the room has
+// lost its name.
+func (d *daemon) run(ctx context.Context) error {
+	registration := client.Registration{Name: d.name}
+	if !d.plain {
+		dir, err := d.stateDir()
+		if err != nil {
+			return err
+		}
+		identity, err := openIdentity(dir, d.name)
+		if err != nil {
+			return err
+		}
+		defer identity.Close()
+		registration.Key, registration.TTL = identity.key, d.ttl
+	}
+	conn, address, err := d.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	registration.Address = address
+	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log})
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	return d.serve(ctx, conn, registry, registration)
+}
+
+// serve runs the two parts of the daemon, the room on its socket and the
+// keeping of its registration, and the console beside them. Whichever ends
+// ends the other: players are told before the name is given up.
+func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.Client, r client.Registration) error {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+
+	server := roomserver.New(conn, d.room, roomserver.Options{PlainOnly: d.plain, Logger: d.log})
+	served := make(chan error, 1)
+	go func() {
+		defer quit()
+		served <- server.Serve(ctx)
+	}()
+	registered := false
+	kept := make(chan error, 1)
+	go func() {
+		defer quit()
+		kept <- registry.Keep(ctx, r, func(c client.Change) {
+			d.report(r, c)
+			if c.Kind == client.Registered {
+				registered = true
+				// Not waited for: a read cannot be interrupted. It ends with
+				// its input or with the process.
+				go operate(d.in, d.out, server, quit)
+			}
+		})
+	}()
+
+	keepErr := <-kept // also the other part's end ends it
+	serveErr := <-served
+	switch {
+	case errors.Is(keepErr, room.ErrReplaced) && registered:
+		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), keepErr)
+	case !errors.Is(keepErr, context.Canceled):
+		return keepErr // it could not be registered
+	}
+	if err := d.deregister(ctx, registry, r, registered); err != nil {
+		return errors.Join(serveErr, err)
+	}
+	return serveErr
+}
+
+// deregister gives the name up. It is not cut short by what ended the room, but
+// takes no longer than the client's Timeout.
+func (d *daemon) deregister(ctx context.Context, registry *client.Client, r client.Registration, registered bool) error {
+	err := registry.Deregister(context.WithoutCancel(ctx), r.Name, r.Key)
+	switch {
+	case err == nil:
+		d.log.Info("deregistered")
+		return nil
+	case !registered && errors.Is(err, room.ErrUnknownName):
+		return nil // stopped before the registry had heard of it
+	}
+	return fmt.Errorf("%q was not deregistered: %w", string(r.Name), err)
+}
+
+// report tells people what became of the registration.
+func (d *daemon) report(r client.Registration, c client.Change) {
+	switch c.Kind {
+	case client.Registered:
+		d.log.Info("registered", "address", r.Address, "lease", c.Lease)
+		fmt.Fprintf(d.out, "roomd: %s listening on %s\n", r.Name, r.Address)
+	case client.Answering, client.RegisteredAnew:
+		d.log.Info(c.Kind.String(), "address", r.Address, "lease", c.Lease)
+	default:
+		d.log.Warn(c.Kind.String(), "error", c.Err)
+	}
+}
+
+// listen opens the room's socket, on a port of the system's choice, and returns
+// the address to register. The socket is bound to the host that is registered
+// where that is an address of this machine: then replies leave from the
+// address that was asked, which clients insist on, on machines with several
+// addresses too.
+func (d *daemon) listen(ctx context.Context) (*net.UDPConn, room.Address, error) {
+	host := d.advertise
+	if host == "" {
+		local, err := localAddr(ctx, d.registries)
+		if err != nil {
+			return nil, "", err
+		}
+		host = local.String()
+	}
+	var conn *net.UDPConn
+	ip, err := netip.ParseAddr(host)
+	if err == nil {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), 0)))
+	}
+	if err != nil { // a name, or an address that something before this machine translates
+		conn, err = net.ListenUDP("udp", nil)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	address, err := room.AddressOf(host, uint16(conn.LocalAddr().(*net.UDPAddr).Port))
+	if err != nil {
+		conn.Close()
+		return nil, "", fmt.Errorf("no room can be registered at %s, say --advertise: %w", host, err)
+	}
+	return conn, address, nil
+}
+
+// localAddr returns the address from which this machine reaches the first of
+// the registries that it has a route to. Nothing is sent.
+func localAddr(ctx context.Context, registries []string) (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, client.Timeout) // resolving a name can take long
+	defer cancel()
+	var first error
+	for _, registry := range registries {
+		c, err := new(net.Dialer).DialContext(ctx, "udp", registry)
+		if err != nil {
+			if first == nil {
+				first = fmt.Errorf("registry %s cannot be reached: %w", registry, err)
+			}
+			continue
+		}
+		local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+		c.Close()
+		return local, nil
+	}
+	return netip.Addr{}, first
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"foyer/roomserver"
+)
+
+const operatorHelp = `look     what lies in the room and who is there
+players  who is there
+quit     close the room
+`
+
+// operate carries out the commands of whoever runs the room, one a line. The
+// end of the input is not the end of the room: a room in the background has
+// none.
+func operate(in io.Reader, out io.Writer, server *roomserver.Server, quit func()) {
+	lines := bufio.NewScanner(in) // of lines up to 64 KiB
+	for lines.Scan() {
+		switch strings.ToLower(strings.TrimSpace(lines.Text())) {
+		case "":
+		case "look":
+			fmt.Fprintln(out, server.Summary())
+		case "players":
+			for _, name := range server.Players() {
+				fmt.Fprintln(out, name)
+			}
+		case "quit", "exit":
+			quit()
+			return
+		case "help":
+			io.WriteString(out, operatorHelp)
+		default:
+			fmt.Fprintln(out, "Invalid command, try help")
+		}
+	}
+}

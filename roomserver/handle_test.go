@@ -1,0 +1,559 @@
+package roomserver
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+	"foyer/world"
+)
+
+// hall is a server whose datagrams a test puts in and takes out by hand, at
+// times of its choice.
+type hall struct {
+	*Server
+	t    testing.TB
+	now  time.Time
+	sent []sent
+	ids  int
+}
+
+type sent struct {
+	to   netip.AddrPort
+	text string
+}
+
+func newHall(t testing.TB, o Options, things ...string) *hall {
+	t.Helper()
+	r, err := world.New("Hall", "A hall.", map[world.Direction]room.Name{world.North: "Kitchen"}, things)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hall{t: t, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	h.Server = New(h, r, o)
+	return h
+}
+
+func (h *hall) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) { panic("not read from") }
+func (h *hall) SetReadDeadline(time.Time) error                         { return nil }
+func (h *hall) LocalAddr() net.Addr                                     { return nil }
+func (h *hall) Close() error                                            { return nil }
+func (h *hall) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	h.sent = append(h.sent, sent{to, string(b)})
+	return len(b), nil
+}
+
+// put hands a datagram to the server and returns what it sent back to from; the
+// rest stays in h.sent.
+func (h *hall) put(from, text string) (replies []string) {
+	addr := netip.MustParseAddrPort(from)
+	earlier := len(h.sent)
+	h.handle(h.now, datagram{[]byte(text), addr})
+	var others []sent
+	for _, s := range h.sent[earlier:] {
+		if s.to == addr {
+			replies = append(replies, s.text)
+		} else {
+			others = append(others, s)
+		}
+	}
+	h.sent = append(h.sent[:earlier], others...)
+	return replies
+}
+
+// want is put with the replies that it must cause.
+func (h *hall) want(from, text string, replies ...string) {
+	h.t.Helper()
+	if got := h.put(from, text); !slices.Equal(got, replies) {
+		h.t.Errorf("%s sends %q\n got %q\nwant %q", from, text, got, replies)
+	}
+}
+
+// heard takes out what was sent to an address that did not ask.
+func (h *hall) heard(at string) (texts []string) {
+	addr := netip.MustParseAddrPort(at)
+	h.sent = slices.DeleteFunc(h.sent, func(s sent) bool {
+		if s.to == addr {
+			texts = append(texts, s.text)
+		}
+		return s.to == addr
+	})
+	return texts
+}
+
+func (h *hall) wantHeard(at string, texts ...string) {
+	h.t.Helper()
+	if got := h.heard(at); !slices.Equal(got, texts) {
+		h.t.Errorf("%s hears\n got %q\nwant %q", at, got, texts)
+	}
+}
+
+// pass lets time go by, as the server's timer would see it.
+func (h *hall) pass(d time.Duration) {
+	end := h.now.Add(d)
+	for !h.due.IsZero() && !h.due.After(end) {
+		h.now = h.due
+		h.tick(h.now)
+	}
+	h.now = end
+}
+
+// id returns a version 7 id that is newer than those before.
+func (h *hall) id() string {
+	h.ids++
+	return fmt.Sprintf("01949eef-e000-7%03x-8000-%012x", h.ids>>48, h.ids)
+}
+
+// join lets a tagged player in and returns the sid.
+func (h *hall) join(from, name string) (sid string) {
+	h.t.Helper()
+	got := h.put(from, "@id="+h.id()+" join "+name)
+	if len(got) == 0 {
+		h.t.Fatalf("no reply to join %s", name)
+	}
+	tags, rest, err := wire.ParseTags([]byte(got[0]))
+	if err != nil || tags.Sid == nil || !strings.HasPrefix(string(rest), "OK Hall\n\nA hall.\n\n") {
+		h.t.Fatalf("join %s: %q", name, got)
+	}
+	return string(tags.Sid)
+}
+
+const (
+	ann   = "192.0.2.1:1001"
+	bob   = "192.0.2.2:1002"
+	carol = "192.0.2.3:1003"
+)
+
+func TestPlainDialect(t *testing.T) {
+	h := newHall(t, Options{}, "lamp")
+	h.want(ann, "look", notHere)
+	h.want(ann, "dance", "Invalid command")
+	h.want(ann, "")
+	h.want(ann, " \n")
+	h.want(ann, "join Ann", "Hall\n\nA hall.\n\nIn this room, there is:\n  lamp")
+	h.want(bob, "JOIN Bob\n", "Hall\n\nA hall.\n\nIn this room, there are:\n  lamp\n  Ann")
+	h.wantHeard(ann, "Bob entered the room.")
+	h.want(carol, "join Bob", "Bob is already here")
+	h.want(carol, "join ", "Invalid command")
+
+	// A retried join is no second one.
+	h.want(bob, "join Bob", "Hall\n\nA hall.\n\nIn this room, there are:\n  lamp\n  Ann")
+	h.want(bob, "join Rob", "You are already here as Bob")
+	h.wantHeard(ann)
+
+	h.want(ann, "take lamp", "lamp taken")
+	h.want(bob, "take lamp", "lamp cannot be taken in this room")
+	h.want(ann, "say hello there", `You said "hello there".`)
+	h.wantHeard(bob, `Ann said "hello there".`)
+	h.want(ann, "south", "You cannot go south from this room.")
+	h.want(ann, strings.Repeat("x", wire.MaxDatagram+1), "Invalid command")
+	h.want(ann, "north", "Kitchen")
+	h.want(ann, "north", "Kitchen") // a retry
+	h.want(ann, "look", notHere)
+	h.wantHeard(bob, "Ann left the room, heading north.")
+	h.want(bob, "exit", "Goodbye")
+	h.want(bob, "exit", "Goodbye")
+	h.pass(keepGoodbye)
+	h.want(bob, "exit", notHere)
+	if n := len(h.room.Players()) + len(h.players) + len(h.plain); n != 0 {
+		t.Errorf("%d players are left", n)
+	}
+}
+
+func TestPlainOnly(t *testing.T) {
+	h := newHall(t, Options{PlainOnly: true})
+	h.want(ann, "@id="+h.id()+" join Ann", "Invalid command")
+	h.want(ann, "join Ann", "Hall\n\nA hall.\n\nThe room is empty.")
+	h.want(ann, "@id="+h.id()+" look", "Invalid command")
+}
+
+func TestTaggedDialect(t *testing.T) {
+	h := newHall(t, Options{}, "lamp")
+	u := [...]string{h.id(), h.id(), h.id(), h.id(), h.id(), h.id(), h.id(), h.id(), h.id(), h.id(), h.id(), h.id()}
+	sid := h.join(ann, "Ann")
+	req := func(i int) string { return "@id=" + u[i] + ";sid=" + sid + " " }
+	re := func(i int) string { return "@id=" + u[i] + " " }
+	h.want(ann, req(0)+"look", re(0)+"OK Hall\n\nA hall.\n\nIn this room, there is:\n  lamp")
+	h.want(ann, req(1)+"take lamp", re(1)+"OK lamp taken")
+	h.want(ann, req(2)+"take lamp", re(2)+"NOTOK lamp cannot be taken in this room")
+	h.want(ann, req(3)+"say", re(3)+"NOTOK What did you want to say?")
+	h.want(ann, req(4)+"south", re(4)+"NOTOK You cannot go south from this room.")
+	h.want(ann, req(5)+"dance", re(5)+"NOTOK Invalid command")
+	h.want(ann, req(6)+"", re(6)+"NOTOK Invalid command")
+	h.want(ann, req(7)+"join Rob", re(7)+"NOTOK You are already here as Ann")
+	h.want(ann, req(8)+"join Ann", re(8)+"OK Hall\n\nA hall.\n\nThe room is empty.")
+
+	t.Run("retries", func(t *testing.T) {
+		h.t = t
+		h.want(ann, req(1)+"take lamp", re(1)+"OK lamp taken")
+		h.want(ann, req(2)+"take lamp", re(2)+"NOTOK lamp cannot be taken in this room")
+		h.want(ann, "@id="+u[0]+";sid="+sid+";ack=0 look", re(0)+"OK Hall\n\nA hall.\n\nIn this room, there is:\n  lamp")
+		h.want(ann, req(1)+"drop lamp", "@id="+u[1]+";code=id-reused NOTOK the id belongs to another request")
+	})
+	t.Run("from another address", func(t *testing.T) {
+		h.t = t
+		h.want(carol, req(1)+"take lamp", re(1)+"OK lamp taken")
+		other := h.join(bob, "Bob")
+		h.wantHeard(carol, "@ev=1 Bob entered the room.")
+		h.want(ann, req(9)+"drop lamp", re(9)+"OK lamp dropped")
+		h.want(bob, "@id="+h.id()+";sid="+other+" say hi", "@id="+fmt.Sprintf("01949eef-e000-7000-8000-%012x", h.ids)+` OK You said "hi".`)
+		h.wantHeard(ann, `@ev=2 Bob said "hi".`)
+	})
+	t.Run("refusals", func(t *testing.T) {
+		h.t = t
+		v := h.id()
+		h.want(carol, "@id="+v+";sid=nobody look", "@id="+v+";code=unknown-session NOTOK you are not in this room")
+		h.want(carol, "@id="+v+" look", "@id="+v+";code=unknown-session NOTOK you are not in this room")
+		h.want(carol, "@id="+v+" join Ann", "@id="+v+";code=name-taken NOTOK Ann is already here")
+		h.want(carol, "@id="+h.id()+" join "+strings.Repeat("x", 256),
+			"@id="+fmt.Sprintf("01949eef-e000-7000-8000-%012x", h.ids)+";code=bad-name NOTOK You cannot join: the name is longer than 255 bytes")
+		h.want(carol, "@id=x join Carol", "@code=malformed NOTOK the id is not a UUID")
+		h.want(carol, "@x=1 join Carol", "@code=malformed NOTOK a request with tags needs an id")
+		h.want(carol, "@", "@code=malformed NOTOK the tags do not end with a space")
+		h.want(carol, "@id="+v+" look"+strings.Repeat(" ", wire.MaxDatagram), "@id="+v+";code=too-large NOTOK the datagram has more than 1232 bytes")
+	})
+	t.Run("after leaving", func(t *testing.T) {
+		h.t = t
+		h.want(ann, req(10)+"north", re(10)+"OK Kitchen")
+		h.wantHeard(bob, "@ev=1 Ann left the room, heading north.")
+		h.want(ann, req(10)+"north", re(10)+"OK Kitchen")
+		h.want(ann, req(11)+"look", "@id="+u[11]+";code=unknown-session NOTOK you are not in this room")
+		h.want(ann, "@sid="+sid+";ack=7 ")
+		h.heard(bob)
+		h.pass(keepDeparted - time.Second)
+		h.want(ann, req(10)+"north", re(10)+"OK Kitchen")
+		h.pass(time.Second)
+		h.want(ann, req(10)+"north", "@id="+u[10]+";code=unknown-session NOTOK you are not in this room")
+		if len(h.departed) != 1 || len(h.sessions) != 1 || len(h.joins) != 1 { // Bob's, who was silent
+			t.Errorf("kept: %d departed, %d sessions, %d joins", len(h.departed), len(h.sessions), len(h.joins))
+		}
+	})
+}
+
+func TestRetriedJoin(t *testing.T) {
+	h := newHall(t, Options{})
+	u, v := h.id(), h.id()
+	first := h.put(ann, "@id="+u+" join Ann")
+	h.want(bob, "join Bob", "Hall\n\nA hall.\n\nIn this room, there is:\n  Ann")
+	h.want(ann, "@id="+u+" join Ann", first...)
+	h.wantHeard(bob)
+	h.want(ann, "@id="+u+" join Ada", "@id="+u+";code=id-reused NOTOK the id belongs to another request")
+
+	// A refused join stays refused, also when the name is free meanwhile.
+	refusal := "@id=" + v + ";code=name-taken NOTOK Bob is already here"
+	h.want(carol, "@id="+v+" join Bob", refusal)
+	h.want(bob, "exit", "Goodbye")
+	h.want(carol, "@id="+v+" join Bob", refusal)
+	h.pass(keepRefused)
+	if got := h.put(carol, "@id="+v+" join Bob"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
+		t.Errorf("after the refusal is forgotten: %q", got)
+	}
+}
+
+// TestRecordIsBounded: beyond the replies that are kept, an id is refused
+// rather than carried out a second time.
+func TestRecordIsBounded(t *testing.T) {
+	h := newHall(t, Options{}, slices.Repeat([]string{"coin"}, 5)...)
+	sid := h.join(ann, "Ann")
+	u := h.id()
+	take := "@id=" + u + ";sid=" + sid + " take coin"
+	h.want(ann, take, "@id="+u+" OK coin taken")
+	for range maxReplies - 1 {
+		h.put(ann, "@id="+h.id()+";sid="+sid+" look")
+	}
+	h.want(ann, take, "@id="+u+" OK coin taken")
+	h.put(ann, "@id="+h.id()+";sid="+sid+" look")
+	h.want(ann, take, "@id="+u+";code=stale-request;now=1737833308161 NOTOK the id is older than what this room remembers")
+	if n := len(h.sessions[sid].replies); n != maxReplies {
+		t.Errorf("%d replies are kept", n)
+	}
+	// Ids that bear no time are taken, however many there were.
+	h.put(ann, "@id=00000000-0000-4000-8000-000000000001;sid="+sid+" take coin")
+	h.want(ann, "@id=00000000-0000-4000-8000-000000000001;sid="+sid+" take coin", "@id=00000000-0000-4000-8000-000000000001 OK coin taken")
+}
+
+func TestEvents(t *testing.T) {
+	h := newHall(t, Options{})
+	sid := h.join(ann, "Ann")
+	h.want(bob, "join Bob", "Hall\n\nA hall.\n\nIn this room, there is:\n  Ann")
+	h.put(bob, "say one")
+	h.wantHeard(ann, "@ev=1 Bob entered the room.", `@ev=2 Bob said "one".`)
+
+	t.Run("sent again at growing intervals", func(t *testing.T) {
+		h.t = t
+		start, last := h.now, h.now
+		var gaps []time.Duration
+		for h.now.Sub(start) < 5*time.Second {
+			h.pass(10 * time.Millisecond)
+			if got := h.heard(ann); len(got) > 0 {
+				if got[0] != "@ev=1 Bob entered the room." {
+					t.Fatalf("first comes %q", got[0])
+				}
+				gaps = append(gaps, h.now.Sub(last))
+				last = h.now
+			}
+		}
+		if !slices.IsSorted(gaps) || gaps[0] > 210*time.Millisecond || gaps[len(gaps)-1] > lastResend+20*time.Millisecond || len(gaps) < 6 {
+			t.Errorf("the intervals are %v", gaps)
+		}
+	})
+	t.Run("until acknowledged", func(t *testing.T) {
+		h.t = t
+		h.want(ann, "@sid="+sid+";ack=1 ")
+		h.pass(3 * time.Second)
+		for _, text := range h.heard(ann) {
+			if text != `@ev=2 Bob said "one".` {
+				t.Errorf("after ack=1 comes %q", text)
+			}
+		}
+		h.want(ann, "@sid="+sid+";ack=99 ") // more than was ever said
+		h.want(ann, "@sid="+sid+";ack=0 ")
+		h.pass(3 * time.Second)
+		h.wantHeard(ann)
+	})
+	t.Run("numbered without gaps", func(t *testing.T) {
+		h.t = t
+		for i := range 3 {
+			h.put(bob, "say more")
+			h.wantHeard(ann, fmt.Sprintf(`@ev=%d Bob said "more".`, i+3))
+		}
+		u := h.id()
+		h.want(ann, "@id="+u+";sid="+sid+";ack=5 look", "@id="+u+" OK Hall\n\nA hall.\n\nIn this room, there is:\n  Bob")
+		h.pass(2 * time.Second)
+		h.wantHeard(ann)
+	})
+	t.Run("acknowledged only by who is meant", func(t *testing.T) {
+		h.t = t
+		h.put(bob, "say last")
+		h.heard(ann)
+		h.want(carol, "@sid=x"+sid+";ack=6 ")
+		h.pass(time.Second)
+		if len(h.heard(ann)) == 0 {
+			t.Error("a stranger's acknowledgement counts")
+		}
+	})
+}
+
+func TestWindow(t *testing.T) {
+	h := newHall(t, Options{})
+	sid := h.join(ann, "Ann")
+	h.put(bob, "join Bob")
+	for i := range 100 {
+		h.put(bob, fmt.Sprint("say ", i))
+	}
+	if got := h.heard(ann); len(got) != window {
+		t.Errorf("%d events are under way", len(got))
+	}
+	h.put(carol, "@id="+h.id()+";sid="+sid+" look") // her address changes with events under way
+	if n := len(h.heard(carol)); n != 0 {
+		t.Errorf("%d events at once", n)
+	}
+	got := h.put(ann, "@sid="+sid+";ack=10 ")
+	if len(got) != 10 || !strings.HasPrefix(got[0], "@ev=33 ") {
+		t.Errorf("after 10 are acknowledged come %q", got)
+	}
+	// What has not been sent cannot have been received.
+	h.put(ann, "@sid="+sid+";ack=90 ")
+	if e := h.sessions[sid].events[0].number; e != 43 {
+		t.Errorf("the first that is not acknowledged is %d", e)
+	}
+}
+
+func TestSilentPlayers(t *testing.T) {
+	h := newHall(t, Options{}, "lamp")
+	sid := h.join(ann, "Ann")
+	h.put(bob, "join Bob")
+	other := h.join(carol, "Carol")
+	h.put(ann, "@id="+h.id()+";sid="+sid+" take lamp")
+	h.heard(ann)
+	h.heard(bob)
+	for range 10 { // Carol has nothing to say but does say so
+		h.pass(10 * time.Second)
+		h.put(carol, "@sid="+other+";ack=9 ")
+	}
+	h.wantHeard(bob, "Ann left the game.")
+	h.want(bob, "look", "Hall\n\nA hall.\n\nIn this room, there are:\n  lamp\n  Carol")
+	u := h.id()
+	h.want(ann, "@id="+u+";sid="+sid+" look", "@id="+u+";code=unknown-session NOTOK you are not in this room")
+	h.pass(playerSilence)
+	h.wantHeard(bob, "Carol left the game.")
+	h.pass(plainSilence - playerSilence - time.Second)
+	if len(h.players) != 1 {
+		t.Error("Bob has left early")
+	}
+	h.pass(time.Second)
+	h.want(bob, "look", notHere)
+	if len(h.players)+len(h.plain)+len(h.sessions)+len(h.joins)+len(h.departed) != 0 {
+		t.Error("something is left of players who are gone")
+	}
+}
+
+// TestStall: time in which the server did not run is nobody's silence.
+func TestStall(t *testing.T) {
+	h := newHall(t, Options{})
+	sid := h.join(ann, "Ann")
+	h.now = h.now.Add(10 * time.Minute)
+	h.tick(h.now)
+	if len(h.players) != 1 {
+		t.Error("Ann is gone")
+	}
+	h.put(ann, "@sid="+sid+";ack=0 ")
+	h.pass(playerSilence)
+	if len(h.players) != 0 {
+		t.Error("Ann is not gone")
+	}
+}
+
+func TestSlowPlayers(t *testing.T) {
+	h := newHall(t, Options{})
+	sid := h.join(ann, "Ann")
+	other := h.join(bob, "Bob")
+	say := func() string {
+		return h.put(bob, "@id="+h.id()+";sid="+other+" say hi")[0]
+	}
+	for range slowQueue - 1 { // Bob's joining is one
+		if got := say(); !strings.Contains(got, " OK ") {
+			t.Fatalf("refused early: %s", got)
+		}
+	}
+	if got := say(); !strings.Contains(got, ";code=busy NOTOK ") {
+		t.Errorf("while Ann catches up: %s", got)
+	}
+	h.put(ann, "@sid="+sid+";ack=20 ")
+	if got := say(); !strings.Contains(got, " OK ") {
+		t.Errorf("when Ann has caught up: %s", got)
+	}
+	// Somebody who acknowledges nothing holds up nobody for long.
+	h.pass(slowAge)
+	for range maxUnacked {
+		if got := say(); !strings.Contains(got, " OK ") {
+			t.Fatalf("held up by somebody who is gone: %s", got)
+		}
+	}
+	if len(h.players) != 1 || h.sessions[sid].player != nil {
+		t.Error("Ann is still there")
+	}
+	h.pass(time.Second)
+	if got := h.heard(bob); len(got) == 0 || got[0] != "@ev=1 Ann left the game." {
+		t.Errorf("Bob hears %q", got)
+	}
+}
+
+func TestFullRoom(t *testing.T) {
+	h := newHall(t, Options{})
+	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", 2000+i) }
+	for i := range world.MaxPlayers {
+		h.put(at(i), fmt.Sprint("join P", i))
+	}
+	h.want(carol, "join Carol", "The room is full")
+	u := h.id()
+	h.want(carol, "@id="+u+" join Carol", "@id="+u+";code=busy NOTOK The room is full")
+	h.pass(plainYields)
+	for i := range world.MaxPlayers {
+		if i != 7 {
+			h.put(at(i), "look")
+		}
+	}
+	if got := h.put(carol, "@id="+u+" join Carol"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
+		t.Errorf("nobody gave way: %q", got)
+	}
+	h.want(at(7), "look", notHere)
+}
+
+// TestNoEndlessTalk: what servers say to each other is not answered.
+func TestNoEndlessTalk(t *testing.T) {
+	h := newHall(t, Options{})
+	h.put(ann, "join Ann")
+	for _, text := range []string{
+		"Invalid command", "NOTOK unknown request \"Hall\"", notHere,
+		"OK", "OK room://192.0.2.1:1", "NOTOK",
+	} {
+		h.want(bob, text)
+		if !strings.HasPrefix(text, "OK") || strings.Contains(text, "OK ") {
+			h.want(ann, text)
+		}
+	}
+	u := h.id()
+	for _, text := range []string{
+		"@id=" + u + ";code=unknown-session NOTOK you are not in this room",
+		"@id=" + u + " OK Hall", "@ev=1 Bob entered the room.", "@code=malformed NOTOK x",
+	} {
+		h.want(bob, text)
+	}
+}
+
+// TestBudget: a forged source gets no more than the budget says.
+func TestBudget(t *testing.T) {
+	h := newHall(t, Options{}, slices.Repeat([]string{strings.Repeat("x", 100)}, 20)...)
+	in, out := 0, 0
+	for range 10_000 {
+		in += len("join A") + wire.HeaderSize
+		for _, text := range h.put(ann, "join A") {
+			out += len(text) + wire.HeaderSize
+		}
+	}
+	if most := hostBurst + wire.Amplification*in + 100; out > most || out < hostBurst {
+		t.Errorf("%d bytes in, %d out, at most %d are allowed", in, out, most)
+	}
+	h.pass(time.Second)
+	if len(h.put(ann, "look")) == 0 {
+		t.Error("the budget does not grow again")
+	}
+	// Hosts beyond the table share one budget.
+	for i := range 2 * maxHosts {
+		h.put(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1).String(), "dance")
+	}
+	if len(h.budgets.hosts) > maxHosts {
+		t.Errorf("%d hosts are kept", len(h.budgets.hosts))
+	}
+	h.pass(time.Hour)
+	h.put(bob, "dance")
+	if len(h.budgets.hosts) > 2 {
+		t.Errorf("%d hosts are still kept", len(h.budgets.hosts))
+	}
+}
+
+func TestLog(t *testing.T) {
+	var b strings.Builder
+	h := newHall(t, Options{Logger: slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))}, "lamp")
+	for _, text := range []string{"join Ann", "take lamp", "take lamp", "say \"hi\"", "drop lamp", "north", "dance", "join Ann", "exit"} {
+		h.put(ann, text)
+	}
+	want := `msg=entered player=Ann from=192.0.2.1:1001 dialect=plain
+msg=took player=Ann item=lamp
+msg=said player=Ann text="\"hi\""
+msg=dropped player=Ann item=lamp
+msg=left player=Ann heading=north to=Kitchen
+msg=entered player=Ann from=192.0.2.1:1001 dialect=plain
+msg=left player=Ann why=exit
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+	for range 1000 {
+		h.put(ann, "join Ann")
+		h.put(ann, "exit")
+	}
+	if n := strings.Count(b.String(), "\n"); n > logBurst {
+		t.Errorf("%d records", n)
+	}
+	h.pass(time.Second)
+	h.put(ann, "join Ann")
+	if !strings.Contains(b.String(), "records_left_out_before=") {
+		t.Error("the log does not say what it left out")
+	}
+}
