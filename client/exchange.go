@@ -86,7 +86,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 		since     int   // attempts since then
 		corrected int
 		turn      = c.start(peers)
-		attempts  int
+		stay      = 2 // attempts at the registry that answered last, before each goes to the next in turn
 		times     = schedule{chance: &c.chance}
 		timer     = time.NewTimer(0)
 	)
@@ -104,9 +104,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 		case <-c.closed:
 			return a, errClosed
 		case <-timer.C:
-			// The first two attempts go to the registry that answered last,
-			// each further one to the next in turn.
-			if attempts++; attempts > 2 {
+			if stay--; stay < 0 {
 				turn++
 			}
 			since++
@@ -126,7 +124,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 				c.answered(got.from)
 				return got.answer, nil
 			case room.Code(got.Code) == room.StaleRequest:
-				if got.Now == 0 || corrected == maxCorrections {
+				if !isTime(got.Now) || corrected == maxCorrections {
 					return got.answer, nil
 				}
 				corrected++
@@ -137,7 +135,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 			default:
 				refusal, since = got.Err(), 0
 				turn++
-				attempts = max(attempts, 2) // do not insist
+				stay = 1
 			}
 		}
 	}
@@ -146,16 +144,19 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 // maxCorrections is how often a call believes a registry about the time.
 const maxCorrections = 2
 
+// isTime reports whether a tag now holds what a version 7 UUID can hold.
+func isTime(ms uint64) bool { return ms > 0 && ms < 1<<47 }
+
 // setClock takes over the registry's time, in Unix milliseconds.
 func (c *Client) setClock(now uint64) {
-	offset := int64(now) - time.Now().UnixMilli()
-	c.clock.Store(offset)
-	c.log.Debug("the clock differs from the registry's", "by", time.Duration(offset)*time.Millisecond)
+	ahead := int64(now) - time.Now().UnixMilli()
+	c.clock.Store(ahead)
+	c.log.Debug("the clock differs from the registry's", "milliseconds", -ahead)
 }
 
 // now returns the registry's time, as far as it is known.
 func (c *Client) now() time.Time {
-	return time.Now().Add(time.Duration(c.clock.Load()) * time.Millisecond)
+	return time.UnixMilli(time.Now().UnixMilli() + c.clock.Load())
 }
 
 // silence returns the error for a request that ctx has ended.

@@ -61,7 +61,7 @@ func (t *plain) request(_ *Session, command string) (*pending, bool) {
 	}
 	t.recent = append(t.recent, recent{command, now.Add(Timeout + lateFor)})
 	verb, _ := splitCommand(command)
-	return newPending(command, []byte(command)), slices.Contains(repeatable, verb)
+	return newPending(command), slices.Contains(repeatable, verb)
 }
 
 func (t *plain) took(s *Session, datagram []byte, from netip.AddrPort) error {
@@ -149,9 +149,11 @@ func fits(command, text string) (exact, loose bool) {
 	case verb == "join", verb == "look":
 		return isSummary(text), loose
 	case verb == "take":
+		rest = strings.Join(strings.Fields(rest), " ")
 		exact = strings.EqualFold(text, rest+taken) || strings.EqualFold(text, rest+cannotTake)
 		return exact, loose || line && (strings.HasSuffix(text, taken) || strings.HasSuffix(text, cannotTake))
 	case verb == "drop":
+		rest = strings.Join(strings.Fields(rest), " ")
 		return strings.EqualFold(text, rest+dropped), loose || line && strings.HasSuffix(text, dropped)
 	case verb == "say" && rest == "":
 		return text == sayWhat, loose
@@ -173,13 +175,14 @@ const (
 	dropped    = " dropped"
 	youSaid    = `You said "`
 	sayWhat    = "What did you want to say?"
+	notHere    = "you are not in this room"
 )
 
 func cannotGo(direction string) string { return "You cannot go " + direction + " from this room." }
 
 // isComplaint reports whether text may be the reply to any command at all.
 func isComplaint(text string) bool {
-	return text == invalidCommand || strings.HasPrefix(text, "You are not ") || strings.HasPrefix(text, "NOTOK")
+	return text == invalidCommand || text == notHere || strings.HasPrefix(text, "NOTOK ")
 }
 
 // isRefusal reports whether the reply to a command says that it was not done.

@@ -71,10 +71,15 @@ type talker interface {
 
 // A pending request waits for its reply.
 type pending struct {
-	id      [16]byte // in the tagged dialect
 	command string
-	line    []byte
 	reply   chan reply // holds one
+
+	// Guarded by Session.mu.
+	line     []byte
+	id       [16]byte // in the tagged dialect
+	renewals int      // how often the id was replaced
+	refused  *Reply   // the last refusal that was temporary
+	since    int      // attempts since then
 }
 
 // A reply is what came for a pending request: the room's, or an error.
@@ -83,8 +88,8 @@ type reply struct {
 	err error
 }
 
-func newPending(command string, line []byte) *pending {
-	return &pending{command: command, line: line, reply: make(chan reply, 1)}
+func newPending(command string) *pending {
+	return &pending{command: command, line: []byte(command), reply: make(chan reply, 1)}
 }
 
 // answer delivers the first reply; further ones find the place taken.
@@ -228,6 +233,14 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 	for attempt := 0; ; {
 		select {
 		case <-ctx.Done():
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			switch {
+			case p.refused != nil && p.since == 0:
+				return *p.refused, nil
+			case p.refused != nil:
+				sendErr = &room.Error{Code: p.refused.Code, Text: p.refused.Text}
+			}
 			return Reply{}, noAnswer(ctx, s.name, sendErr)
 		case r := <-p.reply:
 			return r.Reply, r.err
@@ -239,7 +252,10 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 				return Reply{}, s.Err()
 			}
 		case <-timer.C:
+			s.mu.Lock()
+			p.since++
 			sendErr = s.send(p.line, attempt)
+			s.mu.Unlock()
 			if attempt++; again {
 				timer.Reset(times.next())
 			}
@@ -248,11 +264,10 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 }
 
 // send makes an attempt: the first two to the first of the room's addresses,
-// and as long as none has answered each further one to the next in turn.
+// and as long as none has answered each further one to the next in turn. It is
+// called with s.mu held; writing does not wait for anybody.
 func (s *Session) send(line []byte, attempt int) error {
-	s.mu.Lock()
 	to := s.addrs[max(attempt-1, 0)%len(s.addrs)]
-	s.mu.Unlock()
 	_, err := s.conn.WriteToUDPAddrPort(line, to)
 	return err
 }

@@ -7,6 +7,8 @@ import (
 
 	"foyer/room"
 	"foyer/wire"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -34,6 +36,7 @@ const (
 // gaps, and are acknowledged by the number up to which all have come.
 type tagged struct {
 	sid    []byte            // nil until the room has let the player in
+	clock  time.Time         // of the last id: the room wants them to grow
 	next   uint64            // number of the next event to tell, less 1: what ack says
 	early  map[uint64]string // events after that one; at most eventWindow
 	ackAt  time.Time         // when to acknowledge; zero if there is nothing new
@@ -42,12 +45,25 @@ type tagged struct {
 }
 
 func (t *tagged) request(s *Session, command string) (*pending, bool) {
-	id := s.c.chance.id(s.c.now())
-	tags := wire.Tags{ID: []byte(id.String()), Sid: t.sid, Ack: t.next, HasAck: t.sid != nil}
-	p := newPending(command, append(wire.AppendTags(nil, &tags), command...))
-	p.id = id
-	t.said(s)
+	p := newPending(command)
+	t.renew(s, p)
 	return p, true
+}
+
+// renew gives a request an id that it has not had.
+func (t *tagged) renew(s *Session, p *pending) {
+	t.clock = later(s.c.now(), t.clock.Add(time.Millisecond))
+	p.id = s.c.chance.id(t.clock)
+	tags := wire.Tags{ID: []byte(uuid.UUID(p.id).String()), Sid: t.sid, Ack: t.next, HasAck: t.sid != nil}
+	p.line = append(wire.AppendTags(nil, &tags), p.command...)
+	t.said(s)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // said notes that something which bears ack is being sent. Retries do not
@@ -90,10 +106,21 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 	}
 	s.addrs = []netip.AddrPort{from}
 	got := Reply{OK: r.OK, Text: string(r.Text), Code: room.Code(r.Code)}
-	if !got.OK && got.Code == unknownSession {
+	switch {
+	case got.OK:
+	case got.Code == unknownSession:
 		why := &room.Error{Code: got.Code, Text: got.Text}
 		s.pending.answer(reply{err: why})
 		return why
+	case got.Code == room.StaleRequest && isTime(r.Now) && s.pending.renewals < maxCorrections:
+		s.pending.renewals++
+		t.clock = later(t.clock, time.UnixMilli(int64(r.Now)))
+		t.renew(s, s.pending)
+		s.send(s.pending.line, 0)
+		return nil
+	case got.Code.Temporary():
+		s.pending.refused, s.pending.since = &got, 0 // and asked again in its time
+		return nil
 	}
 	s.pending.answer(reply{Reply: got})
 	return leaves(s.pending.command, got)

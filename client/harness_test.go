@@ -1,0 +1,252 @@
+package client_test
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/wire"
+)
+
+var (
+	home   = netip.MustParseAddr("192.0.2.1")    // of the client
+	office = netip.MustParseAddr("192.0.2.2")    // of registries and rooms
+	abroad = netip.MustParseAddr("198.51.100.3") // of others
+)
+
+const foyerAt room.Address = "room://192.0.2.7:40001"
+
+// seed returns the seed of a test that draws on chance, and prints it.
+func seed(t testing.TB) uint64 {
+	t.Helper()
+	s := rand.Uint64()
+	if fixed, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64); err == nil {
+		s = fixed
+	}
+	t.Logf("FOYER_SEED=%d", s)
+	return s
+}
+
+func listen(t testing.TB, n *udptest.Network, host netip.Addr, port uint16) *udptest.Conn {
+	t.Helper()
+	conn, err := n.Listen(netip.AddrPortFrom(host, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// newClient returns a Client on n, that is closed at the end of the test.
+func newClient(t testing.TB, n *udptest.Network, o client.Options) *client.Client {
+	t.Helper()
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], 1)
+	o.Rand = rand.NewChaCha8(key)
+	o.Listen = func() (client.PacketConn, error) { return n.Listen(netip.AddrPortFrom(home, 0)) }
+	c, err := client.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// A peer is one end of a test's network that answers as it is told.
+type peer struct {
+	conn *udptest.Conn
+	done chan struct{}
+
+	mu    sync.Mutex
+	lines []received
+}
+
+type received struct {
+	at   time.Time
+	from netip.AddrPort
+	line string
+}
+
+// serve starts a peer that calls answer for each datagram, one after the other,
+// and sends back what it returns.
+func serve(t testing.TB, n *udptest.Network, host netip.Addr, port uint16, answer func(from netip.AddrPort, line string) []string) *peer {
+	t.Helper()
+	p := &peer{conn: listen(t, n, host, port), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		buffer := make([]byte, 1<<16)
+		for {
+			n, from, err := p.conn.ReadFromUDPAddrPort(buffer)
+			if err != nil {
+				return
+			}
+			line := string(buffer[:n])
+			p.mu.Lock()
+			p.lines = append(p.lines, received{time.Now(), from, line})
+			p.mu.Unlock()
+			for _, reply := range answer(from, line) {
+				p.conn.WriteToUDPAddrPort([]byte(reply), from)
+			}
+		}
+	}()
+	t.Cleanup(p.stop)
+	return p
+}
+
+func (p *peer) stop() {
+	p.conn.Close()
+	<-p.done
+}
+
+// received returns what has come so far.
+func (p *peer) received() []received {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lines)
+}
+
+func (p *peer) addr() string { return p.conn.AddrPort().String() }
+
+// address returns the address of a room that the peer plays.
+func (p *peer) address(t testing.TB) room.Address {
+	t.Helper()
+	a, err := room.ParseAddress("room://" + p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func silent(netip.AddrPort, string) []string { return nil }
+
+// reply returns the line that answers request with the tags in extra, which is
+// empty or begins with ";".
+func reply(request, extra, text string) string {
+	tags, _, err := wire.ParseTags([]byte(request))
+	if err != nil || tags.ID == nil {
+		return text
+	}
+	return "@id=" + string(tags.ID) + extra + " " + text
+}
+
+// A fakeRegistry keeps names in memory: as much of a registry as a client can
+// tell from a real one.
+type fakeRegistry struct {
+	*peer
+	plain bool // speaks only the plain dialect, as old ones do
+
+	mu       sync.Mutex
+	rooms    map[string]registered
+	outcomes map[string]string // by id
+	effects  map[string]int    // by id: how often a request took effect
+	override func(line string) (replies []string, ok bool)
+}
+
+type registered struct {
+	address, owner string
+	ttl            uint64
+}
+
+func newFakeRegistry(t testing.TB, n *udptest.Network, port uint16, plain bool) *fakeRegistry {
+	r := &fakeRegistry{plain: plain, rooms: map[string]registered{}, outcomes: map[string]string{}, effects: map[string]int{}}
+	r.peer = serve(t, n, office, port, r.answer)
+	return r
+}
+
+// do calls f while the registry stands still.
+func (r *fakeRegistry) do(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
+// instead makes f answer, where it returns true.
+func (r *fakeRegistry) instead(f func(line string) ([]string, bool)) {
+	r.do(func() { r.override = f })
+}
+
+func (r *fakeRegistry) answer(_ netip.AddrPort, line string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.override != nil {
+		if replies, ok := r.override(line); ok {
+			return replies
+		}
+	}
+	if r.plain && strings.HasPrefix(line, "@") {
+		return []string{"NOTOK Invalid request"}
+	}
+	q, err := wire.ParseRequest([]byte(line))
+	if err != nil {
+		return []string{reply(line, ";code=malformed", "NOTOK "+err.Error())}
+	}
+	id := string(q.ID)
+	if recorded, ok := r.outcomes[id]; ok && id != "" {
+		return []string{recorded}
+	}
+	extra, text := r.carryOut(&q, []byte(line))
+	out := reply(line, extra, text)
+	if id != "" && (q.Verb == wire.Register || q.Verb == wire.Deregister) {
+		r.outcomes[id] = out
+		if strings.HasPrefix(text, "OK") {
+			r.effects[id]++
+		}
+	}
+	return []string{out}
+}
+
+func (r *fakeRegistry) carryOut(q *wire.Request, line []byte) (extra, text string) {
+	name := string(q.Name)
+	have, known := r.rooms[name]
+	mayChange := true
+	if have.owner != "" {
+		key, err := room.ParseKey(have.owner)
+		mayChange = err == nil && q.Sig != nil && wire.Verify(line, q.Sig, key)
+	}
+	lease := ""
+	if q.HasTTL {
+		lease = ";ttl=" + strconv.FormatUint(q.TTL, 10)
+	}
+	switch {
+	case q.Verb == wire.Register:
+		if known && (have.owner == "" || !mayChange) {
+			return ";code=name-taken", "NOTOK name " + strconv.Quote(name) + " is already registered"
+		}
+		for other, at := range r.rooms {
+			if at.address == string(q.Address) && other != name {
+				return ";code=address-taken", "NOTOK address is already registered"
+			}
+		}
+		r.rooms[name] = registered{string(q.Address), string(q.Key), q.TTL}
+		return lease, "OK"
+	case !known:
+		return ";code=unknown-name", "NOTOK no such name is registered"
+	case q.Verb == wire.Lookup:
+		return ";ttl=10", "OK " + have.address
+	case !mayChange:
+		return ";code=not-owner", "NOTOK the name belongs to somebody else"
+	case q.Verb == wire.Renew && have.address != string(q.Address):
+		return ";code=replaced", "NOTOK the name is now registered at another address"
+	case q.Verb == wire.Renew:
+		return lease, "OK"
+	}
+	delete(r.rooms, name)
+	return "", "OK"
+}
+
+func testKey(first byte) ed25519.PrivateKey {
+	s := make([]byte, ed25519.SeedSize)
+	s[0] = first
+	return ed25519.NewKeyFromSeed(s)
+}

@@ -1,0 +1,469 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/wire"
+)
+
+func TestRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		ctx := t.Context()
+		reg := client.Registration{Name: "Great Hall", Address: foyerAt, TTL: 29500 * time.Millisecond, Key: testKey(1)}
+
+		if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, room.ErrUnknownName) {
+			t.Errorf("look-up of nothing: %v", err)
+		}
+		if granted, err := c.Register(ctx, reg); granted != 30*time.Second || err != nil {
+			t.Errorf("register: %v, %v", granted, err)
+		}
+		if a, err := c.Lookup(ctx, reg.Name); a != (client.Answer{Address: foyerAt, TTL: 10 * time.Second}) || err != nil {
+			t.Errorf("look-up: %v, %v", a, err)
+		}
+		if granted, err := c.Renew(ctx, reg); granted != 30*time.Second || err != nil {
+			t.Errorf("renew: %v, %v", granted, err)
+		}
+		if err := c.Deregister(ctx, reg.Name, testKey(2)); !errors.Is(err, room.ErrNotOwner) {
+			t.Errorf("deregister with another key: %v", err)
+		}
+		moved := reg
+		moved.Address = "room://192.0.2.7:40002"
+		if _, err := c.Renew(ctx, moved); !errors.Is(err, room.ErrReplaced) {
+			t.Errorf("renew of another address: %v", err)
+		}
+		if _, err := c.Register(ctx, moved); err != nil {
+			t.Errorf("register anew as the owner: %v", err)
+		}
+		if err := c.Deregister(ctx, reg.Name, reg.Key); err != nil {
+			t.Errorf("deregister: %v", err)
+		}
+		if _, err := c.Renew(ctx, reg); !errors.Is(err, room.ErrUnknownName) {
+			t.Errorf("renew of nothing: %v", err)
+		}
+		for _, got := range r.received() {
+			q, err := wire.ParseRequest([]byte(got.line))
+			if err != nil || q.UUID[6]>>4 != 7 {
+				t.Errorf("%q: %v", got.line, err)
+			}
+			if signed := q.Verb != wire.Lookup; signed != (q.Sig != nil) || (q.Verb == wire.Register) != (q.Key != nil) {
+				t.Errorf("%q: key and signature", got.line)
+			}
+		}
+	})
+}
+
+// TestLossyNetwork is what the protocol is made for: a fifth of everything lost
+// each way, a tenth doubled, a tenth reordered.
+func TestLossyNetwork(t *testing.T) {
+	s := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(s)
+		n.SetQueue(1 << 16)
+		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		const rooms, rounds = 100, 25 // and four requests each time
+		var failed atomic.Int64
+		var all sync.WaitGroup
+		for i := range rooms {
+			all.Go(func() {
+				reg := client.Registration{
+					Name:    room.Name(fmt.Sprintf("Room %d", i)),
+					Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", 1000+i)),
+				}
+				check := func(what string, err error) {
+					if errors.Is(err, client.ErrNoAnswer) {
+						failed.Add(1)
+					} else if err != nil && failed.Load() == 0 { // what follows a failure may be refused
+						t.Errorf("%s %s: %v", what, reg.Name, err)
+					}
+				}
+				for range rounds {
+					_, err := c.Register(t.Context(), reg)
+					check("register", err)
+					_, err = c.Lookup(t.Context(), reg.Name)
+					check("look up", err)
+					_, err = c.Renew(t.Context(), reg)
+					check("renew", err)
+					check("deregister", c.Deregister(t.Context(), reg.Name, nil))
+				}
+			})
+		}
+		all.Wait()
+		if got, most := failed.Load(), int64(rooms*rounds*4/1000); got > most {
+			t.Errorf("%d of %d requests failed, more than %d", got, rooms*rounds*4, most)
+		}
+		for id, times := range r.effects {
+			if times != 1 {
+				t.Errorf("request %s took effect %d times", id, times)
+			}
+		}
+		if len(r.effects) != 2*rooms*rounds && failed.Load() == 0 {
+			t.Errorf("%d requests took effect", len(r.effects))
+		}
+		t.Logf("%d of %d failed, %+v", failed.Load(), rooms*rounds*4, n.Stats())
+	})
+}
+
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(2)
+		p := serve(t, n, office, 7666, silent)
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		start := time.Now()
+		_, err := c.Lookup(t.Context(), "Foyer")
+		if took := time.Since(start); took != client.Timeout {
+			t.Errorf("took %v", took)
+		}
+		var silence *client.NoAnswerError
+		if !errors.As(err, &silence) || !errors.Is(err, client.ErrNoAnswer) || silence.Err != nil ||
+			err.Error() != "registry 192.0.2.2:7666 did not answer within 5 seconds" {
+			t.Errorf("got %v", err)
+		}
+		lines := p.received()
+		if len(lines) < 8 || len(lines) > 10 {
+			t.Errorf("%d attempts", len(lines))
+		}
+		var last time.Duration
+		for i := range lines[1:] {
+			gap := lines[i+1].at.Sub(lines[i].at)
+			if lines[i+1].line != lines[0].line {
+				t.Errorf("attempt %d is another line", i+1)
+			}
+			if gap < last*8/10 || gap > time.Second || i == 0 && (gap < 80*time.Millisecond || gap > 120*time.Millisecond) {
+				t.Errorf("attempt %d came after %v, the one before after %v", i+1, gap, last)
+			}
+			last = gap
+		}
+	})
+}
+
+func TestContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		p := serve(t, n, office, 7666, silent)
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		try := func(ctx context.Context, want time.Duration, is error) {
+			t.Helper()
+			start := time.Now()
+			_, err := c.Lookup(ctx, "Foyer")
+			if took := time.Since(start); took != want || !errors.Is(err, client.ErrNoAnswer) || is != nil && !errors.Is(err, is) {
+				t.Errorf("after %v: %v", took, err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		try(ctx, time.Second, context.DeadlineExceeded)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		try(ctx, client.Timeout, nil)
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(2*time.Second, cancel)
+		try(ctx, 2*time.Second, context.Canceled)
+		try(ctx, 0, context.Canceled)
+	})
+}
+
+func TestForgeries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(4)
+		n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
+		good := "OK " + string(foyerAt)
+		bad := "OK room://198.51.100.3:1"
+		otherID := "@id=01890a5d-ac96-774b-bcce-b302099a8057 "
+		var p *peer
+		p = serve(t, n, office, 7666, func(from netip.AddrPort, line string) []string {
+			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(reply(line, "", bad)))
+			n.Inject(netip.AddrPortFrom(office, 7667), from, []byte(reply(line, "", bad)))
+			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(bad))
+			return []string{
+				"", "\n", "@", "@id=", "@id=x OK", otherID + bad, "@code=busy NOTOK busy", "@ttl=3 " + bad,
+				reply(line, ";id="+strings.Repeat("0", 36), bad), reply(line, "", "MAYBE"), reply(line, "", "OKAY"),
+				reply(line, "", good) + "\n", bad, "NOTOK Invalid request",
+			}
+		})
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		for range 3 {
+			a, err := c.Lookup(t.Context(), "Foyer")
+			if err != nil || a.Address != foyerAt {
+				t.Errorf("got %v, %v", a, err)
+			}
+			time.Sleep(time.Second)
+		}
+		// Once the registry has answered with tags, what comes without is no
+		// reason to go on in the plain dialect.
+		for _, got := range p.received() {
+			if !strings.HasPrefix(got.line, "@id=") {
+				t.Errorf("sent %q", got.line)
+			}
+		}
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(5)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		for _, code := range room.Codes() {
+			r.instead(func(line string) ([]string, bool) {
+				return []string{reply(line, ";code="+string(code), "NOTOK for a reason")}, true
+			})
+			start := time.Now()
+			_, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt})
+			var refusal *room.Error
+			if !errors.As(err, &refusal) || refusal.Code != code || refusal.Text != "for a reason" {
+				t.Errorf("%s: got %v", code, err)
+			}
+			if took := time.Since(start); took != 0 != code.Temporary() || took > client.Timeout {
+				t.Errorf("%s: took %v", code, took)
+			}
+		}
+	})
+}
+
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(6)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		refusals := 3
+		r.instead(func(line string) ([]string, bool) {
+			refusals--
+			return []string{reply(line, ";code=busy", "NOTOK the registry is busy")}, refusals >= 0
+		})
+		reg := client.Registration{Name: "Foyer", Address: foyerAt}
+		if _, err := c.Register(t.Context(), reg); err != nil {
+			t.Errorf("busy at first: %v", err)
+		}
+		lines := r.received()
+		for _, got := range lines {
+			if got.line != lines[0].line {
+				t.Error("a retry is another line")
+			}
+		}
+		// Busy at first, then silent: the request may have been carried out.
+		refusals = 1
+		r.instead(func(line string) ([]string, bool) {
+			if refusals--; refusals < 0 {
+				return nil, true
+			}
+			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
+		})
+		_, err := c.Register(t.Context(), reg)
+		if !errors.Is(err, client.ErrNoAnswer) || !errors.Is(err, room.ErrUnavailable) {
+			t.Errorf("busy, then silent: %v", err)
+		}
+	})
+}
+
+func TestClockSkew(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, 90 * 24 * time.Hour, 30 * 365 * 24 * time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := udptest.New(7)
+				n.SetFaults(udptest.Faults{Duplicate: 1, MaxDelay: time.Millisecond, Reorder: 0.5})
+				r := newFakeRegistry(t, n, 7666, false)
+				r.instead(func(line string) ([]string, bool) {
+					tags, _, _ := wire.ParseTags([]byte(line))
+					var ms int64
+					for _, b := range tags.UUID[:6] {
+						ms = ms<<8 | int64(b)
+					}
+					now := time.Now().Add(skew).UnixMilli()
+					if age := now - ms; age > 300_000 || age < -300_000 {
+						return []string{reply(line, fmt.Sprintf(";code=stale-request;now=%d", now), "NOTOK your clock is wrong")}, true
+					}
+					return nil, false
+				})
+				c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+				for i := range 20 {
+					reg := client.Registration{Name: room.Name(fmt.Sprint(i)), Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
+					if _, err := c.Register(t.Context(), reg); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if len(r.effects) != 20 {
+					t.Errorf("%d requests took effect", len(r.effects))
+				}
+				ids := map[string]bool{}
+				for _, got := range r.received() {
+					tags, _, _ := wire.ParseTags([]byte(got.line))
+					ids[string(tags.ID)] = true
+				}
+				if len(ids) != 21 {
+					t.Errorf("%d ids for 20 requests and one correction", len(ids))
+				}
+			})
+		})
+	}
+	t.Run("hopeless", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			n := udptest.New(8)
+			for _, now := range []string{";now=1", ";now=999999999999999999", ";now=0", ""} {
+				r := newFakeRegistry(t, n, 0, false)
+				r.instead(func(line string) ([]string, bool) {
+					return []string{reply(line, ";code=stale-request"+now, "NOTOK never")}, true
+				})
+				c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+				if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, room.ErrStaleRequest) {
+					t.Errorf("%q: %v", now, err)
+				}
+				if got := len(r.received()); got > 3 {
+					t.Errorf("%q: %d attempts", now, got)
+				}
+			}
+		})
+	})
+}
+
+func TestFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(9)
+		n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
+		dead := serve(t, n, office, 7666, silent)
+		r := newFakeRegistry(t, n, 7667, false)
+		c := newClient(t, n, client.Options{Registries: []string{dead.addr(), r.addr()}})
+		start := time.Now()
+		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		if tried, answered := dead.received(), r.received(); len(tried) != 2 || tried[0].line != answered[0].line {
+			t.Errorf("not the same request: %v, %v", tried, answered)
+		}
+		// The one that answered is asked first from now on.
+		start = time.Now()
+		if _, err := c.Lookup(t.Context(), "Foyer"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 5*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		// A late reply of the first registry counts: it was asked too.
+		n.SetFaults(udptest.Faults{})
+		r.instead(func(string) ([]string, bool) { return nil, true })
+		start = time.Now()
+		_, err := c.Lookup(t.Context(), "Foyer")
+		if took := time.Since(start); took != client.Timeout ||
+			err.Error() != "registries 192.0.2.2:7666, 192.0.2.2:7667 did not answer within 5 seconds" {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+// TestBusyMovesOn checks that a registry which refuses for now is not insisted
+// on where there is another.
+func TestBusyMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(10)
+		busy := serve(t, n, office, 7666, func(_ netip.AddrPort, line string) []string {
+			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}
+		})
+		r := newFakeRegistry(t, n, 7667, false)
+		c := newClient(t, n, client.Options{Registries: []string{busy.addr(), r.addr()}})
+		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
+			t.Error(err)
+		}
+		if got := len(busy.received()); got != 1 {
+			t.Errorf("asked the busy one %d times", got)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(11)
+		p := serve(t, n, office, 7666, silent)
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		const callers = 3000 // more than may be in flight
+		failed := make(chan error, callers)
+		for range callers {
+			go func() {
+				_, err := c.Lookup(t.Context(), "Foyer")
+				failed <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range callers {
+			if err := <-failed; !errors.Is(err, net.ErrClosed) {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWrongUse(t *testing.T) {
+	for _, registry := range []string{"", "localhost", "localhost:", "localhost:0", "localhost:70000", ":7666", "::1:7666", "a:b:c"} {
+		if c, err := client.New(client.Options{Registries: []string{registry}}); err == nil {
+			c.Close()
+			t.Errorf("registry %q was taken", registry)
+		}
+	}
+	if c, err := client.New(client.Options{Registries: make([]string, 17)}); err == nil {
+		c.Close()
+		t.Error("17 registries were taken")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(12)
+		p := serve(t, n, office, 7666, silent)
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		ctx := t.Context()
+		want := func(what string, err error, code room.Code) {
+			t.Helper()
+			var refusal *room.Error
+			if !errors.As(err, &refusal) || refusal.Code != code {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		_, err := c.Lookup(ctx, "two  spaces")
+		want("look up", err, room.BadName)
+		_, err = c.Lookup(ctx, "line\nfeed")
+		want("look up", err, room.BadName)
+		_, err = c.Register(ctx, client.Registration{Name: "Foyer", Address: "192.0.2.7:1"})
+		want("register", err, room.BadAddress)
+		_, err = c.Register(ctx, client.Registration{Name: "Foyer", Address: foyerAt, TTL: -1})
+		want("register", err, room.Malformed)
+		_, err = c.Renew(ctx, client.Registration{Name: "Foyer", Address: foyerAt, Key: testKey(1)[:63]})
+		want("renew", err, room.BadSignature)
+		want("deregister", c.Deregister(ctx, "", nil), room.BadName)
+		_, _, err = c.Join(ctx, foyerAt, "\x1b[2J")
+		want("join", err, room.BadName)
+		_, _, err = c.Join(ctx, "room://nowhere", "Alice")
+		want("join", err, room.BadAddress)
+		if got := p.received(); len(got) != 0 {
+			t.Errorf("sent %v", got)
+		}
+		alone := newClient(t, n, client.Options{})
+		if _, err := alone.Lookup(ctx, "Foyer"); !errors.Is(err, client.ErrNoRegistry) {
+			t.Error(err)
+		}
+	})
+}
