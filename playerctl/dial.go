@@ -35,6 +35,9 @@ func (n network) Lookup(ctx context.Context, name room.Name) (room.Address, erro
 func (n network) Join(ctx context.Context, name room.Name, at room.Address, player string) (session, string, error) {
 	s, summary, err := n.c.Join(ctx, at, player)
 	if err != nil {
+		if refusal, ok := errors.AsType[*room.Error](err); ok {
+			return nil, "", fmt.Errorf("the room %s does not let you in: %w", name, refusal)
+		}
 		return nil, "", inRoom(name, err)
 	}
 	return stay{s, name}, summary, nil
@@ -59,11 +62,8 @@ func inRoom(name room.Name, err error) error {
 	if silence, ok := errors.AsType[*client.NoAnswerError](err); ok {
 		return &client.NoAnswerError{Peer: "the room " + string(name), Err: silence.Err}
 	}
-	if refusal, ok := errors.AsType[*room.Error](err); ok {
-		if refusal.Code == "unknown-session" {
-			return errLost
-		}
-		return fmt.Errorf("the room %s does not let you in: %w", name, err)
+	if refusal, ok := errors.AsType[*room.Error](err); ok && refusal.Code == "unknown-session" {
+		return errLost
 	}
 	if errors.Is(err, client.ErrDisconnected) {
 		return errClosed
