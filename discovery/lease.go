@@ -17,8 +17,9 @@ type lease struct {
 	late  bool // this lease's lateness was reported
 	dirty bool // long, and renewed since its end was last written
 
-	// The list of leases in the same slot of the wheel; nil, nil while the
+	// The list of leases in the same slot of the wheel; slot is out while the
 	// lease is taken out to expire.
+	slot       int32
 	prev, next *lease
 }
 
@@ -39,9 +40,9 @@ const (
 type leases struct {
 	mu     sync.Mutex
 	byName map[room.Name]*lease
-	wheel  [wheelSlots]lease // list heads
-	done   int64             // slots up to this second have been emptied
-	dirty  []*lease          // long leases to checkpoint, at most one entry each
+	wheel  [wheelSlots]*lease // list heads
+	done   int64              // slots up to this second have been emptied
+	dirty  []*lease           // long leases to checkpoint, at most one entry each
 
 	// No lease ends before floor plus its ttl, or plus leaseGrace if that is
 	// less: the lease clock's reading at the start or the last stall.
@@ -49,16 +50,14 @@ type leases struct {
 }
 
 // wheelSlots is a power of two above MaxTTL and any grace in seconds, so that
-// a slot never holds leases of two different seconds.
+// a slot never holds leases of two different seconds; its heads take 1 MiB.
 const wheelSlots = 1 << 17
 
+// out is the slot of a lease that is in none.
+const out = -1
+
 func newLeases(now time.Duration) *leases {
-	t := &leases{byName: make(map[room.Name]*lease), floor: now, done: second(now)}
-	for i := range t.wheel {
-		head := &t.wheel[i]
-		head.prev, head.next = head, head
-	}
-	return t
+	return &leases{byName: make(map[room.Name]*lease), floor: now, done: second(now)}
 }
 
 // second is the slot time in which a lease that ends at d has surely ended.
@@ -92,7 +91,7 @@ func (t *leases) renew(name []byte, addr room.Address, now time.Duration) renewa
 	if l == nil || l.addr != addr {
 		return notLeased
 	}
-	if l.next == nil {
+	if l.slot == out {
 		return expiring
 	}
 	return t.extend(l, now)
@@ -113,12 +112,12 @@ func (t *leases) extend(l *lease, now time.Duration) renewal {
 	late := l.end-now < l.ttl/3
 	report := late && !l.late
 	l.late = late
-	if l.next != nil {
+	if l.slot != out {
 		if second(l.end) == second(end) {
 			l.end = end
 			return renewed
 		}
-		unlink(l)
+		t.unlink(l)
 	}
 	l.end = end
 	t.insert(l)
@@ -147,21 +146,19 @@ func (t *leases) expire(names []room.Name, now time.Duration, limit int) []room.
 	defer t.mu.Unlock()
 	// The current second's slot may hold leases that have not ended.
 	for last := second(now) - 1; t.done < last; t.done++ {
-		head := &t.wheel[(t.done+1)%wheelSlots]
-		for l := head.next; l != head; {
+		for l := t.wheel[(t.done+1)%wheelSlots]; l != nil; {
 			next := l.next
 			switch grace := t.floor + min(l.ttl, leaseGrace) + tick; {
 			case second(l.end) > t.done+1:
 				// Emptying lags so far behind that the wheel came round: not yet.
 			case l.end < grace && second(grace) > t.done+1:
-				unlink(l)
+				t.unlink(l)
 				l.end = grace
 				t.insert(l)
 			case len(names) == limit:
 				return names
 			default:
-				unlink(l)
-				l.prev, l.next = nil, nil
+				t.unlink(l)
 				names = append(names, l.name)
 			}
 			l = next
@@ -176,7 +173,7 @@ func (t *leases) restore(names []room.Name, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, name := range names {
-		if l := t.byName[name]; l != nil && l.next == nil {
+		if l := t.byName[name]; l != nil && l.slot == out {
 			l.end = now
 			t.insert(l)
 		}
@@ -226,19 +223,30 @@ func (t *leases) len() int {
 func (t *leases) remove(name room.Name) {
 	if l := t.byName[name]; l != nil {
 		delete(t.byName, name)
-		if l.next != nil {
-			unlink(l)
+		if l.slot != out {
+			t.unlink(l)
 		}
 	}
 }
 
 func (t *leases) insert(l *lease) {
-	s := max(second(l.end), t.done+1)
-	head := &t.wheel[s%wheelSlots]
-	l.prev, l.next = head.prev, head
-	head.prev.next, head.prev = l, l
+	l.slot = int32(max(second(l.end), t.done+1) % wheelSlots)
+	head := &t.wheel[l.slot]
+	l.prev, l.next = nil, *head
+	if l.next != nil {
+		l.next.prev = l
+	}
+	*head = l
 }
 
-func unlink(l *lease) {
-	l.prev.next, l.next.prev = l.next, l.prev
+func (t *leases) unlink(l *lease) {
+	if l.next != nil {
+		l.next.prev = l.prev
+	}
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else {
+		t.wheel[l.slot] = l.next
+	}
+	l.slot, l.prev, l.next = out, nil, nil
 }
