@@ -21,8 +21,10 @@ const (
 	ackDelay = 20 * time.Millisecond
 
 	// keepAlive is how often the room hears from a player who has nothing to
-	// say, give or take a fifth. It takes one for gone after 30 seconds.
-	keepAlive = 8 * time.Second
+	// say, give or take a fifth. It takes one for gone after 30 seconds, and
+	// nobody is told when one of these is lost, so there have to be many: where
+	// a fifth is lost, ten in a row are once in ten million.
+	keepAlive = 2500 * time.Millisecond
 
 	// maxSid bounds the session id that a room may choose, in bytes.
 	maxSid = 100
