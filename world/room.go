@@ -24,13 +24,10 @@ const (
 	// MaxDescription is the longest description, in bytes.
 	MaxDescription = 512
 
-	// MaxSaid is the longest text that can be said, in bytes.
-	MaxSaid = 800
-
 	// MaxText is the longest text that a room returns, in bytes, so that it
 	// fits into one datagram with the tags that roomserver puts before it. A
 	// summary that would be longer ends with how many things it leaves out.
-	MaxText = 1100
+	MaxText = 1150
 )
 
 // A Reply is what a command brings about in words.
@@ -199,17 +196,18 @@ func canonicalThing(name string) (string, bool) {
 }
 
 func (r *Room) say(p *presence, text string) Reply {
-	switch {
-	case text == "":
+	if text == "" {
 		return Reply{Text: "What did you want to say?"}
-	case len(text) > MaxSaid:
-		return Reply{Text: fmt.Sprintf("That is longer than %d bytes", MaxSaid)}
 	}
-	return Reply{
+	reply := Reply{
 		OK:     true,
 		Text:   `You said "` + text + `".`,
 		Notice: string(p.name) + ` said "` + text + `".`,
 	}
+	if len(reply.Text) > MaxText || len(reply.Notice) > MaxText {
+		return Reply{Text: "That is too long to say"}
+	}
+	return reply
 }
 
 // leave lets a player go to the next room, with what they hold.

@@ -1,0 +1,381 @@
+package roomserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/roomserver"
+	"foyer/world"
+)
+
+// seed returns the seed of a random test: that in FOYER_SEED, or a new one.
+func seed(t *testing.T) uint64 {
+	n := rand.Uint64()
+	if s := os.Getenv("FOYER_SEED"); s != "" {
+		n, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("FOYER_SEED=%d", n)
+	return n
+}
+
+// bad is a network on which a fifth of everything is lost each way.
+var bad = udptest.Faults{
+	Loss: 0.2, Duplicate: 0.1, Reorder: 0.1,
+	MinDelay: time.Millisecond, MaxDelay: 15 * time.Millisecond,
+}
+
+var roomHost = netip.MustParseAddr("192.0.2.1")
+
+// hosts numbers the players' hosts.
+func host(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}) }
+
+// serve starts a server on net until stop is called, which returns what Serve
+// returned. Everything is in the bubble that the test runs in.
+func serve(t *testing.T, net *udptest.Network, things ...string) (address room.Address, server *roomserver.Server, stop func() error) {
+	t.Helper()
+	conn, err := net.Listen(netip.AddrPortFrom(roomHost, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := world.New("Hall", "A hall.", map[world.Direction]room.Name{world.North: "Kitchen"}, things)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server = roomserver.New(conn, r, roomserver.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ctx) }()
+	address, err = room.AddressOf(roomHost.String(), conn.AddrPort().Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address, server, sync.OnceValue(func() error {
+		cancel()
+		defer conn.Close()
+		return <-served
+	})
+}
+
+func newClient(t *testing.T, net *udptest.Network, i int) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Options{Listen: func() (client.PacketConn, error) {
+		return net.Listen(netip.AddrPortFrom(host(i), 0))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// listener collects a session's messages until it is over.
+type listener struct {
+	heard []string
+	done  chan struct{}
+}
+
+func listen(s *client.Session) *listener {
+	l := &listener{done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		for text := range s.Messages() {
+			l.heard = append(l.heard, text)
+		}
+	}()
+	return l
+}
+
+// TestEverythingOnce: over a bad network, players who all talk and take at the
+// same time hear everything once and in order, and nothing is taken twice.
+func TestEverythingOnce(t *testing.T) {
+	const players, coins, sayings = 6, 60, 40
+	n := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(n)
+		net.SetFaults(bad)
+		address, server, stop := serve(t, net, slices.Repeat([]string{"coin"}, coins)...)
+
+		var sessions [players]*client.Session
+		var listeners [players]*listener
+		for i := range players {
+			c := newClient(t, net, i)
+			defer c.Close()
+			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			sessions[i], listeners[i] = s, listen(s)
+		}
+		var taken [players]int
+		var all sync.WaitGroup
+		for i, s := range sessions {
+			all.Go(func() {
+				for k := range sayings {
+					reply, err := s.Do(t.Context(), fmt.Sprint("say ", k))
+					if err != nil || reply.Text != fmt.Sprintf(`You said "%d".`, k) {
+						t.Errorf("P%d says %d: %q, %v", i, k, reply.Text, err)
+						return
+					}
+					if reply, err = s.Do(t.Context(), "take coin"); err != nil {
+						t.Errorf("P%d takes: %v", i, err)
+					} else if reply.OK {
+						taken[i]++
+					}
+				}
+			})
+		}
+		all.Wait()
+		sum := 0
+		for _, n := range taken {
+			sum += n
+		}
+		if sum != coins {
+			t.Errorf("%d coins were taken, of %d", sum, coins)
+		}
+		if text := server.Summary(); strings.Contains(text, "coin") {
+			t.Errorf("the room still has some:\n%s", text)
+		}
+		if err := stop(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		for i, l := range listeners {
+			<-l.done
+			if err := sessions[i].Err(); !errors.Is(err, client.ErrDisconnected) {
+				t.Errorf("P%d: the session ended with %v", i, err)
+			}
+			next := map[string]int{}
+			for _, text := range l.heard {
+				who, what, ok := strings.Cut(strings.TrimSuffix(text, `".`), ` said "`)
+				if !ok {
+					continue
+				}
+				if k, _ := strconv.Atoi(what); k != next[who] {
+					t.Errorf("P%d hears %q, but %d from %s was next", i, text, next[who], who)
+				}
+				next[who]++
+			}
+			if len(next) != players-1 {
+				t.Errorf("P%d heard of %d others", i, len(next))
+			}
+			for who, k := range next {
+				if k != sayings {
+					t.Errorf("P%d heard %d of %d from %s", i, k, sayings, who)
+				}
+			}
+			if want := players - 1 - i + (players-1)*sayings; len(l.heard) != want {
+				t.Errorf("P%d heard %d messages, want %d", i, len(l.heard), want)
+			}
+		}
+	})
+}
+
+// TestIdlePlayersStay: acknowledgements by themselves keep a player in the
+// room, for a bad hour; and without them, or without a network, they have left.
+func TestIdlePlayersStay(t *testing.T) {
+	n := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(n)
+		net.SetFaults(bad)
+		address, server, stop := serve(t, net, "lamp")
+		defer stop()
+		c := newClient(t, net, 0)
+		defer c.Close()
+		s, _, err := c.Join(t.Context(), address, "Ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.Do(t.Context(), "take lamp"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Minute)
+		if got := server.Players(); len(got) != 1 {
+			t.Fatalf("after 20 minutes of silence: %v", got)
+		}
+		net.Partition([]netip.Addr{roomHost}, []netip.Addr{host(0)})
+		time.Sleep(31 * time.Second)
+		if got := server.Players(); len(got) != 0 {
+			t.Errorf("after half a minute out of reach: %v", got)
+		}
+		if text := server.Summary(); !strings.HasSuffix(text, "there is:\n  lamp") {
+			t.Errorf("what she held is not there:\n%s", text)
+		}
+		net.Heal()
+		if _, err := s.Do(t.Context(), "look"); err == nil || !strings.Contains(err.Error(), "you are not in this room") {
+			t.Errorf("back again: %v", err)
+		}
+	})
+}
+
+// TestFarewellOverBadNetwork: players are told that the room closes, in about a
+// second, also those who are behind.
+func TestFarewellOverBadNetwork(t *testing.T) {
+	n := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(n)
+		address, _, stop := serve(t, net)
+		const players = 8
+		var sessions [players]*client.Session
+		var listeners [players]*listener
+		for i := range players {
+			c := newClient(t, net, i)
+			defer c.Close()
+			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			sessions[i], listeners[i] = s, listen(s)
+		}
+		net.SetFaults(bad)
+		start := time.Now()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 1100*time.Millisecond {
+			t.Errorf("closing took %v", took)
+		}
+		for i, l := range listeners {
+			<-l.done
+			if err := sessions[i].Err(); !errors.Is(err, client.ErrDisconnected) {
+				t.Errorf("P%d: %v", i, err)
+			}
+		}
+	})
+}
+
+// TestFarewellToTheDead: a player who is out of reach does not keep the room
+// open for longer than a second, and a room without players closes at once.
+func TestFarewellToTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(1)
+		address, _, stop := serve(t, net)
+		c := newClient(t, net, 0)
+		defer c.Close()
+		s, _, err := c.Join(t.Context(), address, "Ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		net.Partition([]netip.Addr{roomHost}, []netip.Addr{host(0)})
+		start := time.Now()
+		stop()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		s.Close()
+
+		_, server, stop := serve(t, net)
+		start = time.Now()
+		stop()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("closing an empty room took %v", took)
+		}
+		if server.Players() != nil || server.Summary() != "" {
+			t.Error("a closed room answers")
+		}
+	})
+}
+
+// TestSocketFails: Serve ends when its socket does.
+func TestSocketFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(1)
+		conn, err := net.Listen(netip.AddrPortFrom(roomHost, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := world.New("Hall", "A hall.", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error)
+		go func() { served <- roomserver.New(conn, r, roomserver.Options{}).Serve(t.Context()) }()
+		synctest.Wait()
+		conn.Close()
+		if err := <-served; err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+// TestPlainBesideTagged: both dialects are in one room and hear the same.
+func TestPlainBesideTagged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(1)
+		address, _, stop := serve(t, net, "lamp")
+		c := newClient(t, net, 0)
+		defer c.Close()
+		ann, _, err := c.Join(t.Context(), address, "Ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ann.Close()
+		heardByAnn := listen(ann)
+
+		bob, err := net.Listen(netip.AddrPortFrom(host(1), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bob.Close()
+		to := netip.MustParseAddrPort(address.HostPort())
+		var heardByBob []string
+		ask := func(text string) {
+			if _, err := bob.WriteToUDPAddrPort([]byte(text), to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hear := func() {
+			synctest.Wait()
+			bob.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			for {
+				buf := make([]byte, 2000)
+				n, _, err := bob.ReadFromUDPAddrPort(buf)
+				if err != nil {
+					return
+				}
+				heardByBob = append(heardByBob, string(buf[:n]))
+			}
+		}
+		ask("join Bob")
+		hear()
+		if _, err := ann.Do(t.Context(), "say hello"); err != nil {
+			t.Fatal(err)
+		}
+		ask("say hi")
+		ask("take lamp")
+		hear()
+		if reply, err := ann.Do(t.Context(), "take lamp"); err != nil || reply.Text != "lamp cannot be taken in this room" {
+			t.Errorf("the lamp is taken twice: %v, %v", reply, err)
+		}
+		ask("drop lamp")
+		ask("north")
+		hear()
+		stop()
+		<-heardByAnn.done
+		if want := []string{
+			"Hall\n\nA hall.\n\nIn this room, there are:\n  lamp\n  Ann",
+			`Ann said "hello".`, `You said "hi".`, "lamp taken", "lamp dropped", "Kitchen",
+		}; !slices.Equal(heardByBob, want) {
+			t.Errorf("Bob hears %q", heardByBob)
+		}
+		if want := []string{
+			"Bob entered the room.", `Bob said "hi".`, "Bob left the room, heading north.",
+		}; !slices.Equal(heardByAnn.heard, want) {
+			t.Errorf("Ann hears %q", heardByAnn.heard)
+		}
+	})
+}
