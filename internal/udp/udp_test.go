@@ -1,0 +1,199 @@
+package udp_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"foyer/internal/udp"
+)
+
+// serve echoes what arrives on c until it is closed, each datagram from the
+// address that it was sent to.
+func serve(t *testing.T, c udp.Conn) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ds := make([]udp.Datagram, udp.BatchSize)
+		for i := range ds {
+			ds[i].Data = make([]byte, 1500)
+		}
+		for {
+			n, err := c.Receive(ds)
+			if err != nil {
+				if !errors.Is(err, net.ErrClosed) {
+					t.Error(err)
+				}
+				return
+			}
+			if err := c.Send(ds[:n]); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		c.Close()
+		<-done
+	})
+}
+
+func listen(t *testing.T, address string) udp.Conn {
+	t.Helper()
+	c, err := udp.Listen(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// exchange sends n datagrams to addr over a connected socket, which takes
+// replies from that very address only, and waits for all of them.
+func exchange(t *testing.T, addr string, n int) {
+	t.Helper()
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var want, got []string
+	buf := make([]byte, 2048)
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	for i := range n {
+		text := fmt.Sprintf("datagram %d %s", i, bytes.Repeat([]byte{'x'}, i%700))
+		want = append(want, text)
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if i%32 == 31 || i == n-1 { // keep within the socket's buffer
+			for len(got) < len(want) {
+				k, err := c.Read(buf)
+				if err != nil {
+					t.Fatalf("%s: after %d of %d replies: %v", addr, len(got), len(want), err)
+				}
+				got = append(got, string(buf[:k]))
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: the replies differ from what was sent", addr)
+	}
+}
+
+func TestEcho(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		c := listen(t, address)
+		serve(t, c)
+		exchange(t, c.LocalAddr().String(), 1000)
+	}
+}
+
+// A server bound to a wildcard address answers from the address that it was
+// asked at, for either family.
+func TestWildcard(t *testing.T) {
+	targets := []string{"127.0.0.1", "::1"}
+	if runtime.GOOS == "linux" {
+		targets = append(targets, "127.0.0.2", "127.1.2.3") // all of 127/8 is local
+	}
+	c := listen(t, ":0")
+	serve(t, c)
+	for _, host := range targets {
+		exchange(t, net.JoinHostPort(host, fmt.Sprint(c.LocalAddr().Port())), 100)
+	}
+	c4 := listen(t, "0.0.0.0:0")
+	serve(t, c4)
+	for _, host := range targets {
+		if netip.MustParseAddr(host).Is4() {
+			exchange(t, net.JoinHostPort(host, fmt.Sprint(c4.LocalAddr().Port())), 100)
+		}
+	}
+}
+
+func TestReceive(t *testing.T) {
+	c := listen(t, "127.0.0.1:0")
+	defer c.Close()
+	peer, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(c.LocalAddr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	for _, text := range []string{"", "longer than ten bytes"} {
+		if _, err := peer.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for len(got) < 2 {
+		ds := []udp.Datagram{{Data: make([]byte, 10)}, {Data: make([]byte, 10)}}
+		n, err := c.Receive(ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds[:n] {
+			if d.Peer != peer.LocalAddr().(*net.UDPAddr).AddrPort() || d.Local.IsValid() {
+				t.Errorf("from %v to %v", d.Peer, d.Local)
+			}
+			got = append(got, string(d.Data))
+		}
+	}
+	if got[0] != "" || got[1] != "longer tha" {
+		t.Errorf("got %q", got)
+	}
+
+	// Replies to a closed port do no harm, nor do datagrams that cannot be sent.
+	gone, _ := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	dead := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+	gone.Close()
+	good := udp.Datagram{Data: []byte("good"), Peer: peer.LocalAddr().(*net.UDPAddr).AddrPort()}
+	if err := c.Send([]udp.Datagram{
+		{Data: []byte("x"), Peer: dead}, {Data: make([]byte, 70000), Peer: dead}, good,
+	}); err == nil {
+		t.Error("a datagram of 70,000 bytes was sent")
+	}
+	buf := make([]byte, 16)
+	_ = peer.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := peer.Read(buf); err != nil || string(buf[:n]) != "good" {
+		t.Errorf("the datagram behind a bad one: %q, %v", buf[:n], err)
+	}
+
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	ds := []udp.Datagram{{Data: make([]byte, 10)}}
+	if _, err := c.Receive(ds); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after the deadline: %v", err)
+	}
+	c.Close()
+	if _, err := c.Receive(ds); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	c := listen(t, "127.0.0.1:0")
+	defer c.Close()
+	ds := make([]udp.Datagram, 4)
+	for i := range ds {
+		ds[i] = udp.Datagram{Data: make([]byte, 64), Peer: c.LocalAddr()}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := c.Send(ds); err != nil {
+			t.Fatal(err)
+		}
+		for left := len(ds); left > 0; {
+			k, err := c.Receive(ds[:left])
+			if err != nil {
+				t.Fatal(err)
+			}
+			left -= k
+		}
+	}); n != 0 && runtime.GOOS == "linux" {
+		t.Errorf("a batch allocates %v times", n)
+	}
+}
