@@ -1,0 +1,205 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+)
+
+// keeping is a Keep under way.
+type keeping struct {
+	changes chan client.Change
+	ended   chan error
+	cancel  context.CancelFunc
+}
+
+func keep(t *testing.T, c *client.Client, reg client.Registration) *keeping {
+	ctx, cancel := context.WithCancel(t.Context())
+	k := &keeping{make(chan client.Change, 100), make(chan error, 1), cancel}
+	go func() { k.ended <- c.Keep(ctx, reg, func(ch client.Change) { k.changes <- ch }) }()
+	t.Cleanup(cancel)
+	return k
+}
+
+// after returns the changes within d.
+func (k *keeping) after(d time.Duration) (kinds []client.ChangeKind) {
+	time.Sleep(d)
+	synctest.Wait()
+	for {
+		select {
+		case ch := <-k.changes:
+			kinds = append(kinds, ch.Kind)
+		default:
+			return kinds
+		}
+	}
+}
+
+func expect(t *testing.T, what string, got []client.ChangeKind, want ...client.ChangeKind) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
+		expect(t, "at first", k.after(time.Minute), client.Registered)
+
+		lines := r.received()
+		for i := range lines[1:] {
+			gap := lines[i+1].at.Sub(lines[i].at)
+			if gap < 9*time.Second || gap > 11*time.Second || !strings.Contains(lines[i+1].line, " RENEW ") {
+				t.Errorf("after %v: %q", gap, lines[i+1].line)
+			}
+		}
+
+		away := func(string) ([]string, bool) { return nil, true }
+		r.instead(away)
+		expect(t, "silence", k.after(time.Hour), client.Silent)
+		r.instead(nil)
+		expect(t, "back", k.after(time.Minute), client.Answering)
+
+		r.do(func() { clear(r.rooms) })
+		expect(t, "forgotten", k.after(time.Minute), client.RegisteredAnew)
+		r.do(func() { clear(r.rooms) })
+		expect(t, "forgotten again", k.after(time.Minute), client.RegisteredAnew)
+
+		r.instead(away)
+		expect(t, "silence", k.after(time.Minute), client.Silent)
+		r.do(func() { clear(r.rooms) })
+		r.instead(nil)
+		expect(t, "back, and forgotten", k.after(time.Minute), client.RegisteredAnew)
+
+		r.instead(func(line string) ([]string, bool) {
+			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
+		})
+		expect(t, "unavailable", k.after(time.Minute), client.Silent)
+		r.instead(func(line string) ([]string, bool) {
+			return []string{reply(line, ";code=unauthorized", "NOTOK not you")}, strings.Contains(line, "REGISTER")
+		})
+		r.do(func() { clear(r.rooms) })
+		expect(t, "refused", k.after(time.Hour), client.Refused)
+		r.instead(nil)
+		expect(t, "taken back", k.after(time.Minute), client.RegisteredAnew)
+
+		r.do(func() {
+			r.rooms["Foyer"] = registered{"room://192.0.2.7:1", room.Key(testKey(1)[32:]).String(), 30}
+		})
+		expect(t, "replaced", k.after(time.Minute), client.Replaced)
+		if err := <-k.ended; !errors.Is(err, room.ErrReplaced) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestKeepFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(2)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		reg := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second}
+		r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
+		k := keep(t, c, reg)
+		if err := <-k.ended; !errors.Is(err, room.ErrNameTaken) {
+			t.Errorf("ended with %v", err)
+		}
+		r.instead(func(string) ([]string, bool) { return nil, true })
+		k = keep(t, c, reg)
+		if err := <-k.ended; !errors.Is(err, client.ErrNoAnswer) {
+			t.Errorf("ended with %v", err)
+		}
+		expect(t, "of failures", k.after(0))
+	})
+}
+
+// TestKeepLosesName: the registry forgot the room, and somebody else was faster.
+func TestKeepLosesName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		for _, owner := range []string{"", room.Key(testKey(2)[32:]).String()} {
+			clear(r.rooms)
+			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
+			expect(t, "at first", k.after(time.Minute), client.Registered)
+			r.do(func() { r.rooms["Foyer"] = registered{"room://192.0.2.7:1", owner, 0} })
+			if err := <-k.ended; !errors.Is(err, room.ErrReplaced) {
+				t.Errorf("ended with %v", err)
+			}
+			expect(t, "replaced", k.after(0), client.Replaced)
+		}
+	})
+}
+
+func TestKeepWithoutLease(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := udptest.New(4)
+			r := newFakeRegistry(t, n, 7666, plain)
+			c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt})
+			expect(t, "at first", k.after(time.Hour), client.Registered)
+			r.do(func() { clear(r.rooms) })
+			expect(t, "forgotten", k.after(time.Minute), client.RegisteredAnew)
+			r.do(func() { r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"} })
+			expect(t, "replaced", k.after(time.Minute), client.Replaced)
+		})
+	}
+}
+
+func TestKeepEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(5)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		reg := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 5 * time.Second}
+		k := keep(t, c, reg)
+		expect(t, "at first", k.after(time.Minute), client.Registered)
+		k.cancel()
+		if err := <-k.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
+		if err := c.Deregister(t.Context(), reg.Name, nil); err != nil {
+			t.Error(err)
+		}
+		before := len(r.received())
+		time.Sleep(time.Minute)
+		if after := len(r.received()); after != before {
+			t.Errorf("%d more requests", after-before)
+		}
+	})
+}
+
+// TestKeepLostReply: the reply to the room's new registration is lost for good;
+// the next renewal finds it done.
+func TestKeepLostReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(6)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
+		expect(t, "at first", k.after(time.Minute), client.Registered)
+		r.instead(func(line string) ([]string, bool) {
+			if strings.Contains(line, "REGISTER") {
+				r.rooms["Foyer"] = registered{address: string(foyerAt), ttl: 30}
+				return nil, true
+			}
+			return nil, false
+		})
+		r.do(func() { clear(r.rooms) })
+		expect(t, "reply lost", k.after(time.Minute), client.Silent, client.Answering)
+	})
+}

@@ -1,0 +1,182 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+)
+
+func TestPlainFallback(t *testing.T) {
+	for _, only := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Plain=%t", only), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := udptest.New(1)
+				n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
+				r := newFakeRegistry(t, n, 7666, true)
+				c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: only})
+				ctx := t.Context()
+				reg := client.Registration{Name: "Great Hall", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)}
+				if _, err := c.Renew(ctx, reg); !errors.Is(err, room.ErrUnknownName) {
+					t.Errorf("renew of nothing: %v", err)
+				}
+				if granted, err := c.Register(ctx, reg); granted != 0 || err != nil {
+					t.Errorf("register: %v, %v", granted, err)
+				}
+				if a, err := c.Lookup(ctx, reg.Name); a.Address != foyerAt || err != nil {
+					t.Errorf("look-up: %v, %v", a, err)
+				}
+				if _, err := c.Renew(ctx, reg); err != nil {
+					t.Errorf("renew: %v", err)
+				}
+				other := reg
+				other.Address = "room://192.0.2.7:40002"
+				if _, err := c.Renew(ctx, other); !errors.Is(err, room.ErrReplaced) {
+					t.Errorf("renew of another address: %v", err)
+				}
+				if _, err := c.Register(ctx, other); !errors.Is(err, room.ErrNameTaken) {
+					t.Errorf("register of another address: %v", err)
+				}
+				if _, err := c.Register(ctx, reg); !errors.Is(err, room.ErrNameTaken) {
+					t.Errorf("register again: %v", err)
+				}
+				var refusal *room.Error
+				elsewhere := reg
+				elsewhere.Name = "Small Hall"
+				if _, err := c.Register(ctx, elsewhere); !errors.As(err, &refusal) || refusal.Code != "" || refusal.Text != "address is already registered" {
+					t.Errorf("register of a taken address: %v", err)
+				}
+				if err := c.Deregister(ctx, reg.Name, reg.Key); err != nil {
+					t.Errorf("deregister: %v", err)
+				}
+				if err := c.Deregister(ctx, reg.Name, reg.Key); !errors.Is(err, room.ErrUnknownName) {
+					t.Errorf("deregister again: %v", err)
+				}
+				tagged := 0
+				sources := map[netip.AddrPort]bool{}
+				for _, got := range r.received() {
+					if strings.HasPrefix(got.line, "@") {
+						tagged++
+					} else if sources[got.from] {
+						t.Errorf("%q came from where another request came from", got.line)
+					} else {
+						sources[got.from] = true
+					}
+				}
+				if want := map[bool]int{false: 1}[only]; tagged != want {
+					t.Errorf("%d tagged requests, want %d", tagged, want)
+				}
+				// In time tags are tried again.
+				time.Sleep(time.Hour)
+				r.do(func() { r.plain = only })
+				if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, room.ErrUnknownName) {
+					t.Error(err)
+				}
+				lines := r.received()
+				if got := strings.HasPrefix(lines[len(lines)-1].line, "@"); got == only {
+					t.Errorf("after an hour: %q", lines[len(lines)-1].line)
+				}
+			})
+		})
+	}
+}
+
+// TestPlainFallbackOfMany checks that all requests that are in flight when a
+// registry turns out to be plain go on in the plain dialect.
+func TestPlainFallbackOfMany(t *testing.T) {
+	s := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(s)
+		n.SetFaults(udptest.Faults{Loss: 0.1, Duplicate: 0.1, Reorder: 0.1, MaxDelay: 10 * time.Millisecond})
+		r := newFakeRegistry(t, n, 7666, true)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		var all sync.WaitGroup
+		for i := range 300 {
+			all.Go(func() {
+				reg := client.Registration{Name: room.Name(fmt.Sprint(i)), Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
+				if _, err := c.Register(t.Context(), reg); errors.Is(err, client.ErrNoAnswer) {
+					return // not by the fault of the client, once in a while
+				} else if err != nil && !errors.Is(err, room.ErrNameTaken) {
+					t.Errorf("register %v: %v", reg.Name, err)
+				}
+				if a, err := c.Lookup(t.Context(), reg.Name); err == nil && a.Address != reg.Address {
+					t.Errorf("look up %v: %v", reg.Name, a)
+				} else if err != nil && !errors.Is(err, client.ErrNoAnswer) {
+					t.Errorf("look up %v: %v", reg.Name, err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// TestPlainLostReply: in the plain dialect a retry is refused because of the
+// attempt before it, whose reply was lost.
+func TestPlainLostReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(2)
+		r := newFakeRegistry(t, n, 7666, true)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: true})
+		lose := func(replies int) {
+			n.SetFilter(func(from, _ netip.AddrPort, _ []byte) bool {
+				if from == r.conn.AddrPort() {
+					replies--
+				}
+				return replies < 0 || from != r.conn.AddrPort()
+			})
+		}
+		reg := client.Registration{Name: "Foyer", Address: foyerAt}
+		lose(1)
+		if _, err := c.Register(t.Context(), reg); err != nil {
+			t.Errorf("register: %v", err)
+		}
+		lose(2)
+		if err := c.Deregister(t.Context(), reg.Name, nil); err != nil {
+			t.Errorf("deregister: %v", err)
+		}
+		r.do(func() { r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"} })
+		lose(1)
+		if _, err := c.Register(t.Context(), reg); !errors.Is(err, room.ErrNameTaken) {
+			t.Errorf("register of what another has: %v", err)
+		}
+		// The attempt may have been carried out, and nobody can say.
+		lose(1)
+		r.instead(func(line string) ([]string, bool) {
+			if strings.HasPrefix(line, "LOOKUP") {
+				return nil, true
+			}
+			return []string{"NOTOK taken"}, true
+		})
+		if _, err := c.Register(t.Context(), reg); !errors.Is(err, client.ErrNoAnswer) {
+			t.Errorf("register without being able to look up: %v", err)
+		}
+	})
+}
+
+// TestMixed asks a registry with tags and one without in turn.
+func TestMixed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		old, new := newFakeRegistry(t, n, 7666, true), newFakeRegistry(t, n, 7667, false)
+		c := newClient(t, n, client.Options{Registries: []string{old.addr(), new.addr()}})
+		reg := client.Registration{Name: "Foyer", Address: foyerAt}
+		if _, err := c.Register(t.Context(), reg); err != nil {
+			t.Error(err)
+		}
+		old.instead(func(string) ([]string, bool) { return nil, true })
+		if _, err := c.Register(t.Context(), reg); err != nil {
+			t.Error(err)
+		}
+		if got := new.received(); len(got) != 1 || !strings.HasPrefix(got[0].line, "@id=") {
+			t.Errorf("got %v", got)
+		}
+	})
+}
