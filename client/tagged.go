@@ -39,7 +39,7 @@ const (
 type tagged struct {
 	sid    []byte            // nil until the room has let the player in
 	clock  time.Time         // of the last id: the room wants them to grow
-	next   uint64            // number of the next event to tell, less 1: what ack says
+	told   uint64            // number of the last event told: what ack says
 	early  map[uint64]string // events after that one; at most eventWindow
 	ackAt  time.Time         // when to acknowledge; zero if there is nothing new
 	quiet  time.Time         // when to send something lest the room forget us
@@ -56,7 +56,7 @@ func (t *tagged) request(s *Session, command string) (*pending, bool) {
 func (t *tagged) renew(s *Session, p *pending) {
 	t.clock = later(s.c.now(), t.clock.Add(time.Millisecond))
 	p.id = s.c.chance.id(t.clock)
-	tags := wire.Tags{ID: []byte(uuid.UUID(p.id).String()), Sid: t.sid, Ack: t.next, HasAck: t.sid != nil}
+	tags := wire.Tags{ID: []byte(uuid.UUID(p.id).String()), Sid: t.sid, Ack: t.told, HasAck: t.sid != nil}
 	p.line = append(wire.AppendTags(nil, &tags), p.command...)
 	t.said(s)
 }
@@ -81,7 +81,7 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	case err != nil:
 		s.c.ignored(from)
 	case !tags.Any:
-		if t.sid != nil || t.next > 0 || len(t.early) > 0 || s.pending == nil {
+		if t.sid != nil || t.told > 0 || len(t.early) > 0 || s.pending == nil {
 			s.c.ignored(from)
 			return nil
 		}
@@ -134,20 +134,22 @@ func (t *tagged) event(s *Session, number uint64, text string) error {
 	if t.ackAt.IsZero() {
 		t.ackAt = time.Now().Add(ackDelay) // for one that came before, too: the acknowledgement was lost
 	}
-	if number <= t.next || number > t.next+eventWindow {
+	if number <= t.told || number > t.told+eventWindow {
 		return nil
 	}
 	if t.early == nil {
 		t.early = map[uint64]string{}
 	}
-	t.early[number] = text
+	if _, known := t.early[number]; !known {
+		t.early[number] = text
+	}
 	for {
-		text, ok := t.early[t.next+1]
+		text, ok := t.early[t.told+1]
 		if !ok {
 			return nil
 		}
 		if text == disconnect {
-			t.next++
+			t.told++
 			t.parted = true
 			t.acknowledge(s)
 			return ErrDisconnected
@@ -155,8 +157,8 @@ func (t *tagged) event(s *Session, number uint64, text string) error {
 		if !s.tell(text) {
 			return nil
 		}
-		t.next++
-		delete(t.early, t.next)
+		t.told++
+		delete(t.early, t.told)
 	}
 }
 
@@ -184,7 +186,7 @@ func (t *tagged) acknowledge(s *Session) {
 	if t.sid == nil {
 		return
 	}
-	tags := wire.Tags{Sid: t.sid, Ack: t.next, HasAck: true}
+	tags := wire.Tags{Sid: t.sid, Ack: t.told, HasAck: true}
 	t.said(s)
 	if _, err := s.conn.WriteToUDPAddrPort(wire.AppendTags(nil, &tags), s.addrs[0]); err != nil {
 		s.c.log.Debug("an acknowledgement was not sent", "error", err) // the next one says the same

@@ -1,0 +1,503 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/wire"
+)
+
+const summary = "Foyer\n\nA hall with many doors.\n\nThe room is empty."
+
+// A fakeRoom is as much of a tagged room as one player can tell from a real
+// one.
+type fakeRoom struct {
+	*peer
+	t testing.TB
+
+	// Owned by the peer's goroutine.
+	sid      string
+	outcomes map[string]string // replies by id
+	done     map[string]int    // how often a command was carried out
+	items    map[string]bool
+
+	events chan string // to tell the player
+	acks   chan uint64 // as they come; the last ones
+}
+
+func newFakeRoom(t testing.TB, n *udptest.Network, port uint16) *fakeRoom {
+	r := &fakeRoom{
+		t: t, sid: "Z3Vlc3M", outcomes: map[string]string{}, done: map[string]int{},
+		items: map[string]bool{}, acks: make(chan uint64, 1<<16),
+	}
+	r.peer = serve(t, n, office, port, r.answer)
+	return r
+}
+
+func (r *fakeRoom) answer(_ netip.AddrPort, line string) []string {
+	tags, command, err := wire.ParseTags([]byte(line))
+	if err != nil || !tags.Any {
+		r.t.Errorf("the room got %q", line)
+		return nil
+	}
+	if tags.HasAck {
+		select {
+		case r.acks <- tags.Ack:
+		default:
+		}
+	}
+	if len(command) == 0 {
+		if string(tags.Sid) != r.sid || tags.ID != nil {
+			r.t.Errorf("the room got %q", line)
+		}
+		return nil
+	}
+	if recorded, ok := r.outcomes[string(tags.ID)]; ok {
+		return []string{recorded}
+	}
+	extra, text := r.carryOut(string(tags.Sid), string(command))
+	r.done[string(command)]++
+	out := reply(line, extra, text)
+	r.outcomes[string(tags.ID)] = out
+	return []string{out}
+}
+
+func (r *fakeRoom) carryOut(sid, command string) (extra, text string) {
+	verb, rest, _ := strings.Cut(command, " ")
+	switch {
+	case verb == "join":
+		return ";sid=" + r.sid, "OK " + summary
+	case sid != r.sid:
+		return ";code=unknown-session", "NOTOK you are not in this room"
+	case verb == "take" && r.items[rest]:
+		delete(r.items, rest)
+		return "", "OK " + rest + " taken"
+	case verb == "take":
+		return "", "NOTOK " + rest + " cannot be taken in this room"
+	case verb == "look":
+		return "", "OK " + summary
+	case verb == "say":
+		return "", `OK You said "` + rest + `".`
+	case verb == "north":
+		return "", "OK Great Hall"
+	case verb == "south":
+		return "", "NOTOK You cannot go south from this room."
+	case verb == "exit":
+		return "", "OK Goodbye"
+	}
+	return "", "NOTOK Invalid command"
+}
+
+// tell sends events 1 to count to the player, window at a time, and again until
+// they are acknowledged.
+func (r *fakeRoom) tell(to netip.AddrPort, count uint64) {
+	const window = 32
+	acked := uint64(0)
+	for acked < count {
+		for ev := acked + 1; ev <= min(acked+window, count); ev++ {
+			r.conn.WriteToUDPAddrPort(fmt.Appendf(nil, "@ev=%d message %d", ev, ev), to)
+		}
+		again := time.NewTimer(200 * time.Millisecond)
+		for wait := true; wait && acked < count; {
+			select {
+			case a := <-r.acks:
+				if a > count {
+					r.t.Errorf("acknowledged %d of %d", a, count)
+				}
+				wait = a <= acked
+				acked = max(a, acked)
+			case <-again.C:
+				wait = false
+			}
+		}
+		again.Stop()
+	}
+}
+
+func join(t testing.TB, c *client.Client, addr room.Address) *client.Session {
+	t.Helper()
+	s, text, err := c.Join(t.Context(), addr, "Alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != summary {
+		t.Errorf("joined %q", text)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// player returns where the session's datagrams come from.
+func (p *peer) player(t testing.TB) netip.AddrPort {
+	t.Helper()
+	lines := p.received()
+	if len(lines) == 0 {
+		t.Fatal("nobody came")
+	}
+	return lines[len(lines)-1].from
+}
+
+func want(t testing.TB, s *client.Session, command string, ok bool, text string) {
+	t.Helper()
+	r, err := s.Do(t.Context(), command)
+	if err != nil || r.OK != ok || r.Text != text {
+		t.Errorf("%s: got %v, %v", command, r, err)
+	}
+}
+
+func TestSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r := newFakeRoom(t, n, 40001)
+		r.items["lamp"] = true
+		c := newClient(t, n, client.Options{})
+		s := join(t, c, r.address(t))
+		if s.Plain() || s.Err() != nil {
+			t.Errorf("plain %t, over %v", s.Plain(), s.Err())
+		}
+		want(t, s, "look", true, summary)
+		want(t, s, "take lamp", true, "lamp taken")
+		want(t, s, "take lamp", false, "lamp cannot be taken in this room")
+		want(t, s, " say  Hello ", true, `You said " Hello".`)
+		want(t, s, "", false, "Invalid command")
+		want(t, s, "south", false, "You cannot go south from this room.")
+		if _, err := s.Do(t.Context(), "say a\nb"); err == nil {
+			t.Error("two lines were sent")
+		}
+		want(t, s, "north", true, "Great Hall")
+		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), client.ErrLeft) {
+			t.Errorf("over: %v", s.Err())
+		}
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrLeft) {
+			t.Errorf("look from outside: %v", err)
+		}
+		s = join(t, c, r.address(t))
+		want(t, s, "EXIT", false, "Invalid command")
+		want(t, s, "exit", true, "Goodbye")
+		if !errors.Is(s.Err(), client.ErrLeft) {
+			t.Errorf("over: %v", s.Err())
+		}
+	})
+}
+
+// TestSessionLoss: everything that is said arrives once and in order, and
+// everything that is done is done once, over a network at its worst.
+func TestSessionLoss(t *testing.T) {
+	sd := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(sd)
+		r := newFakeRoom(t, n, 40001)
+		const count = 2000
+		for i := range count {
+			r.items[strconv.Itoa(i)] = true
+		}
+		c := newClient(t, n, client.Options{})
+		s := join(t, c, r.address(t))
+		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.2, MinDelay: time.Millisecond, MaxDelay: 10 * time.Millisecond})
+		var both sync.WaitGroup
+		to := r.player(t)
+		both.Go(func() { r.tell(to, count) })
+		both.Go(func() {
+			for i := range count {
+				item := strconv.Itoa(i)
+				got, err := s.Do(t.Context(), "take "+item)
+				if errors.Is(err, client.ErrNoAnswer) {
+					continue // once in ten thousand
+				}
+				if err != nil || !got.OK {
+					t.Errorf("take %s: %v, %v", item, got, err)
+				}
+			}
+		})
+		for i := range count {
+			if got, want := <-s.Messages(), fmt.Sprintf("message %d", i+1); got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		}
+		both.Wait()
+		r.stop()
+		for command, times := range r.done {
+			if times != 1 {
+				t.Errorf("%s was done %d times", command, times)
+			}
+		}
+		s.Close()
+		for extra := range s.Messages() {
+			t.Errorf("told again: %q", extra)
+		}
+	})
+}
+
+// TestSlowCaller: who does not read messages does not make the session grow,
+// and loses none of them.
+func TestSlowCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(2)
+		r := newFakeRoom(t, n, 40001)
+		c := newClient(t, n, client.Options{})
+		s := join(t, c, r.address(t))
+		go r.tell(r.player(t), 1000)
+		time.Sleep(time.Minute)
+		var acked uint64
+		for _, got := range r.received() {
+			if tags, _, _ := wire.ParseTags([]byte(got.line)); tags.HasAck {
+				acked = tags.Ack
+			}
+		}
+		if acked != 256 {
+			t.Errorf("acknowledged %d", acked)
+		}
+		for i := range 1000 {
+			if got, want := <-s.Messages(), fmt.Sprintf("message %d", i+1); got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		r := newFakeRoom(t, n, 40001)
+		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		time.Sleep(time.Hour)
+		lines := r.received()
+		for i := range lines[1:] {
+			if gap := lines[i+1].at.Sub(lines[i].at); gap > 3*time.Second || gap < 2*time.Second && i > 0 {
+				t.Errorf("nothing was sent for %v", gap)
+			}
+		}
+		want(t, s, "exit", true, "Goodbye")
+		before := len(r.received())
+		time.Sleep(time.Hour)
+		if got := len(r.received()); got != before {
+			t.Errorf("%d datagrams after leaving", got-before)
+		}
+	})
+}
+
+func TestEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(4)
+		r := newFakeRoom(t, n, 40001)
+		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		to := r.player(t)
+		forger := netip.AddrPortFrom(abroad, 40001)
+		for _, line := range []string{"@ev=1 forged", "disconnect", "@ev=1 disconnect", "forged"} {
+			n.Inject(forger, to, []byte(line))
+		}
+		for _, line := range []string{
+			"@ev=3 three", "@ev=2 two", "@ev=0 nought", "@ev=66 far ahead", "@ev=999999999999999999 farther", "@ev=x y",
+			"@ev=", "@", "", "untagged", "disconnect", "@id=01890a5d-ac96-774b-bcce-b302099a8057 OK nobody asked",
+			"@ev=3 again", "@ev=1 one", "@ev=1 one", "@unknown=1;ev=4 four",
+		} {
+			r.conn.WriteToUDPAddrPort([]byte(line), to)
+		}
+		time.Sleep(time.Second)
+		for _, want := range []string{"one", "two", "three", "four"} {
+			select {
+			case got := <-s.Messages():
+				if got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			default:
+				t.Errorf("not told %q", want)
+			}
+		}
+		lines := r.received()
+		if last := lines[len(lines)-1]; last.line != "@sid=Z3Vlc3M;ack=4 " || last.at.Sub(lines[0].at) > 50*time.Millisecond {
+			t.Errorf("acknowledged with %q after %v", last.line, last.at.Sub(lines[0].at))
+		}
+		// The acknowledgement was lost, and the room says it again.
+		r.conn.WriteToUDPAddrPort([]byte("@ev=4 four"), to)
+		time.Sleep(time.Second)
+		if got := r.received(); len(got) != len(lines)+1 || got[len(lines)].line != "@sid=Z3Vlc3M;ack=4 " {
+			t.Errorf("got %v", got[len(lines):])
+		}
+		select {
+		case got := <-s.Messages():
+			t.Errorf("told %q", got)
+		default:
+		}
+	})
+}
+
+func TestDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(5)
+		r := newFakeRoom(t, n, 40001)
+		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		to := r.player(t)
+		r.conn.WriteToUDPAddrPort([]byte("@ev=2 disconnect"), to)
+		time.Sleep(time.Second)
+		if s.Err() != nil {
+			t.Error("ended before it had heard everything")
+		}
+		r.conn.WriteToUDPAddrPort([]byte("@ev=1 Fire!"), to)
+		if got := <-s.Messages(); got != "Fire!" {
+			t.Errorf("told %q", got)
+		}
+		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), client.ErrDisconnected) {
+			t.Errorf("over: %v", s.Err())
+		}
+		// The acknowledgement was lost.
+		synctest.Wait()
+		before := len(r.received())
+		r.conn.WriteToUDPAddrPort([]byte("@ev=2 disconnect"), to)
+		time.Sleep(time.Minute)
+		if got := r.received()[before:]; len(got) != 1 || got[0].line != "@sid=Z3Vlc3M;ack=2 " {
+			t.Errorf("got %v", got)
+		}
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrDisconnected) {
+			t.Errorf("look: %v", err)
+		}
+	})
+}
+
+// TestDisconnectAmidRequest: the room closes while a command is under way.
+func TestDisconnectAmidRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(6)
+		joined := ""
+		var p *peer
+		p = serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			if strings.Contains(line, "join") {
+				joined = reply(line, ";sid=x", "OK "+summary)
+				return []string{joined}
+			}
+			return []string{"@ev=1 disconnect"}
+		})
+		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		start := time.Now()
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrDisconnected) || time.Since(start) != 0 {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+	})
+}
+
+func TestSessionRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(7)
+		refusal := func(code string) func(netip.AddrPort, string) []string {
+			return func(_ netip.AddrPort, line string) []string {
+				return []string{reply(line, ";code="+code, "NOTOK for a reason")}
+			}
+		}
+		c := newClient(t, n, client.Options{})
+		for i, code := range []string{"name-taken", "bad-name", "busy", "unheard-of"} {
+			p := serve(t, n, office, uint16(40001+i), refusal(code))
+			start := time.Now()
+			_, _, err := c.Join(t.Context(), p.address(t), "Alice")
+			var got *room.Error
+			if !errors.As(err, &got) || string(got.Code) != code || got.Text != "for a reason" {
+				t.Errorf("%s: %v", code, err)
+			}
+			if waited := time.Since(start) == client.Timeout; waited != (code == "busy") {
+				t.Errorf("%s after %v", code, time.Since(start))
+			}
+		}
+		p := serve(t, n, office, 50001, silent)
+		start := time.Now()
+		_, _, err := c.Join(t.Context(), p.address(t), "Alice")
+		if took := time.Since(start); took != client.Timeout || !errors.Is(err, client.ErrNoAnswer) ||
+			err.Error() != "room 192.0.2.2:50001 did not answer within 5 seconds" {
+			t.Errorf("after %v: %v", took, err)
+		}
+
+		r := newFakeRoom(t, n, 50002)
+		s := join(t, c, r.address(t))
+		r.sid = "another"
+		time.Sleep(time.Millisecond)
+		_, err = s.Do(t.Context(), "look")
+		var gone *room.Error
+		if !errors.As(err, &gone) || gone.Code != "unknown-session" {
+			t.Errorf("look: %v", err)
+		}
+		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), gone) {
+			t.Errorf("over: %v", s.Err())
+		}
+	})
+}
+
+// TestSessionAgain: busy is asked again under the same id, stale-request under
+// a new one.
+func TestSessionAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(8)
+		var ids []string
+		refusals := []string{"", ";code=busy", ";code=busy", ";code=stale-request;now=5000000000000", ""}
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			tags, command, _ := wire.ParseTags([]byte(line))
+			if len(command) == 0 {
+				return nil
+			}
+			ids = append(ids, string(tags.ID))
+			extra := refusals[0]
+			refusals = refusals[1:]
+			if extra != "" {
+				return []string{reply(line, extra, "NOTOK not now")}
+			}
+			return []string{reply(line, ";sid=x", "OK "+summary)}
+		})
+		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		want(t, s, "look", true, summary)
+		if len(ids) != 5 || ids[1] != ids[2] || ids[2] != ids[3] || ids[3] == ids[4] || !slices.IsSorted(ids) {
+			t.Errorf("ids %q", ids)
+		}
+		if want := fmt.Sprintf("%012x", 5000000000000); strings.ReplaceAll(ids[4], "-", "")[:12] < want {
+			t.Errorf("id %s is older than the room wants", ids[4])
+		}
+	})
+}
+
+func TestSessionContextAndClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(9)
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			if strings.Contains(line, "join") {
+				return []string{reply(line, ";sid=x", "OK "+summary)}
+			}
+			return nil
+		})
+		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := s.Do(ctx, "look"); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, client.ErrNoAnswer) || time.Since(start) != time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		failed := make(chan error, 3)
+		for range 3 { // one is sent, two wait for their turn
+			go func() {
+				_, err := s.Do(t.Context(), "look")
+				failed <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := <-failed; !errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			}
+		}
+		if _, open := <-s.Messages(); open {
+			t.Error("messages are open")
+		}
+	})
+}
