@@ -1,0 +1,196 @@
+package bolt
+
+import (
+	"go.etcd.io/bbolt"
+
+	"foyer/storage"
+)
+
+// Folding: what the log says of names is carried into the bucket of rooms
+// behind the writer's back, so to speak. A sweep moves through the pending names
+// in their order, a few with each Update, in the same transaction. A page of
+// the bucket holds some 30 names; the more names are pending, the more of them
+// share each page that a sweep writes. How many to let pend is what is traded
+// here: pages written against memory, and against log to be read on opening.
+const (
+	// A sweep is to take sweepShare of all names, so that about half as many
+	// are pending on average.
+	sweepShareDivisor = 2
+	minSweep          = 1 << 15
+	maxSweep          = 1 << 22
+
+	// foldStep is how many names are folded beyond what the pace asks for.
+	foldStep = 256
+
+	// A sweep must be over after sweepBlocks blocks of log for every name of
+	// it, even if a few names change all the time: this bounds the log.
+	minSweepBlocks      = 1 << 13
+	sweepNamesPerBlocks = 4
+
+	// While bbolt has this many free pages the log is not trimmed: the list of
+	// them is written with each commit, and the file would not get smaller.
+	enoughFreePages = 128
+	trimBlocks      = 4 * enoughFreePages
+
+	// maxFoldOnClose bounds how long Close takes: some seconds.
+	maxFoldOnClose = 1 << 20
+
+	// expireGroups is the most groups whose outcomes one Update lets go. It
+	// adds but one.
+	expireGroups = 4
+)
+
+// foldQuota returns how many names to fold with an Update that changes a given
+// number of them: as many, when as many are pending as should be; more or fewer
+// in proportion.
+func (s *Store) foldQuota(changed int) int {
+	sweep := min(max(s.Len()/sweepShareDivisor, minSweep), maxSweep)
+	quota := changed * s.pending.len() / (sweep / 2)
+	if s.state.tail-s.sweepStart > uint64(max(minSweepBlocks, sweep/sweepNamesPerBlocks)) {
+		quota = max(quota, foldStep)
+	}
+	return min(quota, 4*changed+foldStep)
+}
+
+// fold writes the records of up to quota pending names, as they were before
+// this transaction.
+func (t *tx) fold(quota int) error {
+	s := t.store
+	if quota == 0 {
+		return nil
+	}
+	s.mu.Lock() // List reads what take moves
+	t.folded = append(t.folded, s.pending.take(quota)...)
+	t.sweepEnds = s.pending.endsWith(len(t.folded))
+	s.mu.Unlock()
+
+	rooms := t.btx.Bucket(bucketRooms)
+	for _, p := range t.folded {
+		if err := t.foldName(rooms, p); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(t.folded) == s.pending.len():
+		t.next.folded = t.position
+	case t.sweepEnds:
+		t.next.folded = s.sweepStart
+	}
+	return nil
+}
+
+func (t *tx) foldName(rooms *bbolt.Bucket, p *pendingName) error {
+	var r record
+	if old := rooms.Get(viewBytes(p.name)); old != nil {
+		var err error
+		if r, err = decodeRecord(p.name, old, false); err != nil {
+			return damaged(err)
+		}
+		t.next.uncounted(old)
+	}
+	r.position, r.ending = p.position, p.ending
+	r.history = p.historyAfter(r.history)
+	e := t.store.names.find(p.name)
+	if r.registered = e != nil; r.registered {
+		r.current = e.registration()
+	}
+	if !r.registered && len(r.history) == 0 {
+		return rooms.Delete(viewBytes(p.name))
+	}
+	start := len(t.records)
+	t.records = appendRecord(t.records, p.name, &r)
+	value := t.records[start:len(t.records):len(t.records)]
+	t.next.counted(value)
+	return rooms.Put(viewBytes(p.name), value)
+}
+
+func (s *Store) publishFold(t *tx) {
+	s.pending.done(t.folded, t.sweepEnds)
+	if t.sweepEnds || s.pending.len() == 0 {
+		s.sweepStart = t.position
+	}
+}
+
+// expireOutcomes lets go of outcomes that have been kept long enough.
+func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
+	s := t.store
+	t.clocks = s.clocks
+	for range expireGroups {
+		if t.next.outcomes == t.position {
+			return nil // none but this transaction's own
+		}
+		position := t.next.outcomes
+		if t.clocks.position == position && !expired(t.clocks.at, t.now) {
+			return nil
+		}
+		g, err := readGroup(log, position)
+		if err != nil {
+			return err
+		}
+		n := len(t.expired)
+		at, err := decodeGroup(position, g, visitor{outcome: func(o storage.Outcome) {
+			t.expired = append(t.expired, s.outcomes.slot(o.ID, position))
+		}})
+		if err != nil {
+			return damaged(err)
+		}
+		t.clocks = groupClocks{position, at}
+		if !expired(at, t.now) {
+			t.expired = t.expired[:n]
+			return nil
+		}
+		t.next.outcomes += blocks(len(g))
+	}
+	return nil
+}
+
+// trimLog deletes blocks that are of no use any more, when there are not enough
+// free pages to go on with.
+func (t *tx) trimLog(log *bbolt.Bucket) error {
+	end := min(t.next.live(), t.next.head+trimBlocks)
+	if t.next.head == end || t.store.db.Stats().FreePageN >= enoughFreePages {
+		return nil
+	}
+	for ; t.next.head < end; t.next.head++ {
+		if err := log.Delete(blockKey(t.next.head)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foldAll folds what is pending, up to maxFoldOnClose names, in transactions of
+// their own.
+func (s *Store) foldAll() {
+	const step = 4096
+	for n := 0; s.pending.len() > 0 && n < maxFoldOnClose; n += step {
+		if err := s.foldOnly(step); err != nil {
+			return // the log still has it
+		}
+	}
+}
+
+// foldOnly is an Update that changes nothing but folds.
+func (s *Store) foldOnly(quota int) error {
+	btx, err := s.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer rollback(btx)
+	t := s.begin(btx, s.state.last)
+	err = guard(func() error {
+		t.next, t.position, t.clocks = s.state, s.state.tail, s.clocks
+		if err := t.fold(quota); err != nil {
+			return err
+		}
+		return putState(btx, &t.next)
+	})
+	if err != nil {
+		return err
+	}
+	if err := guard(func() error { return s.commitBolt(btx) }); err != nil {
+		return err
+	}
+	s.publish(t)
+	return nil
+}

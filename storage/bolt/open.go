@@ -1,0 +1,239 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+// Options are what can be chosen on opening a Store.
+type Options struct {
+	// MaxOutcomes is the most outcomes that are kept at a time; 0 stands for
+	// [DefaultMaxOutcomes]. An Update that would record more is refused with
+	// an error that wraps room.ErrBusy. Each takes some 13 bytes of memory and
+	// 100 to 150 bytes of the file.
+	MaxOutcomes int
+}
+
+// DefaultMaxOutcomes is 32 million: more than 50,000 requests a second, for as
+// long as their outcomes are kept.
+const DefaultMaxOutcomes = 32 << 20
+
+const (
+	// lockTimeout is how long to wait for another process to let go.
+	lockTimeout = time.Second
+
+	pageSize = 4096
+	fileMode = 0o600
+)
+
+// boltOptions returns how a file is opened. What they are for, and what was
+// measured, is in docs/decisions.
+func boltOptions(readOnly bool) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout:      lockTimeout,
+		ReadOnly:     readOnly,
+		PageSize:     pageSize,
+		FreelistType: bbolt.FreelistArrayType,
+		OpenFile: func(path string, flag int, mode fs.FileMode) (*os.File, error) {
+			return os.OpenFile(path, flag&^os.O_CREATE, mode) // Open never makes a file by mistake
+		},
+	}
+}
+
+// Open opens the database file at path, and makes one if there is none; the
+// folder must exist. opts may be nil.
+//
+// Its error is one line that names the path, and wraps [storage.ErrLocked],
+// [storage.ErrNotDatabase], [storage.ErrNewerFormat], [storage.ErrDamaged] or
+// what the operating system said. A file that cannot be opened is not changed.
+func Open(path string, opts *Options) (*Store, error) {
+	s := &Store{path: path, commitBolt: (*bbolt.Tx).Commit}
+	if opts != nil {
+		s.options = *opts
+	}
+	if s.options.MaxOutcomes == 0 {
+		s.options.MaxOutcomes = DefaultMaxOutcomes
+	}
+	err := s.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, openError(path, err)
+		}
+		err = s.open()
+	}
+	if err != nil {
+		if s.db != nil {
+			s.db.Close()
+		}
+		return nil, openError(path, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	if s.db, err = openBolt(s.path, false); err != nil {
+		return err
+	}
+	if s.file, err = os.Stat(s.path); err != nil {
+		return err
+	}
+	return guard(func() error {
+		if err := checkFormat(s.db); err != nil {
+			return err
+		}
+		return s.load()
+	})
+}
+
+// openBolt opens an existing file with bbolt.
+func openBolt(path string, readOnly bool) (db *bbolt.DB, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%w: it is not a regular file", storage.ErrNotDatabase)
+	case info.Size() == 0:
+		return nil, fmt.Errorf("%w: the file is empty", storage.ErrNotDatabase)
+	}
+	err = guard(func() error {
+		db, err = bbolt.Open(path, fileMode, boltOptions(readOnly))
+		return err
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, storage.ErrLocked
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, storage.ErrNotDatabase
+	case errors.Is(err, bolterrors.ErrChecksum):
+		return nil, fmt.Errorf("%w: %w", storage.ErrDamaged, err)
+	}
+	return db, err
+}
+
+func openError(path string, err error) error {
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// checkFormat returns an error unless the database is one of this package's and
+// of a version that it knows.
+func checkFormat(db *bbolt.DB) error {
+	return db.View(func(btx *bbolt.Tx) error {
+		meta := btx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("%w: it belongs to another program", storage.ErrNotDatabase)
+		}
+		b := meta.Get(keyFormat)
+		if len(b) != 4 {
+			return fmt.Errorf("%w: it belongs to another program", storage.ErrNotDatabase)
+		}
+		switch v := binary.BigEndian.Uint32(b); {
+		case v > formatVersion:
+			return fmt.Errorf("%w: its format is %d, this one knows %d", storage.ErrNewerFormat, v, formatVersion)
+		case v == 0:
+			return fmt.Errorf("%w: its format is 0", storage.ErrDamaged)
+		}
+		if btx.Bucket(bucketLog) == nil || btx.Bucket(bucketRooms) == nil {
+			return fmt.Errorf("%w: a bucket is missing", storage.ErrDamaged)
+		}
+		return nil
+	})
+}
+
+// create makes a new database at path. A crash on the way leaves no file there
+// that could not be opened: the file is complete, and on the disk, before it
+// gets its name.
+func create(path string) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name())
+	if err := temporary.Close(); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(temporary.Name(), fileMode, boltOptions(false))
+	if err != nil {
+		return err
+	}
+	err = db.Update(initialize)
+	if closeErr := db.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	// Link does not replace a file that another process has made meanwhile.
+	if err := os.Link(temporary.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Rename(temporary.Name(), path); err != nil {
+			return err
+		}
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func initialize(btx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketLog, bucketRooms, bucketMeta} {
+		if _, err := btx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	version := binary.BigEndian.AppendUint32(nil, formatVersion)
+	if err := btx.Bucket(bucketMeta).Put(keyFormat, version); err != nil {
+		return err
+	}
+	return putState(btx, &state{tail: 1, head: 1, outcomes: 1, folded: 1})
+}
+
+// syncFolder makes the names in a folder durable, where a folder can be synced.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
+		return err
+	}
+	return nil
+}
+
+// guard runs fn and turns its panics into errors, also those of reading memory
+// that is mapped to a file and cannot be read: bbolt trusts its file.
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = damaged(fmt.Errorf("%v", p))
+		}
+	}()
+	return fn()
+}
+
+// unavailable wraps a failure of the storage for callers of the Store.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, room.ErrUnavailable) {
+		return err
+	}
+	return storage.Unavailable(err)
+}
+
+// damaged wraps what is wrong with the contents of the file.
+func damaged(err error) error {
+	return fmt.Errorf("%w: %w", storage.ErrDamaged, err)
+}

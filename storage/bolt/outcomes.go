@@ -1,0 +1,140 @@
+package bolt
+
+import (
+	"hash/maphash"
+
+	"foyer/room"
+)
+
+// outcomeIndex says in which group of the log the outcome of a request may be:
+// a part of the hash of its id, and the group's position, in 8 bytes. Whether
+// it is there the group itself tells, so a stray match costs a look into the
+// log and no more. It belongs to the goroutine that runs the Update.
+//
+// It is a hash table with linear probing in shards like index, bounded by
+// Options.MaxOutcomes: 8 bytes for a slot, at most three quarters of them used.
+type outcomeIndex struct {
+	seed   maphash.Seed
+	shards [outcomeShards]outcomeShard
+	n      int
+}
+
+type outcomeShard struct {
+	slots []outcomeSlot // a power of two of them, or none
+	n     int
+}
+
+// An outcomeSlot is a tag, which is not 0, above the position's lower bits.
+type outcomeSlot uint64
+
+const (
+	outcomeShardBits = 8
+	outcomeShards    = 1 << outcomeShardBits
+
+	tagBits      = 28
+	positionBits = 64 - tagBits
+)
+
+func newOutcomeSlot(hash, position uint64) outcomeSlot {
+	tag := hash>>positionBits | 1
+	return outcomeSlot(tag<<positionBits | position&(1<<positionBits-1))
+}
+
+func (x *outcomeIndex) init() { x.seed = maphash.MakeSeed() }
+
+func (x *outcomeIndex) slot(id room.ID, position uint64) outcomeSlot {
+	return newOutcomeSlot(maphash.Bytes(x.seed, id[:]), position)
+}
+
+// at returns s for another position.
+func (s outcomeSlot) at(position uint64) outcomeSlot {
+	return s>>positionBits<<positionBits | outcomeSlot(position&(1<<positionBits-1))
+}
+
+func (s outcomeSlot) tag() uint64   { return uint64(s >> positionBits) }
+func (s outcomeSlot) shard() uint64 { return uint64(s >> (64 - outcomeShardBits)) }
+
+// home is where in a shard of the given size the probing for s begins. The bits
+// of the tag behind those of the shard decide, so that a slot can be moved
+// without knowing its id.
+func (s outcomeSlot) home(size int) uint64 {
+	return (s.tag() << outcomeShardBits & (1<<tagBits - 1)) * uint64(size) >> tagBits
+}
+
+// position returns the position that s was made with: the last one before end
+// with its lower bits.
+func (s outcomeSlot) position(end uint64) uint64 {
+	const mask = 1<<positionBits - 1
+	return end - 1 - (end-1-uint64(s))&mask
+}
+
+func (x *outcomeIndex) add(s outcomeSlot) {
+	t := &x.shards[s.shard()]
+	if (t.n+1)*4 > len(t.slots)*3 {
+		old := t.slots
+		t.slots = make([]outcomeSlot, max(16, 2*len(old)))
+		for _, s := range old {
+			if s != 0 {
+				t.insert(s)
+			}
+		}
+	}
+	t.insert(s)
+	t.n++
+	x.n++
+}
+
+func (t *outcomeShard) insert(s outcomeSlot) {
+	mask := uint64(len(t.slots) - 1)
+	i := s.home(len(t.slots))
+	for t.slots[i&mask] != 0 {
+		i++
+	}
+	t.slots[i&mask] = s
+}
+
+// candidates calls yield with every slot that may be the id's.
+func (x *outcomeIndex) candidates(id room.ID, yield func(outcomeSlot) bool) {
+	want := x.slot(id, 0)
+	t := &x.shards[want.shard()]
+	if t.n == 0 {
+		return
+	}
+	mask := uint64(len(t.slots) - 1)
+	for i := want.home(len(t.slots)); t.slots[i&mask] != 0; i++ {
+		if s := t.slots[i&mask]; s.tag() == want.tag() && !yield(s) {
+			return
+		}
+	}
+}
+
+// remove takes out one slot equal to s, if there is one, and moves up those
+// behind it that it kept from their places.
+func (x *outcomeIndex) remove(s outcomeSlot) {
+	t := &x.shards[s.shard()]
+	if t.n == 0 {
+		return
+	}
+	mask := uint64(len(t.slots) - 1)
+	i := s.home(len(t.slots)) & mask
+	for t.slots[i] != s {
+		if t.slots[i] == 0 {
+			return
+		}
+		i = (i + 1) & mask
+	}
+	for j := i; ; {
+		j = (j + 1) & mask
+		moved := t.slots[j]
+		if moved == 0 {
+			break
+		}
+		if home := moved.home(len(t.slots)); (j-home)&mask >= (j-i)&mask {
+			t.slots[i] = moved
+			i = j
+		}
+	}
+	t.slots[i] = 0
+	t.n--
+	x.n--
+}

@@ -1,0 +1,162 @@
+package bolt
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+var _ storage.Store = (*Store)(nil)
+
+var errClosed = errors.New("the store is closed")
+
+// A Store is a [storage.Store] in one file. It starts no goroutines that
+// outlive Open.
+type Store struct {
+	path       string
+	file       os.FileInfo // of the file that was opened, to know it again
+	options    Options
+	commitBolt func(*bbolt.Tx) error // (*bbolt.Tx).Commit; tests put failures in its place
+
+	// Read by Find and its like from any goroutine, written by publish.
+	names index
+	count atomic.Int64
+	last  atomic.Pointer[storage.Instant]
+
+	mu      sync.RWMutex // guards db and pending: List and History read them while Update writes
+	db      *bbolt.DB    // nil while the file cannot be opened again
+	pending *pendingNames
+
+	writing    sync.Mutex // held by Update and Close; guards what follows
+	closed     bool
+	trouble    *trouble // nil while the file can be written
+	addresses  index
+	outcomes   outcomeIndex
+	ended      *endedNames
+	state      state // as the last commit left it
+	sweepStart uint64
+	clocks     groupClocks // of the group at state.outcomes
+	scratch    *tx         // of the last Update, for the next
+}
+
+// groupClocks are the clocks of the group at a position.
+type groupClocks struct {
+	position uint64
+	at       storage.Instant
+}
+
+// Find implements [storage.Store]. The strings of the registration point into
+// memory that never changes; they may be kept.
+func (s *Store) Find(name []byte) (room.Registration, error) {
+	e := s.names.find(viewString(name))
+	if e == nil {
+		return room.Registration{}, room.ErrUnknownName
+	}
+	return e.registration(), nil
+}
+
+// Len implements [storage.Store].
+func (s *Store) Len() int { return int(s.count.Load()) }
+
+// Last implements [storage.Store].
+func (s *Store) Last() storage.Instant { return *s.last.Load() }
+
+// List implements [storage.Store]. An Update that commits meanwhile waits for
+// it, so limit should be some thousands at most.
+func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if limit <= 0 {
+		return nil, nil
+	}
+	// Every name that is registered is in the rooms or pending or both. Its
+	// registration is in the index, which does not change while mu is held.
+	list := make([]room.Registration, 0, min(limit, s.Len()))
+	add := func(name string) (more bool) {
+		if e := s.names.find(name); e != nil {
+			list = append(list, e.registration())
+		}
+		return len(list) < limit
+	}
+	err := s.view(func(btx *bbolt.Tx) error {
+		mergeNames(btx, s.pending, string(after), add)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// mergeNames calls yield with the names greater than after of the rooms and of
+// the pending names, in ascending order, each once, until it returns false.
+func mergeNames(btx *bbolt.Tx, pending *pendingNames, after string, yield func(string) bool) {
+	c := btx.Bucket(bucketRooms).Cursor()
+	k, _ := c.Seek([]byte(after))
+	if k != nil && string(k) == after {
+		k, _ = c.Next()
+	}
+	for p := range pending.after(after) {
+		for ; k != nil && viewString(k) < p.name; k, _ = c.Next() {
+			if !yield(viewString(k)) {
+				return
+			}
+		}
+		if k != nil && viewString(k) == p.name {
+			k, _ = c.Next()
+		}
+		if !yield(p.name) {
+			return
+		}
+	}
+	for ; k != nil && yield(viewString(k)); k, _ = c.Next() {
+	}
+}
+
+// History implements [storage.Store].
+func (s *Store) History(name room.Name) (events []storage.Event, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	err = s.view(func(btx *bbolt.Tx) error {
+		events, err = history(btx, s.pending.byName[string(name)], string(name))
+		return err
+	})
+	return events, err
+}
+
+// history returns the history of a name, newest first: what its record holds
+// and then what is pending of it, if anything.
+func history(btx *bbolt.Tx, p *pendingName, name string) ([]storage.Event, error) {
+	var r record
+	if b := btx.Bucket(bucketRooms).Get([]byte(name)); b != nil {
+		var err error
+		if r, err = decodeRecord(name, slices.Clone(b), false); err != nil {
+			return nil, damaged(err)
+		}
+	}
+	// A fold that has been committed but not yet published is in both.
+	if p != nil && p.position > r.position {
+		r.history = p.historyAfter(r.history)
+	}
+	events := make([]storage.Event, 0, len(r.history))
+	for _, b := range slices.Backward(r.history) {
+		d := decoder{b: slices.Clone(b)}
+		events = append(events, d.event(name))
+	}
+	return events, nil
+}
+
+// view runs fn in a read transaction, under s.mu.
+func (s *Store) view(fn func(*bbolt.Tx) error) error {
+	if s.db == nil {
+		return storage.Unavailable(errors.New("the database file cannot be read now"))
+	}
+	return unavailable(guard(func() error { return s.db.View(fn) }))
+}

@@ -1,0 +1,159 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"foyer/storage"
+)
+
+// retryInterval is how often, at most, Updates try to get at a file again that
+// could not be opened.
+const retryInterval = 250 * time.Millisecond
+
+// trouble is what is wrong after a commit has failed. What bbolt holds in memory
+// is then not to be trusted: its file is closed, opened again and asked whether
+// the transaction is in it.
+type trouble struct {
+	cause error
+	tried time.Time // by the service's clock
+	doubt *tx       // a transaction that may be in the file or not; nil if there is none
+	final bool      // nothing more can be done
+}
+
+// failed deals with a failure to begin or to commit a transaction. t is nil if
+// there was nothing to commit. It returns nil if the transaction is durable
+// after all.
+func (s *Store) failed(now storage.Instant, t *tx, cause error) error {
+	s.trouble = &trouble{cause: cause, doubt: t}
+	if t != nil {
+		s.scratch = nil // t may be needed for longer
+	}
+	s.closeBolt()
+	return s.reopen(now, t)
+}
+
+// mend tries to get out of trouble before an Update. It returns nil if the file
+// can be written again.
+func (s *Store) mend(now storage.Instant) error {
+	t := s.trouble
+	if since := now.Wall.Sub(t.tried); t.final || since >= 0 && since < retryInterval {
+		return storage.Unavailable(t.cause)
+	}
+	return s.reopen(now, nil)
+}
+
+// reopen opens the file anew and settles what was in doubt. It returns nil if
+// the store is out of trouble and waiting, the transaction whose Update is
+// running, was or has become durable.
+func (s *Store) reopen(now storage.Instant, waiting *tx) error {
+	tr := s.trouble
+	tr.tried = now.Wall
+	err := s.settle()
+	if err == nil {
+		s.trouble = nil
+		if waiting != nil && !waiting.durable {
+			return storage.Unavailable(tr.cause)
+		}
+		return nil
+	}
+	if tr.doubt != nil && tr.doubt == waiting {
+		return fmt.Errorf("%w: %w: %w", storage.ErrUncertain, tr.cause, err)
+	}
+	return storage.Unavailable(fmt.Errorf("%w: %w", tr.cause, err))
+}
+
+// settle opens the file and finds out what became of the transaction in doubt.
+func (s *Store) settle() error {
+	tr := s.trouble
+	s.closeBolt()
+	if info, err := os.Stat(s.path); err != nil {
+		return err
+	} else if !os.SameFile(info, s.file) {
+		tr.final = true
+		return errors.New("another file has taken the place of the database")
+	}
+	db, err := openBolt(s.path, false)
+	if err != nil {
+		return err
+	}
+	var found state
+	err = guard(func() error {
+		return db.View(func(btx *bbolt.Tx) (err error) {
+			found, err = decodeState(btx.Bucket(bucketMeta).Get(keyState))
+			return err
+		})
+	})
+	if err != nil {
+		db.Close()
+		return err
+	}
+	switch {
+	case found == s.state:
+		tr.doubt = nil // it never happened
+	case tr.doubt != nil && found == tr.doubt.next:
+		// Seen in the file is not yet on the disk: only another commit, with
+		// its flushes, makes sure.
+		err := guard(func() error {
+			return db.Update(func(btx *bbolt.Tx) error { return putState(btx, &found) })
+		})
+		if err != nil {
+			closeQuietly(db)
+			return err
+		}
+		tr.doubt.durable = true
+	default:
+		closeQuietly(db)
+		tr.final = true
+		return errors.New("another process has changed the database")
+	}
+	s.mu.Lock()
+	s.db = db
+	s.mu.Unlock()
+	if tr.doubt != nil {
+		s.publish(tr.doubt)
+		tr.doubt = nil
+	}
+	return nil
+}
+
+// closeBolt closes the file, once List and History are done with it.
+func (s *Store) closeBolt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != nil {
+		closeQuietly(s.db)
+		s.db = nil
+	}
+}
+
+// closeQuietly closes a file of which nothing more is expected.
+func closeQuietly(db *bbolt.DB) {
+	guard(db.Close)
+}
+
+// Close implements [storage.Store]. It folds what is pending, so that opening
+// the file again takes less time; a failure of that does no harm.
+func (s *Store) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.trouble == nil {
+		s.foldAll()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return nil
+	}
+	err := guard(s.db.Close)
+	s.db = nil
+	return err
+}

@@ -1,0 +1,265 @@
+package bolt
+
+import (
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+var _ storage.Tx = (*tx)(nil)
+
+// A tx is a running Update: what it changes, laid over what the store's indexes
+// hold, and at the same time encoded as the group that will be appended to the
+// log. Only when that is durable do the indexes change, in publish.
+type tx struct {
+	store *Store
+	btx   *bbolt.Tx
+	now   storage.Instant
+	err   error // of an event that did not fit: the transaction can only be given up
+
+	changes   map[string]*change // by name
+	addresses map[string]string  // address -> name, or empty if it is free again
+	events    []appliedEvent
+	endings   uint64 // events that ended a registration
+	outcomes  map[room.ID]int
+	recorded  []outcomeSlot // positions not yet filled in
+
+	eventBytes   []byte // the changes of the group
+	outcomeBytes []byte // the outcomes of the group
+
+	// Made by prepare.
+	group     []byte
+	position  uint64
+	next      state
+	ending    []*change // names that end, in that order
+	forgotten []string
+	expired   []outcomeSlot
+	folded    []*pendingName
+	records   []byte // memory for the records of folded
+	clocks    groupClocks
+	sweepEnds bool
+	durable   bool // after a commit that failed: it is in the file
+}
+
+// A change is what becomes of a name.
+type change struct {
+	name   string
+	old    *entry // nil if it was not registered
+	new    *entry // nil if it will not be registered
+	ending uint64 // the last of the endings that was its own, counted from 1
+}
+
+// An appliedEvent is where an event stands in eventBytes.
+type appliedEvent struct {
+	change     *change
+	kind       storage.Kind
+	start, end int
+}
+
+// reset makes the tx ready for another Update and keeps its memory, unless
+// that has become much more than an Update usually needs.
+func (t *tx) reset() {
+	if len(t.events)+len(t.recorded) > 1<<14 {
+		*t = tx{store: t.store}
+	}
+	if t.changes == nil {
+		t.changes = map[string]*change{}
+		t.addresses = map[string]string{}
+		t.outcomes = map[room.ID]int{}
+	}
+	clear(t.changes)
+	clear(t.addresses)
+	clear(t.outcomes)
+	clear(t.events)
+	clear(t.ending)
+	clear(t.folded)
+	*t = tx{
+		store: t.store, changes: t.changes, addresses: t.addresses, outcomes: t.outcomes,
+		events: t.events[:0], recorded: t.recorded[:0], expired: t.expired[:0],
+		ending: t.ending[:0], folded: t.folded[:0],
+		eventBytes: t.eventBytes[:0], outcomeBytes: t.outcomeBytes[:0],
+		group: t.group[:0], records: t.records[:0],
+	}
+}
+
+// entry returns the entry of a name as this transaction sees it, or nil.
+func (t *tx) entry(name string) *entry {
+	if c := t.changes[name]; c != nil {
+		return c.new
+	}
+	return t.store.names.find(name)
+}
+
+// Get implements [storage.Tx].
+func (t *tx) Get(name room.Name) (room.Registration, error) {
+	e := t.entry(string(name))
+	if e == nil {
+		return room.Registration{}, room.ErrUnknownName
+	}
+	return e.registration(), nil
+}
+
+// NameAt implements [storage.Tx].
+func (t *tx) NameAt(addr room.Address) (room.Name, error) {
+	name, changed := t.addresses[string(addr)]
+	if !changed {
+		if e := t.store.addresses.find(string(addr)); e != nil {
+			name = e.name()
+		}
+	}
+	if name == "" {
+		return "", room.ErrUnknownName
+	}
+	return room.Name(name), nil
+}
+
+// Apply implements [storage.Tx].
+func (t *tx) Apply(e storage.Event) error {
+	if t.err == nil {
+		t.err = t.apply(e)
+	}
+	return t.err
+}
+
+func (t *tx) apply(e storage.Event) error {
+	r := &e.Registration
+	if !known(e.Kind) {
+		return fmt.Errorf("%w: the kind %d is unknown", storage.ErrMisfit, e.Kind)
+	}
+	c := t.changes[string(r.Name)]
+	if c == nil {
+		old := t.store.names.find(string(r.Name))
+		c = &change{old: old, new: old}
+	}
+	if (c.new != nil) == (e.Kind == storage.Registered) {
+		return fmt.Errorf("%w: %q %s", storage.ErrMisfit, r.Name, e.Kind)
+	}
+	// The event is written whole, whatever its kind, so it must be one that
+	// can be read again.
+	after := newEntry(*r)
+	if after == nil {
+		return fmt.Errorf("%w: a name, an address or a lease that cannot be kept", storage.ErrMisfit)
+	}
+	switch before := c.new; {
+	case e.Kind <= storage.Extended:
+		if holder, err := t.NameAt(r.Address); err == nil && holder != r.Name {
+			return fmt.Errorf("%w: %q has the address of %q", storage.ErrMisfit, holder, r.Name)
+		}
+		if before != nil {
+			t.addresses[before.address()] = ""
+		}
+		c.new = after
+		t.addresses[after.address()] = after.name()
+	case e.Kind.Ends():
+		t.addresses[before.address()] = ""
+		c.new = nil
+		t.endings++
+		c.ending = t.endings
+	}
+	if c.name == "" {
+		c.name = after.name()
+		t.changes[c.name] = c
+	}
+	t.eventBytes = appendText(t.eventBytes, c.name)
+	start := len(t.eventBytes)
+	t.eventBytes = appendEvent(t.eventBytes, e)
+	t.events = append(t.events, appliedEvent{c, e.Kind, start, len(t.eventBytes)})
+	return nil
+}
+
+// Outcome implements [storage.Tx].
+func (t *tx) Outcome(id room.ID) (o storage.Outcome, ok bool, err error) {
+	if at, here := t.outcomes[id]; here {
+		d := decoder{b: t.outcomeBytes[at:]}
+		return d.outcome(), true, nil
+	}
+	x := &t.store.outcomes
+	x.candidates(id, func(slot outcomeSlot) bool {
+		position := slot.position(t.store.state.tail)
+		if position < t.store.state.outcomes {
+			return true
+		}
+		o, ok, err = t.outcomeAt(position, id)
+		return !ok && err == nil
+	})
+	return o, ok, err
+}
+
+// outcomeAt looks for an outcome in the group at a position.
+func (t *tx) outcomeAt(position uint64, id room.ID) (o storage.Outcome, ok bool, err error) {
+	err = guard(func() error {
+		g, err := readGroup(t.btx.Bucket(bucketLog), position)
+		if err != nil {
+			return err
+		}
+		at, err := decodeGroup(position, g, visitor{outcome: func(found storage.Outcome) {
+			if found.ID == id {
+				o, ok = found, true
+			}
+		}})
+		ok = ok && !expired(at, t.now)
+		return err
+	})
+	return o, ok, unavailable(err)
+}
+
+// expired reports whether an outcome need not be kept any longer.
+func expired(recorded, now storage.Instant) bool {
+	return now.Lease-recorded.Lease > storage.OutcomeRetention
+}
+
+// Record implements [storage.Tx]. When the store holds as many outcomes as it
+// may, the error wraps [room.ErrBusy] and the transaction can go on without.
+func (t *tx) Record(o storage.Outcome) error {
+	if _, ok, err := t.Outcome(o.ID); err != nil {
+		return err
+	} else if ok {
+		return fmt.Errorf("%w: the id %x has an outcome already", storage.ErrMisfit, o.ID)
+	}
+	if t.store.outcomes.n+len(t.recorded) >= t.store.options.MaxOutcomes {
+		return fmt.Errorf("%w: it holds %d outcomes, as many as it may", room.ErrBusy, t.store.outcomes.n)
+	}
+	t.outcomes[o.ID] = len(t.outcomeBytes)
+	t.outcomeBytes = appendOutcome(t.outcomeBytes, o)
+	t.recorded = append(t.recorded, t.store.outcomes.slot(o.ID, 0))
+	return nil
+}
+
+// decideForgotten finds out which names end, and whose history has to give way
+// to theirs.
+func (t *tx) decideForgotten() {
+	ended := t.store.ended
+	total := len(ended.turn)
+	for _, c := range t.changes {
+		if ended.has(c.name) {
+			total--
+		}
+		if c.new == nil {
+			total++
+			t.ending = append(t.ending, c)
+		}
+	}
+	slices.SortFunc(t.ending, func(a, b *change) int { return int(a.ending) - int(b.ending) })
+	excess := total - storage.HistoryNames
+	if excess <= 0 {
+		return
+	}
+	for name := range ended.all {
+		if len(t.forgotten) == excess {
+			return
+		}
+		if t.changes[name] == nil {
+			t.forgotten = append(t.forgotten, name)
+		}
+	}
+	for _, c := range t.ending {
+		if len(t.forgotten) == excess {
+			return
+		}
+		t.forgotten = append(t.forgotten, c.name)
+	}
+}

@@ -1,0 +1,187 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"go.etcd.io/bbolt"
+
+	"foyer/storage"
+)
+
+// Update implements [storage.Store].
+//
+// What it costs, whatever fn does: one bbolt transaction, which is two flushes,
+// that appends one group to the log and folds some earlier ones.
+func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.closed {
+		return storage.Unavailable(errClosed)
+	}
+	now.Wall = now.Wall.Round(0).UTC()
+	if s.trouble != nil {
+		if err := s.mend(now); err != nil {
+			return err
+		}
+	}
+	btx, err := s.db.Begin(true)
+	if err != nil {
+		return s.failed(now, nil, err)
+	}
+	defer rollback(btx) // for when fn fails or panics; of no effect after a commit
+
+	t := s.begin(btx, now)
+	if err := fn(t); err != nil {
+		return err
+	}
+	if t.err != nil {
+		return t.err
+	}
+	if err := guard(t.prepare); err != nil {
+		return unavailable(err)
+	}
+	if err := guard(func() error { return s.commitBolt(btx) }); err != nil {
+		rollback(btx) // where a panic has left it open, closing would wait for it
+		return s.failed(now, t, err)
+	}
+	s.publish(t)
+	return nil
+}
+
+func rollback(btx *bbolt.Tx) {
+	guard(btx.Rollback)
+}
+
+// begin returns the tx for an Update, made from that of the one before.
+func (s *Store) begin(btx *bbolt.Tx, now storage.Instant) *tx {
+	if s.scratch == nil {
+		s.scratch = &tx{store: s}
+	}
+	t := s.scratch
+	t.reset()
+	t.btx, t.now = btx, now
+	return t
+}
+
+// prepare writes the group and all that goes with it into the transaction of
+// bbolt.
+func (t *tx) prepare() error {
+	s := t.store
+	t.next = s.state
+	t.position = s.state.tail
+	t.decideForgotten()
+	t.encodeGroup()
+
+	log := t.btx.Bucket(bucketLog)
+	log.FillPercent = 1 // it only grows at its end
+	for i := 0; i < len(t.group); i += blockSize {
+		if err := log.Put(blockKey(t.next.tail), t.group[i:min(len(t.group), i+blockSize)]); err != nil {
+			return err
+		}
+		t.next.tail++
+	}
+	if err := t.expireOutcomes(log); err != nil {
+		return err
+	}
+	if err := t.fold(s.foldQuota(len(t.changes))); err != nil {
+		return err
+	}
+	if err := t.trimLog(log); err != nil {
+		return err
+	}
+	t.next.last = latest(s.state.last, t.now)
+	return putState(t.btx, &t.next)
+}
+
+func putState(btx *bbolt.Tx, s *state) error {
+	return btx.Bucket(bucketMeta).Put(keyState, s.append(nil))
+}
+
+// latest returns the later reading of each clock.
+func latest(a, b storage.Instant) storage.Instant {
+	if a.Wall.After(b.Wall) {
+		b.Wall = a.Wall
+	}
+	b.Lease = max(a.Lease, b.Lease)
+	return b
+}
+
+func (t *tx) encodeGroup() {
+	g := append(t.group[:0], make([]byte, groupHeader)...)
+	g = appendClocks(g, t.now)
+	g = binary.AppendUvarint(g, uint64(len(t.recorded)))
+	g = append(g, t.outcomeBytes...)
+	g = binary.AppendUvarint(g, uint64(len(t.events)))
+	g = append(g, t.eventBytes...)
+	g = binary.AppendUvarint(g, uint64(len(t.forgotten)))
+	for _, name := range t.forgotten {
+		g = appendText(g, name)
+	}
+	sealGroup(g, t.position)
+	t.group = g
+}
+
+// publish makes a transaction that is durable visible.
+func (s *Store) publish(t *tx) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	// What is given up goes first, so that an address that has changed hands
+	// is found with the name that has it now.
+	for _, c := range t.changes {
+		if c.old != nil {
+			s.addresses.remove(c.old.address())
+		}
+		if c.new == nil {
+			s.names.remove(c.name)
+		}
+	}
+	registered := s.count.Load()
+	for _, c := range t.changes {
+		if c.old != nil {
+			registered--
+		}
+		if c.new != nil {
+			registered++
+			s.names.put(c.new)
+			s.addresses.put(c.new)
+		}
+	}
+	s.count.Store(registered)
+	s.publishFold(t)
+	s.publishHistory(t)
+
+	for _, slot := range t.recorded {
+		s.outcomes.add(slot.at(t.position))
+	}
+	for _, slot := range t.expired {
+		s.outcomes.remove(slot)
+	}
+	s.clocks = t.clocks
+	s.state = t.next
+	last := t.next.last
+	s.last.Store(&last)
+}
+
+// publishHistory notes what the fold has to do for the names that t changed.
+func (s *Store) publishHistory(t *tx) {
+	for _, e := range t.events {
+		p := s.pending.touch(e.change.name)
+		p.position, p.ending = t.position, e.change.ending
+		if e.kind.Remembered() {
+			p.remember(bytes.Clone(t.eventBytes[e.start:e.end]))
+		}
+	}
+	for _, c := range t.changes {
+		s.ended.remove(c.name)
+	}
+	for _, c := range t.ending {
+		s.ended.add(c.name)
+	}
+	for _, name := range t.forgotten {
+		s.ended.remove(name)
+		s.pending.touch(name).forgetAt(t.position)
+	}
+	s.ended.trim()
+}
