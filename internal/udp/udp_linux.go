@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -32,7 +33,8 @@ type conn struct {
 	inErr   syscall.Errno
 	receive func(fd uintptr) bool
 
-	out sync.Pool // of *sender
+	out     sync.Pool   // of *sender
+	unjoint atomic.Bool // the kernel, or the device, does not split datagrams
 }
 
 // messages are the structures that one batch call works on. They point at each
@@ -50,12 +52,18 @@ type mmsghdr struct {
 	n uint32
 }
 
-// controlSize has room for one IPV6_PKTINFO or IP_PKTINFO message.
-const controlSize = 40
+// controlSize has room for one IPV6_PKTINFO or IP_PKTINFO message and one
+// UDP_SEGMENT message.
+const controlSize = 64
+
+// maxJoined is the most bytes of datagrams that are given to the kernel as one
+// (UDP_SEGMENT): what fits into the length field of an IPv4 header.
+const maxJoined = 65535 - 28
 
 type sender struct {
 	messages
-	next, count int
+	first       [BatchSize + 1]int // the datagram that each message begins with
+	next, count int                // messages sent, and in all
 	err         syscall.Errno
 	send        func(fd uintptr) bool
 }
@@ -147,20 +155,26 @@ func (s *conn) Send(ds []Datagram) error {
 	defer s.out.Put(o)
 	var errs error
 	for len(ds) > 0 {
-		n := min(len(ds), BatchSize)
-		for i := range ds[:n] {
-			s.prepare(o, i, &ds[i])
-		}
-		for o.next, o.count = 0, n; o.next < o.count; {
+		batch := ds[:min(len(ds), BatchSize)]
+		s.prepare(o, batch)
+		sent := len(batch)
+		for o.next < o.count {
 			if err := s.raw.Write(o.send); err != nil {
 				return err
 			}
-			if o.err != 0 { // the datagram at next cannot be sent: it is lost
-				errs = os.NewSyscallError("sendmmsg", o.err)
-				o.next++
+			if o.err == 0 {
+				continue
 			}
+			if o.first[o.next+1]-o.first[o.next] > 1 {
+				// Perhaps the joining is at fault. It is done without from now on.
+				s.unjoint.Store(true)
+				sent = o.first[o.next]
+				break
+			}
+			errs = os.NewSyscallError("sendmmsg", o.err)
+			o.next++ // this datagram is lost
 		}
-		ds = ds[n:]
+		ds = ds[sent:]
 	}
 	return errs
 }
@@ -177,21 +191,61 @@ func (o *sender) sendmmsg(fd uintptr) bool {
 	return true
 }
 
-// prepare fills the i-th message with d.
-func (s *conn) prepare(o *sender, i int, d *Datagram) {
-	h := &o.headers[i]
-	o.vectors[i].Base = unsafe.SliceData(d.Data)
-	o.vectors[i].SetLen(len(d.Data))
-	h.Iov = &o.vectors[i]
-	h.SetIovlen(1)
-	h.Name = (*byte)(unsafe.Pointer(&o.names[i]))
-	h.Namelen = s.setName(&o.names[i], d.Peer)
-	h.Control = nil
-	h.SetControllen(0)
-	if d.Local.IsValid() {
-		h.Control = &o.controls[i][0]
-		h.SetControllen(s.setControl(&o.controls[i], d.Local))
+// prepare fills the messages with a batch. A run of datagrams of one length
+// (the last one may be shorter) between the same two addresses makes one message,
+// which the kernel splits (UDP_SEGMENT, Linux 4.18): a run of sixteen costs
+// little more than one datagram.
+func (s *conn) prepare(o *sender, ds []Datagram) {
+	o.next, o.count = 0, 0
+	joint := !s.unjoint.Load()
+	for i := 0; i < len(ds); {
+		d := &ds[i]
+		end := i + 1
+		if joint {
+			end = runEnd(ds, i)
+		}
+		for k := i; k < end; k++ {
+			o.vectors[k].Base = unsafe.SliceData(ds[k].Data)
+			o.vectors[k].SetLen(len(ds[k].Data))
+		}
+		h := &o.headers[o.count]
+		h.Iov = &o.vectors[i]
+		h.SetIovlen(end - i)
+		h.Name = (*byte)(unsafe.Pointer(&o.names[o.count]))
+		h.Namelen = s.setName(&o.names[o.count], d.Peer)
+		control := o.controls[o.count][:0]
+		if d.Local.IsValid() {
+			control = s.appendLocal(control, d.Local)
+		}
+		if end > i+1 {
+			control = appendSegment(control, len(d.Data))
+		}
+		h.Control = unsafe.SliceData(control)
+		h.SetControllen(len(control))
+		o.first[o.count] = i
+		o.count++
+		i = end
 	}
+	o.first[o.count] = len(ds)
+}
+
+// runEnd returns where the run of datagrams ends that begins at i and can be
+// sent as one.
+func runEnd(ds []Datagram, i int) (end int) {
+	first := &ds[i]
+	size := len(first.Data)
+	total := size
+	for end = i + 1; end < len(ds) && size > 0; end++ {
+		d := &ds[end]
+		total += len(d.Data)
+		if len(d.Data) > size || len(d.Data) == 0 || total > maxJoined || d.Peer != first.Peer || d.Local != first.Local {
+			return end
+		}
+		if len(d.Data) < size {
+			return end + 1
+		}
+	}
+	return end
 }
 
 // setName writes peer as the socket's family has it.
@@ -250,22 +304,37 @@ func localAddr(control []byte) netip.Addr {
 	return netip.Addr{}
 }
 
-// setControl writes the control message that makes a datagram leave from local
-// and returns its length. An IPv4 address on an IPv6 socket is written mapped.
-func (s *conn) setControl(control *[controlSize]byte, local netip.Addr) int {
-	*control = [controlSize]byte{}
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-	data := unsafe.Pointer(&control[unix.CmsgLen(0)])
+// appendLocal appends the control message that makes a datagram leave from
+// local. An IPv4 address on an IPv6 socket is written mapped.
+func (s *conn) appendLocal(control []byte, local netip.Addr) []byte {
 	if s.inet6 {
-		h.Level, h.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
-		h.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+		control, data := appendControl(control, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
 		(*unix.Inet6Pktinfo)(data).Addr = local.As16()
-		return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
+		return control
 	}
-	h.Level, h.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
-	h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+	control, data := appendControl(control, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
 	(*unix.Inet4Pktinfo)(data).Spec_dst = local.As4()
-	return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
+	return control
+}
+
+// appendSegment appends the control message that makes the kernel split what is
+// sent into datagrams of size bytes.
+func appendSegment(control []byte, size int) []byte {
+	control, data := appendControl(control, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)
+	*(*uint16)(data) = uint16(size)
+	return control
+}
+
+// appendControl appends an empty control message, for which there is capacity,
+// and returns where its data goes.
+func appendControl(control []byte, level, kind int32, size int) ([]byte, unsafe.Pointer) {
+	at := len(control)
+	control = control[:at+unix.CmsgSpace(size)]
+	clear(control[at:])
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[at]))
+	h.Level, h.Type = level, kind
+	h.SetLen(unix.CmsgLen(size))
+	return control, unsafe.Pointer(&control[at+unix.CmsgLen(0)])
 }
 
 func (s *conn) SetReadDeadline(t time.Time) error { return s.c.SetReadDeadline(t) }

@@ -197,3 +197,41 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("a batch allocates %v times", n)
 	}
 }
+
+// Datagrams that are sent in one batch arrive as they are, in order, whether or
+// not they can be joined on the way.
+func TestRuns(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		c, peer, other := listen(t, address), listen(t, address), listen(t, address)
+		defer c.Close()
+		defer peer.Close()
+		defer other.Close()
+		lengths := []int{20, 20, 20, 5, 20, 20, 30, 30, 0, 0, 30, 1200, 1200, 1200, 1, 1, 1}
+		var ds []udp.Datagram
+		for i := range 3 * udp.BatchSize {
+			d := udp.Datagram{Data: bytes.Repeat([]byte{byte(i)}, lengths[i%len(lengths)]), Peer: peer.LocalAddr()}
+			if i%23 == 7 {
+				d.Peer = other.LocalAddr()
+			}
+			ds = append(ds, d)
+		}
+		if err := c.Send(ds); err != nil {
+			t.Fatal(err)
+		}
+		for _, to := range []udp.Conn{peer, other} {
+			_ = to.SetReadDeadline(time.Now().Add(10 * time.Second))
+			buf := []udp.Datagram{{Data: make([]byte, 2000)}}
+			for i := range ds {
+				if ds[i].Peer != to.LocalAddr() {
+					continue
+				}
+				if _, err := to.Receive(buf); err != nil {
+					t.Fatalf("datagram %d: %v", i, err)
+				}
+				if !bytes.Equal(buf[0].Data, ds[i].Data) {
+					t.Fatalf("datagram %d arrived as %d bytes of %v, want %d", i, len(buf[0].Data), buf[0].Data[:min(1, len(buf[0].Data))], len(ds[i].Data))
+				}
+			}
+		}
+	}
+}
