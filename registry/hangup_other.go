@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// onHangup does nothing: there is no such signal here.
+func onHangup(func()) (stop func()) { return func() {} }

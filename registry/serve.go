@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"foyer/discovery"
+	"foyer/internal/command"
+	"foyer/internal/udp"
+	"foyer/room"
+	"foyer/storage/bolt"
+)
+
+type serveOptions struct {
+	listen     string
+	http       string
+	authorized string
+	store      *storeFlag
+	log        *slog.Logger
+}
+
+func serveCommand() *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer rooms and players over UDP",
+		Long: `Answer rooms and players over UDP until SIGINT or SIGTERM.
+
+The addresses that it listens on are printed on standard output when it is
+ready, a line each; what happens is logged to standard error. On SIGHUP the file
+of authorized keys is read again.`,
+	}
+	c.Flags().StringVar(&o.listen, "listen", ":7666", "where to answer over UDP; port 0 lets the system choose")
+	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
+	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key a line")
+	o.store = addStoreFlag(c.Flags())
+	level := command.LogLevelFlag(c.Flags())
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		o.log = command.NewLogger(c.ErrOrStderr(), level)
+		return serve(c.Context(), &o, c.OutOrStdout())
+	}
+	return c
+}
+
+// serve opens everything that can fail before it answers anybody, and closes it
+// in the opposite order.
+func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
+	if err := checkAddress("listen", o.listen); err != nil {
+		return err
+	}
+	if o.http != "off" {
+		if err := checkAddress("http", o.http); err != nil {
+			return err
+		}
+	}
+	var keys []room.Key
+	if o.authorized != "" {
+		if keys, err = readKeys(o.authorized); err != nil {
+			return err
+		}
+	}
+	store, err := bolt.Open(o.store.path, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	socket, err := listenSocket(o.store.socket())
+	if err != nil {
+		return fmt.Errorf("the admin socket: %w", err)
+	}
+	defer os.Remove(o.store.socket())
+	defer socket.Close()
+	conn, err := udp.Listen(o.listen)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var public net.Listener
+	if o.http != "off" {
+		if public, err = net.Listen("tcp", o.http); err != nil {
+			return err
+		}
+		defer public.Close()
+	}
+
+	server, err := discovery.New(store, discovery.Options{Log: o.log})
+	if err != nil {
+		return err
+	}
+	if o.authorized != "" {
+		server.AuthorizeOnly(keys)
+		stop := onHangup(func() { o.rereadKeys(server) })
+		defer stop()
+	}
+	admin := serveHTTP(socket, server.AdminHandler(), o.log)
+	defer admin()
+	if public != nil {
+		defer serveHTTP(public, server.HealthHandler(), o.log)()
+	}
+
+	fmt.Fprintf(stdout, "registry: listening on %s\n", conn.LocalAddr())
+	if public != nil {
+		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
+	}
+	o.log.Info("serving", "listen", conn.LocalAddr(), "store", o.store.path, "rooms", store.Len())
+	err = server.Serve(ctx, conn)
+	o.log.Info("stopped", "rooms", store.Len())
+	return err
+}
+
+// checkAddress tells a wrong flag from an address that cannot be had.
+func checkAddress(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("udp", port)
+	}
+	if err != nil {
+		return command.Usagef("invalid value %q for --%s: not of the form host:port with a port up to 65535", address, flag)
+	}
+	return nil
+}
+
+// serveHTTP serves h on l and returns the function that ends it: what is being
+// answered may go on for a second.
+func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the HTTP server ended", "err", err)
+		}
+	}()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s.Shutdown(ctx) != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// rereadKeys keeps the keys that are in force if the file cannot be read.
+func (o *serveOptions) rereadKeys(server *discovery.Server) {
+	keys, err := readKeys(o.authorized)
+	if err != nil {
+		o.log.Error("the authorized keys stay as they were", "err", err)
+		return
+	}
+	server.AuthorizeOnly(keys)
+	o.log.Info("read the authorized keys again", "file", o.authorized, "keys", len(keys))
+}
+
+// readKeys reads a file of public keys as roomd prints them: one at the
+// beginning of each line, what follows a space or a "#" being a comment.
+func readKeys(path string) ([]room.Key, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	keys := []room.Key{}
+	in := bufio.NewScanner(f)
+	for n := 1; in.Scan(); n++ {
+		text, _, _ := strings.Cut(in.Text(), "#")
+		fields := strings.Fields(text)
+		if len(fields) == 0 {
+			continue
+		}
+		key, err := room.ParseKey(fields[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", path, n, err)
+		}
+		keys = append(keys, key)
+	}
+	if err := in.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return keys, nil
+}

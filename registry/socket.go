@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// maxSocketPath is what a Unix socket's address holds on every system, in
+// bytes: 104 on macOS, 108 on Linux, less the final zero.
+const maxSocketPath = 103
+
+// withShortPath calls fn with a path of the socket that is short enough for a
+// socket's address: where the real one is not, Linux can be given a path through
+// the open folder.
+func withShortPath(path string, fn func(string) error) error {
+	if len(path) <= maxSocketPath {
+		return fn(path)
+	}
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("the path of the socket is longer than %d bytes: %s", maxSocketPath, path)
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return fn(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), filepath.Base(path)))
+}
+
+// listenSocket opens the admin interface's socket for this user only. The
+// caller holds the database, so a socket that is there already is what a killed
+// server left.
+func listenSocket(path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	var l net.Listener
+	err := withShortPath(path, func(short string) (err error) {
+		// Nobody can connect between bind and chmod: the mask is the process's.
+		l, err = listenPrivately(short)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Under its short name it could not be removed at the end.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	return l, nil
+}
+
+// errNoServer means that no registry is running on the store.
+var errNoServer = errors.New("no registry is running on this store")
+
+// An adminClient asks the registry that holds a store.
+type adminClient struct{ http http.Client }
+
+func newAdminClient(socket string) *adminClient {
+	return &adminClient{http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
+			err = withShortPath(socket, func(short string) error {
+				c, err = new(net.Dialer).DialContext(ctx, "unix", short)
+				return err
+			})
+			return c, err
+		},
+	}}}
+}
+
+// do makes a request and returns the body of a successful answer. Its error is
+// errNoServer if there is nobody to ask.
+func (a *adminClient) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
+	u := url.URL{Scheme: "http", Host: "registry", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := a.http.Do(req)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+		return nil, errNoServer
+	case err != nil:
+		return nil, fmt.Errorf("asking the running registry: %w", err)
+	case resp.StatusCode >= 300:
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		return nil, errors.New(strings.TrimSpace(string(text)))
+	}
+	return resp.Body, nil
+}
+
+// lines decodes a body of JSON lines, and closes it.
+func lines[T any](body io.ReadCloser) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		defer body.Close()
+		in := json.NewDecoder(bufio.NewReaderSize(body, 1<<16))
+		for {
+			var v T
+			err := in.Decode(&v)
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				err = fmt.Errorf("the running registry broke off: %w", err)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}

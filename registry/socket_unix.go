@@ -1,0 +1,16 @@
+//go:build unix
+
+package main
+
+import (
+	"net"
+	"syscall"
+)
+
+// listenPrivately makes a socket of mode 0600. The mask belongs to the whole
+// process: this runs before anything else that creates files.
+func listenPrivately(path string) (net.Listener, error) {
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
+	return net.Listen("unix", path)
+}
