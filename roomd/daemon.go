@@ -89,12 +89,21 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	case errors.Is(keepErr, room.ErrReplaced) && registered:
 		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), keepErr)
 	case !errors.Is(keepErr, context.Canceled):
-		return keepErr // it could not be registered
+		return notRegistered(r.Name, keepErr)
 	}
 	if err := d.deregister(ctx, registry, r, registered); err != nil {
 		return errors.Join(serveErr, err)
 	}
 	return serveErr
+}
+
+// notRegistered says of a refusal which room it is about. Silence is not about
+// the room.
+func notRegistered(name room.Name, err error) error {
+	if _, refused := errors.AsType[*room.Error](err); !refused || errors.Is(err, client.ErrNoAnswer) {
+		return err
+	}
+	return fmt.Errorf("%q cannot be registered: %w", string(name), err)
 }
 
 // deregister gives the name up. It is not cut short by what ended the room, but

@@ -1,4 +1,4 @@
-// Roomd serves one room of the world: it takes a UDP port that the system
+// Command roomd serves one room of the world: it takes a UDP port that the system
 // chooses, registers the room's name with the registry, keeps the registration
 // alive, and serves players until it is told to stop.
 //

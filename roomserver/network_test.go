@@ -105,7 +105,6 @@ func TestEverythingOnce(t *testing.T) {
 	n := seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
-		net.SetFaults(bad)
 		address, server, stop := serve(t, net, slices.Repeat([]string{"coin"}, coins)...)
 
 		var sessions [players]*client.Session
@@ -120,31 +119,42 @@ func TestEverythingOnce(t *testing.T) {
 			defer s.Close()
 			sessions[i], listeners[i] = s, listen(s)
 		}
-		var taken [players]int
+		net.SetFaults(bad)
+		// A request in ten thousand is not answered within its 5 seconds on
+		// such a network; what it did is unknown then, but it did it once.
+		var taken, perhapsTaken [players]int
+		var said, perhapsSaid [players][]int
 		var all sync.WaitGroup
 		for i, s := range sessions {
 			all.Go(func() {
 				for k := range sayings {
-					reply, err := s.Do(t.Context(), fmt.Sprint("say ", k))
-					if err != nil || reply.Text != fmt.Sprintf(`You said "%d".`, k) {
+					switch reply, err := s.Do(t.Context(), fmt.Sprint("say ", k)); {
+					case errors.Is(err, client.ErrNoAnswer):
+						perhapsSaid[i] = append(perhapsSaid[i], k)
+					case err != nil || reply.Text != fmt.Sprintf(`You said "%d".`, k):
 						t.Errorf("P%d says %d: %q, %v", i, k, reply.Text, err)
-						return
+					default:
+						said[i] = append(said[i], k)
 					}
-					if reply, err = s.Do(t.Context(), "take coin"); err != nil {
+					switch reply, err := s.Do(t.Context(), "take coin"); {
+					case errors.Is(err, client.ErrNoAnswer):
+						perhapsTaken[i]++
+					case err != nil:
 						t.Errorf("P%d takes: %v", i, err)
-					} else if reply.OK {
+					case reply.OK:
 						taken[i]++
 					}
 				}
 			})
 		}
 		all.Wait()
-		sum := 0
-		for _, n := range taken {
-			sum += n
+		least, most := 0, 0
+		for i := range players {
+			least += taken[i]
+			most += taken[i] + perhapsTaken[i]
 		}
-		if sum != coins {
-			t.Errorf("%d coins were taken, of %d", sum, coins)
+		if least > coins || most < coins {
+			t.Errorf("of %d coins %d to %d were taken", coins, least, most)
 		}
 		if text := server.Summary(); strings.Contains(text, "coin") {
 			t.Errorf("the room still has some:\n%s", text)
@@ -157,39 +167,39 @@ func TestEverythingOnce(t *testing.T) {
 			if err := sessions[i].Err(); !errors.Is(err, client.ErrDisconnected) {
 				t.Errorf("P%d: the session ended with %v", i, err)
 			}
-			next := map[string]int{}
+			heard := map[string][]int{}
+			others := 0
 			for _, text := range l.heard {
 				who, what, ok := strings.Cut(strings.TrimSuffix(text, `".`), ` said "`)
 				if !ok {
+					others++
 					continue
 				}
-				if k, _ := strconv.Atoi(what); k != next[who] {
-					t.Errorf("P%d hears %q, but %d from %s was next", i, text, next[who], who)
+				k, _ := strconv.Atoi(what)
+				heard[who] = append(heard[who], k)
+			}
+			if want := players - 1 - i; others != want { // who came later
+				t.Errorf("P%d heard of %d others coming, want %d", i, others, want)
+			}
+			for j := range players {
+				if j == i {
+					continue
 				}
-				next[who]++
-			}
-			if len(next) != players-1 {
-				t.Errorf("P%d heard of %d others", i, len(next))
-			}
-			for who, k := range next {
-				if k != sayings {
-					t.Errorf("P%d heard %d of %d from %s", i, k, sayings, who)
+				got := slices.DeleteFunc(heard[fmt.Sprint("P", j)], func(k int) bool { return slices.Contains(perhapsSaid[j], k) })
+				if !slices.Equal(got, said[j]) {
+					t.Errorf("P%d heard from P%d %v, want %v", i, j, got, said[j])
 				}
-			}
-			if want := players - 1 - i + (players-1)*sayings; len(l.heard) != want {
-				t.Errorf("P%d heard %d messages, want %d", i, len(l.heard), want)
 			}
 		}
 	})
 }
 
 // TestIdlePlayersStay: acknowledgements by themselves keep a player in the
-// room, for a bad hour; and without them, or without a network, they have left.
+// room, over a network at its worst; and without them, or without a network, they have left.
 func TestIdlePlayersStay(t *testing.T) {
 	n := seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
-		net.SetFaults(bad)
 		address, server, stop := serve(t, net, "lamp")
 		defer stop()
 		c := newClient(t, net, 0)
@@ -202,6 +212,7 @@ func TestIdlePlayersStay(t *testing.T) {
 		if _, err := s.Do(t.Context(), "take lamp"); err != nil {
 			t.Fatal(err)
 		}
+		net.SetFaults(bad)
 		time.Sleep(20 * time.Minute)
 		if got := server.Players(); len(got) != 1 {
 			t.Fatalf("after 20 minutes of silence: %v", got)
@@ -215,6 +226,7 @@ func TestIdlePlayersStay(t *testing.T) {
 			t.Errorf("what she held is not there:\n%s", text)
 		}
 		net.Heal()
+		net.SetFaults(udptest.Faults{})
 		if _, err := s.Do(t.Context(), "look"); err == nil || !strings.Contains(err.Error(), "you are not in this room") {
 			t.Errorf("back again: %v", err)
 		}

@@ -33,7 +33,7 @@ const (
 	// When the room closes there is little time: it sends every hurriedResend.
 	firstResend   = 200 * time.Millisecond
 	lastResend    = time.Second
-	hurriedResend = 100 * time.Millisecond
+	hurriedResend = 50 * time.Millisecond
 
 	// Others are held up while a player is slowQueue events behind and the
 	// oldest of these was said within slowAge: one who acknowledges nothing
