@@ -35,6 +35,10 @@ const (
 //     item under another spelling, whatever a command that the dialect does not
 //     have is answered with;
 //   - else a message.
+//
+// That leaves a gap: a late reply to the very same command is taken for the
+// reply to its repetition, and a text that the dialect does not know, sent
+// while a direction is under way, for the name of a room. Tags have neither.
 type plain struct {
 	recent []recent // oldest first; at most maxRecent
 

@@ -187,8 +187,7 @@ func TestForgeries(t *testing.T) {
 		good := "OK " + string(foyerAt)
 		bad := "OK room://198.51.100.3:1"
 		otherID := "@id=01890a5d-ac96-774b-bcce-b302099a8057 "
-		var p *peer
-		p = serve(t, n, office, 7666, func(from netip.AddrPort, line string) []string {
+		p := serve(t, n, office, 7666, func(from netip.AddrPort, line string) []string {
 			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(reply(line, "", bad)))
 			n.Inject(netip.AddrPortFrom(office, 7667), from, []byte(reply(line, "", bad)))
 			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(bad))

@@ -34,8 +34,7 @@ type fakeRoom struct {
 	done     map[string]int    // how often a command was carried out
 	items    map[string]bool
 
-	events chan string // to tell the player
-	acks   chan uint64 // as they come; the last ones
+	acks chan uint64 // as they come; the last ones
 }
 
 func newFakeRoom(t testing.TB, n *udptest.Network, port uint16) *fakeRoom {
@@ -372,12 +371,9 @@ func TestDisconnect(t *testing.T) {
 func TestDisconnectAmidRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
-		joined := ""
-		var p *peer
-		p = serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.Contains(line, "join") {
-				joined = reply(line, ";sid=x", "OK "+summary)
-				return []string{joined}
+				return []string{reply(line, ";sid=x", "OK "+summary)}
 			}
 			return []string{"@ev=1 disconnect"}
 		})

@@ -1,0 +1,221 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+)
+
+// plainRoom answers as rooms do that know no tags. Before each reply it tells
+// the player what chatter returns.
+func plainRoom(t testing.TB, n *udptest.Network, port uint16, chatter func() []string) *peer {
+	items := map[string]bool{"old lamp": true}
+	here := map[netip.AddrPort]bool{}
+	return serve(t, n, office, port, func(from netip.AddrPort, line string) []string {
+		verb, rest, _ := strings.Cut(line, " ")
+		text := "Invalid command"
+		switch verb {
+		case "join":
+			here[from], text = true, summary
+		case "look":
+			text = summary
+		case "take":
+			if text = rest + " cannot be taken in this room"; items[rest] {
+				text = rest + " taken"
+			}
+			delete(items, rest)
+		case "drop":
+			items[rest], text = true, rest+" dropped"
+		case "say":
+			if text = `You said "` + rest + `".`; rest == "" {
+				text = "What did you want to say?"
+			}
+		case "south":
+			text = "You cannot go south from this room."
+		case "north":
+			text = "Great Hall"
+			delete(here, from)
+		case "exit":
+			text = "Goodbye"
+			delete(here, from)
+		}
+		return append(chatter(), text)
+	})
+}
+
+func noChatter() []string { return nil }
+
+func TestPlainRoom(t *testing.T) {
+	for _, only := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Plain=%t", only), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := udptest.New(1)
+				// What other players do arrives between request and reply.
+				chatter := []string{
+					"Bob entered the room.", `Bob said "lamp taken".`, `Bob said "You cannot go north from this room.".`,
+					"Bob left the room, heading up.", "Bob left the game.",
+				}
+				p := plainRoom(t, n, 40001, func() []string { return chatter })
+				c := newClient(t, n, client.Options{Plain: only})
+				s := join(t, c, p.address(t))
+				if !s.Plain() {
+					t.Error("the session is not plain")
+				}
+				want(t, s, "look", true, summary)
+				want(t, s, "take old lamp", true, "old lamp taken")
+				want(t, s, "take old lamp", false, "old lamp cannot be taken in this room")
+				want(t, s, "drop old lamp", true, "old lamp dropped")
+				want(t, s, "say Hello", true, `You said "Hello".`)
+				want(t, s, "say", false, "What did you want to say?")
+				want(t, s, "dance", false, "Invalid command")
+				want(t, s, "south", false, "You cannot go south from this room.")
+				want(t, s, "north", true, "Great Hall")
+				if !errors.Is(s.Err(), client.ErrLeft) {
+					t.Errorf("over: %v", s.Err())
+				}
+				requests := 9
+				var told []string
+				for text := range s.Messages() {
+					told = append(told, text)
+				}
+				if len(told) != (requests+1)*len(chatter) || !slices.Equal(told[:len(chatter)], chatter) {
+					t.Errorf("told %q", told)
+				}
+				tagged := 0
+				for _, got := range p.received() {
+					if strings.HasPrefix(got.line, "@") {
+						tagged++
+					}
+				}
+				if tagged != map[bool]int{false: 1}[only] {
+					t.Errorf("%d tagged requests", tagged)
+				}
+			})
+		})
+	}
+}
+
+// TestPlainRoomLate: replies come twice, and late; none is taken for the reply
+// to another command, and none for a message.
+func TestPlainRoomLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(2)
+		p := plainRoom(t, n, 40001, noChatter)
+		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
+		to := p.player(t)
+		n.SetLink(office, home, udptest.Faults{Duplicate: 1, Reorder: 0.5, Hold: time.Second})
+		for range 10 {
+			want(t, s, "look", true, summary)
+			want(t, s, "take coin", false, "coin cannot be taken in this room")
+			want(t, s, "drop ring", true, "ring dropped")
+			want(t, s, "take ring", true, "ring taken")
+			want(t, s, "say one", true, `You said "one".`)
+			want(t, s, "say two", true, `You said "two".`)
+			want(t, s, "south", false, "You cannot go south from this room.")
+			time.Sleep(3 * time.Second)
+		}
+		n.ClearLinks()
+		time.Sleep(3 * time.Second)
+		p.conn.WriteToUDPAddrPort([]byte("ring taken"), to) // late
+		p.conn.WriteToUDPAddrPort([]byte("The lights go out."), to)
+		synctest.Wait()
+		p.conn.WriteToUDPAddrPort([]byte("ring taken"), to)
+		want(t, s, "north", true, "Great Hall")
+		s.Close()
+		var told []string
+		for text := range s.Messages() {
+			told = append(told, text)
+		}
+		if !slices.Equal(told, []string{"The lights go out."}) {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+// TestPlainRoomOnce: what must not be done twice is sent once.
+func TestPlainRoomOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		p := plainRoom(t, n, 40001, noChatter)
+		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
+		n.SetLink(office, home, udptest.Faults{Loss: 1})
+		for command, times := range map[string]int{"take ring": 1, "drop ring": 1, "say Hello": 1, "north": 1, "look": 9, "exit": 9} {
+			before := len(p.received())
+			start := time.Now()
+			if _, err := s.Do(t.Context(), command); !errors.Is(err, client.ErrNoAnswer) || time.Since(start) != client.Timeout {
+				t.Errorf("%s after %v: %v", command, time.Since(start), err)
+			}
+			if got := len(p.received()) - before; got != times {
+				t.Errorf("%s was sent %d times", command, got)
+			}
+		}
+	})
+}
+
+func TestPlainRoomRefusesJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(4)
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			if strings.HasPrefix(line, "@") {
+				return []string{"Invalid command"}
+			}
+			return []string{"Alice is already here"}
+		})
+		start := time.Now()
+		_, _, err := newClient(t, n, client.Options{}).Join(t.Context(), p.address(t), "Alice")
+		var refusal *room.Error
+		if !errors.As(err, &refusal) || refusal.Text != "Alice is already here" || time.Since(start) != time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+	})
+}
+
+// TestPlainRoomLoss: the summary is lost at first, and others talk meanwhile.
+func TestPlainRoomLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(5)
+		lost := 3
+		n.SetFilter(func(_, to netip.AddrPort, payload []byte) bool {
+			if to.Addr() == home && string(payload) == summary {
+				lost--
+			}
+			return lost < 0 || string(payload) != summary
+		})
+		p := plainRoom(t, n, 40001, func() []string { return []string{"Bob entered the room."} })
+		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
+		p.conn.WriteToUDPAddrPort([]byte("disconnect"), p.player(t))
+		told := 0
+		for range s.Messages() {
+			told++
+		}
+		if told != 4 || !errors.Is(s.Err(), client.ErrDisconnected) {
+			t.Errorf("told %d messages; over: %v", told, s.Err())
+		}
+	})
+}
+
+// TestPlainRoomUnreadMessages: who does not read them loses the later ones.
+func TestPlainRoomUnreadMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(6)
+		p := plainRoom(t, n, 40001, noChatter)
+		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
+		for i := range 1000 {
+			p.conn.WriteToUDPAddrPort(fmt.Appendf(nil, `Bob said "%d".`, i), p.player(t))
+		}
+		time.Sleep(time.Second)
+		want(t, s, "look", true, summary)
+		if got := len(s.Messages()); got != 256 {
+			t.Errorf("%d messages wait", got)
+		}
+	})
+}
