@@ -41,6 +41,8 @@ func newHall(t testing.TB, o Options, things ...string) *hall {
 	return h
 }
 
+func mustAddr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
 func (h *hall) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) { panic("not read from") }
 func (h *hall) SetReadDeadline(time.Time) error                         { return nil }
 func (h *hall) LocalAddr() net.Addr                                     { return nil }

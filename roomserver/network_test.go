@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,18 +17,9 @@ import (
 	"foyer/internal/udptest"
 	"foyer/room"
 	"foyer/roomserver"
+	"foyer/storage/storetest"
 	"foyer/world"
 )
-
-// seed returns the seed of a random test: that in FOYER_SEED, or a new one.
-func seed(t *testing.T) uint64 {
-	n := rand.Uint64()
-	if s := os.Getenv("FOYER_SEED"); s != "" {
-		n, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("FOYER_SEED=%d", n)
-	return n
-}
 
 // bad is a network on which a fifth of everything is lost each way.
 var bad = udptest.Faults{
@@ -102,7 +91,7 @@ func listen(s *client.Session) *listener {
 // same time hear everything once and in order, and nothing is taken twice.
 func TestEverythingOnce(t *testing.T) {
 	const players, coins, sayings = 6, 60, 40
-	n := seed(t)
+	n := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, slices.Repeat([]string{"coin"}, coins)...)
@@ -194,10 +183,49 @@ func TestEverythingOnce(t *testing.T) {
 	})
 }
 
+// TestFastTalker: somebody who talks faster than others can hear waits for
+// them, and nothing is lost.
+func TestFastTalker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := udptest.New(1)
+		net.SetFaults(udptest.Faults{MinDelay: 100 * time.Microsecond, MaxDelay: 200 * time.Microsecond})
+		address, _, stop := serve(t, net)
+		defer stop()
+		var sessions [3]*client.Session
+		for i := range sessions {
+			c := newClient(t, net, i)
+			defer c.Close()
+			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			sessions[i] = s
+		}
+		listeners := []*listener{listen(sessions[1]), listen(sessions[2])}
+		const sayings = 2000
+		start := time.Now()
+		for k := range sayings {
+			if reply, err := sessions[0].Do(t.Context(), fmt.Sprint("say ", k)); err != nil || !reply.OK {
+				t.Fatalf("%d: %v, %v", k, reply, err)
+			}
+		}
+		t.Logf("%d in %v", sayings, time.Since(start))
+		stop()
+		for _, l := range listeners {
+			<-l.done
+			l.heard = slices.DeleteFunc(l.heard, func(s string) bool { return !strings.HasPrefix(s, "P0 said") })
+			if len(l.heard) != sayings || l.heard[sayings-1] != fmt.Sprintf(`P0 said "%d".`, sayings-1) {
+				t.Errorf("heard %d of %d", len(l.heard), sayings)
+			}
+		}
+	})
+}
+
 // TestIdlePlayersStay: acknowledgements by themselves keep a player in the
 // room, over a network at its worst; and without them, or without a network, they have left.
 func TestIdlePlayersStay(t *testing.T) {
-	n := seed(t)
+	n := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, "lamp")
@@ -236,7 +264,7 @@ func TestIdlePlayersStay(t *testing.T) {
 // TestFarewellOverBadNetwork: players are told that the room closes, in about a
 // second, also those who are behind.
 func TestFarewellOverBadNetwork(t *testing.T) {
-	n := seed(t)
+	n := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
 		address, _, stop := serve(t, net)

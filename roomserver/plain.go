@@ -87,8 +87,8 @@ func (s *Server) joinPlain(now time.Time, from netip.AddrPort, name string) {
 	}
 }
 
-// remember keeps a plain player's goodbye; if there are too many, all that are
-// old are dropped, or any one.
+// remember keeps a plain player's goodbye. If there are too many and none is
+// old, this one is not kept.
 func (s *Server) remember(now time.Time, addr netip.AddrPort, g goodbye) {
 	if len(s.goodbyes) >= maxGoodbyes {
 		for a, old := range s.goodbyes {

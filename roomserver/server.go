@@ -44,6 +44,9 @@ const (
 	// for one in which the process did not run and could hear nobody.
 	stall = time.Second
 
+	// maxFailures is how many times in a row reading may fail.
+	maxFailures = 1000
+
 	// tickGap keeps the timer from running for every player apart.
 	tickGap = 10 * time.Millisecond
 )
@@ -188,7 +191,7 @@ func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
 		if err != nil {
 			// Some systems report here what became of datagrams sent earlier,
 			// or that one was too long; a socket that does nothing else is broken.
-			if failures++; failures > 100 || errors.Is(err, net.ErrClosed) {
+			if failures++; failures > maxFailures || errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			continue
@@ -238,7 +241,7 @@ func (s *Server) handle(now time.Time, d datagram) {
 	s.handlePlain(now, d)
 }
 
-// send writes s.out to a peer, unless that host has had its share.
+// send writes b to a peer, unless that host has had its share.
 func (s *Server) send(now time.Time, to netip.AddrPort, b []byte) {
 	if !s.budgets.spend(now, to.Addr(), len(b)) {
 		s.log.debug(now, "not sent: too much for one host", "to", to)

@@ -3,7 +3,6 @@ package world
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"foyer/room"
+	"foyer/storage/storetest"
 )
 
 func newRoom(t testing.TB, things ...string) *Room {
@@ -229,12 +229,7 @@ func TestSummaryListsWhatFits(t *testing.T) {
 // TestNothingIsLostOrDoubled plays at random and compares where everything is
 // with a count kept beside it.
 func TestNothingIsLostOrDoubled(t *testing.T) {
-	seed := rand.Uint64()
-	if s := os.Getenv("FOYER_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("FOYER_SEED=%d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := rand.New(rand.NewPCG(storetest.Seed(t), 0))
 	kinds := []string{"lamp", "coin", "rope", "map"}
 	r := newRoom(t, slices.Repeat(kinds, 5)...)
 	carried := map[Player][]string{} // by those who are in the room

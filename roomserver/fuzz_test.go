@@ -1,0 +1,70 @@
+package roomserver
+
+import (
+	"bytes"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"foyer/wire"
+	"foyer/world"
+)
+
+// FuzzDatagrams puts in whatever datagrams there are, from a tagged player, a
+// plain one and a stranger. In the input they are separated by line breaks and
+// begin with who sends; "$" stands for the player's session id.
+func FuzzDatagrams(f *testing.F) {
+	f.Add([]byte("pjoin Bob\nslook\ntsay hi\n"), false)
+	f.Add([]byte("t@id=01949eef-e000-7000-8000-0000000000aa;sid=$;ack=1 take lamp\nt@sid=$;ack=2 \ntexit"), false)
+	f.Add([]byte("s@id=01949eef-e000-7000-8000-0000000000aa join Carol\ns@id=01949eef-e000-7000-8000-0000000000aa join Carl\n"), false)
+	f.Add([]byte("t@id=01949eef-e000-7000-8000-0000000000aa;sid=$ north\nt@id=01949eef-e000-7000-8000-0000000000aa;sid=$ north\nt@sid=$;ack=0 "), false)
+	f.Add([]byte("pnorth\npnorth\npjoin Bob\npjoin\xff\npsay \x1b[0m"), true)
+	f.Add([]byte("s@\ns@id=\ns@;;= \nsNOTOK\nsOK x\ns@ev=1 x\ns@code=x y"), false)
+	f.Fuzz(func(t *testing.T, script []byte, plainOnly bool) {
+		h := newHall(t, Options{PlainOnly: plainOnly}, "lamp", "coin")
+		sid := ""
+		if !plainOnly {
+			sid = h.join(ann, "Ann")
+		}
+		h.put(bob, "join Bob")
+		from := map[byte]string{'t': ann, 'p': bob, 's': carol}
+		for line := range bytes.SplitSeq(script, []byte{'\n'}) {
+			if len(line) == 0 {
+				continue
+			}
+			who, ok := from[line[0]]
+			if !ok {
+				h.pass(time.Duration(line[0]) * 50 * time.Millisecond)
+				continue
+			}
+			line = bytes.ReplaceAll(line[1:], []byte{'$'}, []byte(sid))
+			if len(line) > wire.MaxDatagram {
+				line = line[:wire.MaxDatagram+1]
+			}
+			stranger := who == carol && h.plain[mustAddr(carol)] == nil && !bytes.Contains(bytes.ToLower(line), []byte("join"))
+			for _, text := range h.put(who, string(line)) {
+				if stranger && len(text)+wire.HeaderSize > wire.ReplyBudget(len(line)) {
+					t.Errorf("a stranger's %q is answered %q", line, text)
+				}
+			}
+		}
+		for _, s := range h.sent {
+			if len(s.text) > wire.MaxDatagram || !utf8.ValidString(s.text) {
+				t.Errorf("sent %q", s.text)
+			}
+			if s.text[0] == '@' {
+				if _, _, err := wire.ParseTags([]byte(s.text)); err != nil {
+					t.Errorf("sent %q: %v", s.text, err)
+				}
+			}
+		}
+		h.pass(plainSilence)
+		h.pass(keepDeparted)
+		if n := len(h.room.Players()) + len(h.players) + len(h.plain) + len(h.sessions) + len(h.joins) + len(h.departed); n != 0 {
+			t.Errorf("%d things are left of players who are gone", n)
+		}
+		if n := len(h.goodbyes); n > maxGoodbyes || len(h.refused) > maxRefused || n > world.MaxPlayers {
+			t.Error("a table is too large")
+		}
+	})
+}
