@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.AddCommand(
 		serveCommand(),
 		lookupCommand(),
+		benchCommand(),
 	)
 	return command.Run(ctx, root, args, stdin, stdout, stderr)
 }

@@ -1,0 +1,294 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"foyer/internal/udp"
+	"foyer/room"
+	"foyer/wire"
+)
+
+// The numbers of flow, slot and line are part of an id, which bounds them.
+const (
+	maxFlows  = 1 << 8
+	maxWindow = 1 << 12
+	maxLines  = 1 << 6
+)
+
+// A slot is one request datagram in flight.
+type slot struct {
+	data  []byte
+	due   time.Time // when it was, or should have been, sent
+	lines int       // still unanswered; 0 for a free slot
+	round uint64    // counts its uses, so that late replies can be told
+}
+
+// A flow is one socket and the goroutine that uses it.
+type flow struct {
+	*run
+	conn   udp.Conn
+	number uint64
+	rand   *rand.Rand
+	slots  []slot
+	free   []int
+	order  []int // slots in flight, oldest first, for replies without ids
+	sent   uint64
+
+	in, out []udp.Datagram
+	nextDue time.Time // with a rate
+	gap     time.Duration
+
+	answered, lost uint64
+	refused        map[room.Code]uint64
+	latency        *hdrhistogram.Histogram
+	err            error
+}
+
+func newFlow(r *run, c udp.Conn, number int) *flow {
+	f := &flow{
+		run: r, conn: c, number: uint64(number),
+		rand:    rand.New(rand.NewPCG(r.Seed, uint64(number))),
+		slots:   make([]slot, r.Window),
+		in:      make([]udp.Datagram, udp.BatchSize),
+		refused: map[room.Code]uint64{},
+		latency: newHistogram(),
+	}
+	for i := range f.in {
+		f.in[i].Data = make([]byte, 2048)
+	}
+	for i := range f.slots {
+		f.free = append(f.free, i)
+	}
+	if r.Rate > 0 {
+		f.gap = time.Duration(float64(time.Second) * float64(r.Flows*r.Lines) / r.Rate)
+		f.nextDue = r.start.Add(f.gap * time.Duration(number) / time.Duration(r.Flows))
+	}
+	return f
+}
+
+func (f *flow) loop(ctx context.Context) {
+	ending := false
+	for {
+		now := time.Now()
+		if !ending && (ctx.Err() != nil || f.last > 0 && f.next.Load() >= f.last) {
+			ending = true
+		}
+		if !ending {
+			f.send(now)
+		}
+		if ending && len(f.order) == 0 {
+			return
+		}
+		_ = f.conn.SetReadDeadline(f.deadline(now, ending))
+		n, err := f.conn.Receive(f.in)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			f.giveUp(time.Now())
+			continue
+		}
+		if err != nil {
+			f.err = err
+			return
+		}
+		now = time.Now()
+		for i := range f.in[:n] {
+			f.take(f.in[i].Data, now)
+		}
+		// Once in a while, and not for each batch: it looks at all slots.
+		if f.sent%1024 < uint64(f.Window) {
+			f.giveUp(now)
+		}
+	}
+}
+
+// deadline says until when to wait for replies.
+func (f *flow) deadline(now time.Time, ending bool) time.Time {
+	d := now.Add(lossTimeout / 4)
+	if f.gap > 0 && !ending && len(f.free) > 0 && f.nextDue.Before(d) {
+		return f.nextDue
+	}
+	return d
+}
+
+// send fills the free slots, as far as something is due.
+func (f *flow) send(now time.Time) {
+	f.out = f.out[:0]
+	for len(f.free) > 0 {
+		due := now
+		if f.gap > 0 {
+			if f.nextDue.After(now) {
+				break
+			}
+			due = f.nextDue
+			f.nextDue = f.nextDue.Add(f.gap)
+		}
+		i := f.free[len(f.free)-1]
+		s := &f.slots[i]
+		if !f.fill(s, i, now) {
+			break
+		}
+		f.free = f.free[:len(f.free)-1]
+		f.order = append(f.order, i)
+		s.due = due
+		f.out = append(f.out, udp.Datagram{Data: s.data, Peer: f.Target})
+		f.sent++
+	}
+	if len(f.out) > 0 {
+		_ = f.conn.Send(f.out) // what is lost will be counted as such
+	}
+}
+
+// fill writes a request datagram into a slot; it returns false when there is
+// nothing more to ask.
+func (f *flow) fill(s *slot, number int, now time.Time) bool {
+	s.data = s.data[:0]
+	s.lines = 0
+	s.round++
+	work := f.Work
+	if work == Mixed {
+		work = Lookup
+		if f.rand.IntN(10) == 0 {
+			work = Register
+		}
+	}
+	for range f.Lines {
+		n := f.rand.Uint64N(f.Names)
+		if work == Register || f.last > 0 {
+			n = f.next.Add(1) - 1
+			if f.last > 0 && n >= f.last {
+				break
+			}
+		}
+		at := len(s.data)
+		if at > 0 {
+			s.data = append(s.data, '\n')
+		}
+		id := tail(f.number, number, s.round, s.lines)
+		s.data = f.appendRequest(s.data, work, n, id, now)
+		if len(s.data) > wire.MaxDatagram {
+			f.err = fmt.Errorf("%d lines are more than the %d bytes of a datagram", f.Lines, wire.MaxDatagram)
+			s.data = s.data[:at]
+			break
+		}
+		s.lines++
+	}
+	return s.lines > 0
+}
+
+func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time) []byte {
+	switch work {
+	case Lookup:
+		dst = append(dst, "LOOKUP "...)
+	case Renew:
+		dst = append(dst, "RENEW "...)
+		dst = appendAddress(dst, n)
+		dst = append(dst, ' ')
+	default:
+		dst = append(dst, "@id="...)
+		dst = appendID(dst, uint64(now.UnixMilli()), f.process, id)
+		if f.TTL > 0 && work != Deregister {
+			dst = append(dst, ";ttl="...)
+			dst = appendDigits(dst, uint64(f.TTL/time.Second), 5)
+		}
+		if work == Deregister {
+			dst = append(dst, " DEREGISTER "...)
+			break
+		}
+		dst = append(dst, " REGISTER "...)
+		dst = appendAddress(dst, n)
+		dst = append(dst, ' ')
+	}
+	return appendName(dst, n)
+}
+
+// roundMask is as much of a slot's round as an id has room for.
+const roundMask = 1<<36 - 1
+
+// tail makes the last bits of an id: 8 for the flow, 12 for the slot, 36 for the
+// slot's round, 6 for the line.
+func tail(flow uint64, slot int, round uint64, line int) uint64 {
+	return flow<<54 | uint64(slot)<<42 | round&roundMask<<6 | uint64(line)
+}
+
+func slotOf(id room.ID) (slot int, round uint64) {
+	t := binary.BigEndian.Uint64(id[8:])
+	return int(t >> 42 & (maxWindow - 1)), t >> 6 & roundMask
+}
+
+// take counts a reply datagram. A reply with ids names its slot; one without
+// belongs to the oldest slot in flight, as a registry that answers from one
+// goroutine keeps their order.
+func (f *flow) take(data []byte, now time.Time) {
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSuffix(line, []byte{'\n'})
+		at := 0
+		if line[0] == '@' {
+			if at = f.find(line); at < 0 {
+				continue // of a request that was given up
+			}
+		}
+		if len(f.order) == 0 {
+			return
+		}
+		s := &f.slots[f.order[at]]
+		f.answered++
+		f.done.Add(1)
+		if line[0] != 'O' {
+			f.refuse(line)
+		}
+		if s.lines--; s.lines == 0 {
+			_ = f.latency.RecordValue(max(1, int64(now.Sub(s.due)/LatencyUnit)))
+			f.free = append(f.free, f.order[at])
+			f.order = append(f.order[:at], f.order[at+1:]...)
+		}
+	}
+}
+
+// find returns where in f.order the slot is that the reply's id names, or -1.
+func (f *flow) find(line []byte) int {
+	t, _, err := wire.ParseTags(line)
+	if err != nil || t.ID == nil {
+		return -1
+	}
+	number, round := slotOf(t.UUID)
+	if number >= len(f.slots) || f.slots[number].round&roundMask != round {
+		return -1
+	}
+	for at, i := range f.order {
+		if i == number {
+			return at
+		}
+	}
+	return -1
+}
+
+func (f *flow) refuse(line []byte) {
+	r, err := wire.ParseReply(line)
+	if err == nil && !r.OK {
+		f.refused[room.Code(r.Code)]++
+	}
+}
+
+// giveUp frees the slots that have waited too long.
+func (f *flow) giveUp(now time.Time) {
+	kept := f.order[:0]
+	for _, i := range f.order {
+		s := &f.slots[i]
+		if now.Sub(s.due) < lossTimeout {
+			kept = append(kept, i)
+			continue
+		}
+		f.lost += uint64(s.lines)
+		s.lines = 0
+		f.free = append(f.free, i)
+	}
+	f.order = kept
+}

@@ -1,0 +1,203 @@
+// Package load drives a registry with requests and measures what comes back:
+// the engine of `registry bench`.
+//
+// A load has flows, each a UDP socket with a window of request datagrams in
+// flight. Without a rate every answer makes room for the next request (a closed
+// loop): that measures throughput. With a rate requests are due at fixed times,
+// and latency counts from when a request was due, not from when it could be
+// sent, so that a registry that stalls does not get away with being asked less
+// (coordinated omission).
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"foyer/internal/udp"
+	"foyer/room"
+)
+
+// Work is what the requests of a load ask for.
+type Work string
+
+// The kinds of work. Register names new rooms with every request; the others
+// speak of the first Options.Names rooms.
+const (
+	Lookup     Work = "lookup"
+	Register   Work = "register"
+	Renew      Work = "renew"
+	Deregister Work = "deregister"
+	Mixed      Work = "mixed" // nine look-ups to a registration
+	Fill       Work = "fill"  // registers the first Options.Names rooms, each once
+)
+
+// Options describe a load.
+type Options struct {
+	Target   netip.AddrPort
+	Work     Work
+	Flows    int           // sockets
+	Window   int           // request datagrams in flight for each
+	Lines    int           // requests to a datagram
+	Names    uint64        // rooms that are spoken of
+	First    uint64        // the number of the first room that Register names
+	TTL      time.Duration // of the leases that Register and Fill ask for, 0 for none
+	Duration time.Duration // Fill and Deregister end when they are through instead
+	Rate     float64       // requests a second over all flows, 0 for a closed loop
+	Seed     uint64
+
+	// Progress, if not nil, is called about once a second.
+	Progress func(done uint64, elapsed time.Duration)
+}
+
+// A Result is what a load measured.
+type Result struct {
+	Requests uint64               // answered, with OK or NOTOK
+	Refused  map[room.Code]uint64 // of those, by code; "" stands for a refusal without one
+	Lost     uint64               // not answered within a second
+	Next     uint64               // the number of the first room that Register has not named
+	Elapsed  time.Duration
+	Latency  *hdrhistogram.Histogram // microseconds/10 from sending, or from being due, to the answer
+}
+
+// LatencyUnit is what one count of Result.Latency stands for.
+const LatencyUnit = 100 * time.Nanosecond
+
+// Rate returns the requests answered in a second.
+func (r *Result) Rate() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
+
+// Quantile returns the latency that q per cent of requests did not exceed.
+func (r *Result) Quantile(q float64) time.Duration {
+	return time.Duration(r.Latency.ValueAtQuantile(q)) * LatencyUnit
+}
+
+// lossTimeout is when a request that is not answered is given up.
+const lossTimeout = time.Second
+
+func (o *Options) check() error {
+	switch {
+	case o.Flows < 1 || o.Flows > maxFlows:
+		return fmt.Errorf("%d flows: from 1 to %d are possible", o.Flows, maxFlows)
+	case o.Window < 1 || o.Window > maxWindow:
+		return fmt.Errorf("a window of %d datagrams: from 1 to %d are possible", o.Window, maxWindow)
+	case o.Lines < 1 || o.Lines > maxLines:
+		return fmt.Errorf("%d lines to a datagram: from 1 to %d are possible", o.Lines, maxLines)
+	case o.Names < 1:
+		return errors.New("there must be one name at least")
+	}
+	return nil
+}
+
+// Run puts the load on the registry until its time is over, its work done or
+// ctx ends. Its error is a socket that cannot be opened or a registry that never
+// answers.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	r := &run{Options: o, start: time.Now(), process: rand.Uint64()}
+	r.next.Store(o.First)
+	if o.Work == Fill || o.Work == Deregister {
+		r.next.Store(0)
+		r.last = o.Names
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Duration)
+		defer cancel()
+	}
+	flows := make([]*flow, o.Flows)
+	for i := range flows {
+		local := "0.0.0.0:0"
+		if o.Target.Addr().Is6() {
+			local = "[::]:0"
+		}
+		if o.Target.Addr().IsLoopback() {
+			local = netip.AddrPortFrom(o.Target.Addr(), 0).String()
+		}
+		c, err := udp.Listen(local)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		flows[i] = newFlow(r, c, i)
+	}
+	stop := r.report(ctx)
+	var wg sync.WaitGroup
+	for _, f := range flows {
+		wg.Go(func() { f.loop(ctx) })
+	}
+	wg.Wait()
+	stop()
+
+	result := &Result{Elapsed: time.Since(r.start), Next: r.next.Load(), Refused: map[room.Code]uint64{}, Latency: newHistogram()}
+	for _, f := range flows {
+		if f.err != nil {
+			return nil, f.err
+		}
+		result.Requests += f.answered
+		result.Lost += f.lost
+		for code, n := range f.refused {
+			result.Refused[code] += n
+		}
+		result.Latency.Merge(f.latency)
+	}
+	if result.Requests == 0 && ctx.Err() == nil {
+		return nil, fmt.Errorf("registry %s does not answer", o.Target)
+	}
+	return result, nil
+}
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1, int64(10*lossTimeout/LatencyUnit), 3)
+}
+
+// A run is what the flows share.
+type run struct {
+	Options
+	start   time.Time
+	process uint64        // random, so that the ids of two processes differ
+	next    atomic.Uint64 // room to register
+	last    uint64        // 0, or where Fill and Deregister end
+	done    atomic.Uint64 // requests answered, for the progress
+}
+
+// report calls Progress until it is stopped.
+func (r *run) report(ctx context.Context) (stop func()) {
+	if r.Progress == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				r.Progress(r.done.Load(), time.Since(r.start))
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// ParseWork reads a kind of work that users may ask for.
+func ParseWork(s string) (Work, error) {
+	switch w := Work(strings.ToLower(s)); w {
+	case Lookup, Register, Renew, Mixed:
+		return w, nil
+	}
+	return "", fmt.Errorf("no such work: %q is none of lookup, register, renew and mixed", s)
+}
