@@ -29,7 +29,7 @@ const (
 // has no Args validator takes no arguments. Run adapts the tree and is called
 // once for each.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	prepare(root)
+	prepare(root, args)
 	root.SetArgs(append([]string{}, args...)) // cobra takes nil for os.Args
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -57,7 +57,7 @@ type usageError struct{ error }
 func (e *usageError) Unwrap() error { return e.error }
 
 // prepare gives the whole tree the manners that Run promises.
-func prepare(root *cobra.Command) {
+func prepare(root *cobra.Command, args []string) {
 	if root.Version == "" {
 		root.Version = Version()
 	}
@@ -66,7 +66,12 @@ func prepare(root *cobra.Command) {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w", err) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if c == root && c.HasSubCommands() && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+			return chooseCommand(c, args) // the flag is that of a command that is not there
+		}
+		return Usagef("%w", err)
+	})
 	if root.HasSubCommands() {
 		root.SetHelpCommand(helpCommand())
 		root.InitDefaultHelpCmd()
