@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -48,101 +49,135 @@ const arrivals = 8
 type call struct {
 	c        *Client
 	question *question
+	peers    []netip.AddrPort
 	id       uuid.UUID
 	line     []byte       // tagged
 	arrived  chan arrival // from the readers
 
-	asked []netip.AddrPort // tagged; guarded by Client.mu; each peer once
+	turn        int   // whom to ask: peers, round and round
+	stay        int   // attempts until it is the next one's turn
+	sendErr     error // of the last attempt
+	refusal     error // the last one that was temporary
+	since       int   // attempts since then
+	corrections int   // of the clock
 
 	plainConn PacketConn // nil until it is needed
 	plainRead sync.WaitGroup
-	plainSent map[netip.AddrPort]int // attempts; no more entries than peers
+
+	// Guarded by Client.mu. No more entries than peers.
+	asked     []netip.AddrPort       // tagged, under this id
+	plainSent map[netip.AddrPort]int // attempts in the plain dialect
 }
+
+const (
+	// patience is how many attempts go to the registry that answered last,
+	// before each goes to the next in turn.
+	patience = 2
+
+	// maxCorrections is how often a request believes a peer about the time.
+	maxCorrections = 2
+)
+
+// errCrowded is for a request that had to wait for others until its time was
+// over.
+var errCrowded = fmt.Errorf("%d other requests were in flight all the time", maxInFlight)
 
 // ask puts q to the registries until there is an answer or ctx, which has the
 // end that Timeout sets, is over. Its error is nil, a [*NoAnswerError],
 // ErrNoRegistry, [net.ErrClosed], or a refusal of a code that is temporary;
 // an answer may be any other refusal.
-func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
+func (c *Client) ask(ctx context.Context, q *question) (answer, error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-c.closed:
-		return a, errClosed
+		return answer{}, errClosed
 	case <-ctx.Done():
-		return a, c.silence(ctx, nil)
+		return answer{}, noAnswer(ctx, c.names(), errCrowded)
 	}
 	peers, err := c.peers(ctx)
 	if err != nil {
-		return a, err
+		return answer{}, err
 	}
-	k := &call{c: c, question: q, arrived: make(chan arrival, arrivals), plainSent: map[netip.AddrPort]int{}}
+	k := &call{c: c, question: q, peers: peers, arrived: make(chan arrival, arrivals), turn: c.start(peers), stay: patience}
 	k.begin()
 	defer k.end()
 
-	var (
-		sendErr   error // of the last attempt
-		refusal   error // the last one that was temporary
-		since     int   // attempts since then
-		corrected int
-		turn      = c.start(peers)
-		stay      = 2 // attempts at the registry that answered last, before each goes to the next in turn
-		times     = schedule{chance: &c.chance}
-		timer     = time.NewTimer(0)
-	)
+	times := schedule{chance: &c.chance}
+	k.attempt(ctx)
+	timer := time.NewTimer(times.next())
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			switch {
-			case refusal != nil && since == 0:
-				return a, refusal
-			case refusal != nil:
-				return a, c.silence(ctx, refusal)
-			}
-			return a, c.silence(ctx, sendErr)
+			return answer{}, k.failure(ctx)
 		case <-c.closed:
-			return a, errClosed
+			return answer{}, errClosed
 		case <-timer.C:
-			if stay--; stay < 0 {
-				turn++
-			}
-			since++
-			for range peers {
-				if sendErr = k.send(ctx, peers[turn%len(peers)]); sendErr == nil {
-					break
-				}
-				turn++
-			}
+			k.attempt(ctx)
 			timer.Reset(times.next())
 		case got := <-k.arrived:
-			switch {
-			case !got.plain && got.id != k.id: // of an id that was given up
-			case got.onlyPlain:
-				sendErr = k.send(ctx, got.from)
-			case got.OK || !room.Code(got.Code).Temporary() && room.Code(got.Code) != room.StaleRequest:
+			if k.counts(ctx, got) {
 				c.answered(got.from)
 				return got.answer, nil
-			case room.Code(got.Code) == room.StaleRequest:
-				if !isTime(got.Now) || corrected == maxCorrections {
-					return got.answer, nil
-				}
-				corrected++
-				c.setClock(got.Now)
-				k.end()
-				k.begin()
-				sendErr = k.send(ctx, got.from)
-			default:
-				refusal, since = got.Err(), 0
-				turn++
-				stay = 1
 			}
 		}
 	}
 }
 
-// maxCorrections is how often a call believes a registry about the time.
-const maxCorrections = 2
+// attempt sends the request once, to the first registry that it can be sent to.
+func (k *call) attempt(ctx context.Context) {
+	if k.stay == 0 {
+		k.turn++
+	}
+	k.stay = max(k.stay-1, 0)
+	k.since++
+	for range k.peers {
+		if k.sendErr = k.send(ctx, k.peers[k.turn%len(k.peers)]); k.sendErr == nil {
+			return
+		}
+		k.turn++
+	}
+}
+
+// counts reports whether what has arrived is the answer, and does what there is
+// to do if it is not.
+func (k *call) counts(ctx context.Context, got arrival) bool {
+	code := room.Code(got.Code)
+	switch {
+	case !got.plain && got.id != k.id: // of an id that was given up
+		return false
+	case got.onlyPlain:
+		k.sendErr = k.send(ctx, got.from)
+		return false
+	case got.OK:
+		return true
+	case code.Temporary():
+		k.refusal, k.since = got.Err(), 0
+		k.turn++
+		k.stay = 1
+		return false
+	case code == room.StaleRequest && isTime(got.Now) && k.corrections < maxCorrections:
+		k.corrections++
+		k.c.setClock(got.Now)
+		k.end()
+		k.begin()
+		k.sendErr = k.send(ctx, got.from)
+		return false
+	}
+	return true
+}
+
+// failure returns the error for a request that ctx has ended.
+func (k *call) failure(ctx context.Context) error {
+	switch {
+	case k.refusal != nil && k.since == 0:
+		return k.refusal
+	case k.refusal != nil:
+		return noAnswer(ctx, k.c.names(), k.refusal)
+	}
+	return noAnswer(ctx, k.c.names(), k.sendErr)
+}
 
 // isTime reports whether a tag now holds what a version 7 UUID can hold.
 func isTime(ms uint64) bool { return ms > 0 && ms < 1<<47 }
@@ -159,11 +194,8 @@ func (c *Client) now() time.Time {
 	return time.UnixMilli(time.Now().UnixMilli() + c.clock.Load())
 }
 
-// silence returns the error for a request that ctx has ended.
-func (c *Client) silence(ctx context.Context, err error) error {
-	return noAnswer(ctx, c.names(), err)
-}
-
+// noAnswer returns the error for a request to peer that ctx has ended; err is
+// what may explain it.
 func noAnswer(ctx context.Context, peer string, err error) error {
 	if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
 		err = cause
@@ -245,6 +277,9 @@ func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
 		k.plainRead.Go(func() { k.c.readFrom(conn, k.tookPlain) })
 	}
 	k.c.mu.Lock()
+	if k.plainSent == nil {
+		k.plainSent = map[netip.AddrPort]int{}
+	}
 	k.plainSent[peer]++
 	k.c.mu.Unlock()
 	_, err := k.plainConn.WriteToUDPAddrPort(k.question.plain, peer)

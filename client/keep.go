@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"foyer/room"
@@ -67,8 +68,8 @@ const (
 // registry has forgotten the room, and goes on while the registry is silent. A
 // registration without a lease is looked up every 10 seconds instead.
 //
-// It calls notify, from its own goroutine, once for each change of state, and
-// not for each attempt. If the first registration fails it returns that error
+// It calls notify, and waits for it, once for each change of state, and not for
+// each attempt. If the first registration fails it returns that error
 // at once. Otherwise it returns ctx's error, or, when the name has come to be
 // registered at another address, an error that is [room.ErrReplaced]. It leaves
 // the registration as it is: see [Client.Deregister].
@@ -86,6 +87,8 @@ func (c *Client) Keep(ctx context.Context, r Registration, notify func(Change)) 
 		change := c.renew(ctx, r, lease)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		} else if errors.Is(change.Err, net.ErrClosed) {
+			return change.Err
 		}
 		switch change.Kind {
 		case Replaced:

@@ -93,15 +93,21 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	if len(missing) == 0 {
 		return flatten(found), nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var first sync.Once
+	hurry := func() { first.Do(func() { time.AfterFunc(resolutionGrace, cancel) }) }
 	if len(missing) < len(found) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, resolutionGrace)
-		defer cancel()
+		hurry()
 	}
 	errs := make([]error, len(c.registries))
 	var asking sync.WaitGroup
 	for _, i := range missing { // at most maxRegistries goroutines
-		asking.Go(func() { found[i], errs[i] = c.resolve(ctx, c.registries[i]) })
+		asking.Go(func() {
+			if found[i], errs[i] = c.resolve(ctx, c.registries[i]); errs[i] == nil {
+				hurry()
+			}
+		})
 	}
 	asking.Wait()
 	addrs := flatten(found)

@@ -466,3 +466,59 @@ func TestWrongUse(t *testing.T) {
 		}
 	})
 }
+
+// TestSystemSockets uses UDP sockets of the system, by default.
+func TestSystemSockets(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		buffer := make([]byte, wire.MaxDatagram)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buffer)
+			if err != nil {
+				return
+			}
+			conn.WriteToUDPAddrPort([]byte(reply(string(buffer[:n]), "", "OK "+string(foyerAt))), from)
+		}
+	}()
+	defer conn.Close()
+	for _, plain := range []bool{false, true} {
+		c, err := client.New(client.Options{Registries: []string{conn.LocalAddr().String()}, Plain: plain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := c.Lookup(t.Context(), "Foyer"); err != nil || a.Address != foyerAt {
+			t.Errorf("got %v, %v", a, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestCrowd: who waits in vain for others to finish is told so.
+func TestCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(13)
+		p := serve(t, n, office, 7666, silent)
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		var crowded atomic.Int64
+		var all sync.WaitGroup
+		for range 1100 {
+			all.Go(func() {
+				_, err := c.Lookup(t.Context(), "Foyer")
+				if !errors.Is(err, client.ErrNoAnswer) {
+					t.Error(err)
+				} else if strings.HasSuffix(err.Error(), "in flight all the time") {
+					crowded.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if got := crowded.Load(); got > 1100-1024 {
+			t.Errorf("%d were crowded out", got)
+		}
+	})
+}

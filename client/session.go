@@ -224,24 +224,14 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 		defer s.mu.Unlock()
 		s.pending = nil
 	}()
-	var (
-		sendErr error
-		times   = schedule{chance: &s.c.chance}
-		timer   = time.NewTimer(0)
-	)
+	times := schedule{chance: &s.c.chance}
+	sendErr := s.attempt(p, 0)
+	timer := time.NewTimer(times.next())
 	defer timer.Stop()
-	for attempt := 0; ; {
+	for attempts := 1; ; {
 		select {
 		case <-ctx.Done():
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			switch {
-			case p.refused != nil && p.since == 0:
-				return *p.refused, nil
-			case p.refused != nil:
-				sendErr = &room.Error{Code: p.refused.Code, Text: p.refused.Text}
-			}
-			return Reply{}, noAnswer(ctx, s.name, sendErr)
+			return s.failure(ctx, p, sendErr)
 		case r := <-p.reply:
 			return r.Reply, r.err
 		case <-s.over:
@@ -252,22 +242,41 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 				return Reply{}, s.Err()
 			}
 		case <-timer.C:
-			s.mu.Lock()
-			p.since++
-			sendErr = s.send(p.line, attempt)
-			s.mu.Unlock()
-			if attempt++; again {
+			if again {
+				sendErr = s.attempt(p, attempts)
+				attempts++
 				timer.Reset(times.next())
 			}
 		}
 	}
 }
 
-// send makes an attempt: the first two to the first of the room's addresses,
-// and as long as none has answered each further one to the next in turn. It is
-// called with s.mu held; writing does not wait for anybody.
-func (s *Session) send(line []byte, attempt int) error {
-	to := s.addrs[max(attempt-1, 0)%len(s.addrs)]
+// failure is the end of a request that ctx has ended.
+func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case p.refused != nil && p.since == 0:
+		return *p.refused, nil
+	case p.refused != nil:
+		return Reply{}, noAnswer(ctx, s.name, &room.Error{Code: p.refused.Code, Text: p.refused.Text})
+	}
+	return Reply{}, noAnswer(ctx, s.name, sendErr)
+}
+
+// attempt sends p for the first time, or again.
+func (s *Session) attempt(p *pending, earlier int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.since++
+	return s.send(p.line, earlier)
+}
+
+// send sends line: at first to the first of the room's addresses and, as long
+// as none has answered, after a few attempts to the next in turn. It is called
+// with s.mu held; writing does not wait for anybody.
+func (s *Session) send(line []byte, earlier int) error {
+	to := s.addrs[max(earlier-patience+1, 0)%len(s.addrs)]
 	_, err := s.conn.WriteToUDPAddrPort(line, to)
 	return err
 }

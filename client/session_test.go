@@ -497,3 +497,25 @@ func TestSessionContextAndClose(t *testing.T) {
 		}
 	})
 }
+
+// TestEventsBeforeJoined: what the room says at once may overtake the reply to
+// join.
+func TestEventsBeforeJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(10)
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			if !strings.Contains(line, "join") {
+				return nil
+			}
+			return []string{"Carol left the game.", "@ev=1 Bob entered the room.", "Invalid command", reply(line, ";sid=x", "OK "+summary)}
+		})
+		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		if got := <-s.Messages(); got != "Bob entered the room." || s.Plain() {
+			t.Errorf("told %q; plain: %t", got, s.Plain())
+		}
+		time.Sleep(time.Second)
+		if lines := p.received(); len(lines) != 2 || lines[1].line != "@sid=x;ack=1 " {
+			t.Errorf("got %v", lines)
+		}
+	})
+}

@@ -81,7 +81,9 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	case err != nil:
 		s.c.ignored(from)
 	case !tags.Any:
-		if t.sid != nil || t.told > 0 || len(t.early) > 0 || s.pending == nil {
+		// What others do in a room where somebody was who had this port
+		// before is no answer either.
+		if t.sid != nil || t.told > 0 || len(t.early) > 0 || s.pending == nil || isMessage(string(text)) {
 			s.c.ignored(from)
 			return nil
 		}
@@ -104,7 +106,6 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 	}
 	if t.sid == nil && r.OK {
 		t.sid = slices.Clone(r.Sid)
-		t.ackAt = time.Now().Add(ackDelay)
 	}
 	s.addrs = []netip.AddrPort{from}
 	got := Reply{OK: r.OK, Text: string(r.Text), Code: room.Code(r.Code)}
