@@ -67,13 +67,18 @@ func (b *budgets) spend(now time.Time, host netip.Addr, n int) bool {
 	return true
 }
 
+// hostOf returns what counts as one host: who has one IPv6 address of a network
+// has them all.
+func hostOf(a netip.Addr) netip.Addr {
+	if network, err := a.Prefix(64); err == nil && a.Is6() {
+		return network.Addr()
+	}
+	return a
+}
+
 // of returns the bucket of a host, filled up to now.
 func (b *budgets) of(now time.Time, host netip.Addr) *bucket {
-	if host.Is6() { // who has one address of a network has them all
-		if network, err := host.Prefix(64); err == nil {
-			host = network.Addr()
-		}
-	}
+	host = hostOf(host)
 	k := b.hosts[host]
 	if k == nil {
 		if b.hosts == nil {

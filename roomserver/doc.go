@@ -4,10 +4,14 @@
 // # Plain players
 //
 // A plain player is whoever sends from the address that joined. Requests and
-// replies are bare text. A player not heard from for an hour has left. What the
-// dialect has no reply for is answered in words: "You cannot join: …", "Alice is
-// already here", "You are already here as Alice", "The room is full", "you are
-// not in this room".
+// replies are bare text. A player not heard from for an hour has left; one not
+// heard from for a minute gives way to a player of the same name from the same
+// host, and one not heard from for five minutes to anybody if the room is full.
+//
+// What the dialect has no reply for is answered in words: "You cannot join: …",
+// "Alice is already here", "You are already here as Alice", "The room is full",
+// "There are too many players from where you are", "There is no space here for
+// lamp", "That is too long to say", "you are not in this room".
 //
 // # Tagged players
 //
@@ -29,7 +33,7 @@
 //
 //	bad-name         join: the player's name cannot be one
 //	name-taken       join: a player of that name is in the room
-//	busy             join: the room is full; or players are so far behind that
+//	busy             join: there are too many players; or players are so far behind that
 //	                 nothing can be said now; trying again may work
 //	unknown-session  the sid is none of a player who is in the room
 //	id-reused        the id belongs to another request

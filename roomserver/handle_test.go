@@ -3,7 +3,6 @@ package roomserver
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -45,8 +44,6 @@ func mustAddr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func (h *hall) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) { panic("not read from") }
 func (h *hall) SetReadDeadline(time.Time) error                         { return nil }
-func (h *hall) LocalAddr() net.Addr                                     { return nil }
-func (h *hall) Close() error                                            { return nil }
 func (h *hall) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	h.sent = append(h.sent, sent{to, string(b)})
 	return len(b), nil
@@ -365,160 +362,6 @@ func TestWindow(t *testing.T) {
 	h.put(ann, "@sid="+sid+";ack=90 ")
 	if e := h.sessions[sid].events[0].number; e != 43 {
 		t.Errorf("the first that is not acknowledged is %d", e)
-	}
-}
-
-func TestSilentPlayers(t *testing.T) {
-	h := newHall(t, Options{}, "lamp")
-	sid := h.join(ann, "Ann")
-	h.put(bob, "join Bob")
-	other := h.join(carol, "Carol")
-	h.put(ann, "@id="+h.id()+";sid="+sid+" take lamp")
-	h.heard(ann)
-	h.heard(bob)
-	for range 10 { // Carol has nothing to say but does say so
-		h.pass(10 * time.Second)
-		h.put(carol, "@sid="+other+";ack=9 ")
-	}
-	h.wantHeard(bob, "Ann left the game.")
-	h.want(bob, "look", "Hall\n\nA hall.\n\nIn this room, there are:\n  lamp\n  Carol")
-	u := h.id()
-	h.want(ann, "@id="+u+";sid="+sid+" look", "@id="+u+";code=unknown-session NOTOK you are not in this room")
-	h.pass(playerSilence)
-	h.wantHeard(bob, "Carol left the game.")
-	h.pass(plainSilence - playerSilence - time.Second)
-	if len(h.players) != 1 {
-		t.Error("Bob has left early")
-	}
-	h.pass(time.Second)
-	h.want(bob, "look", notHere)
-	if len(h.players)+len(h.plain)+len(h.sessions)+len(h.joins)+len(h.departed) != 0 {
-		t.Error("something is left of players who are gone")
-	}
-}
-
-// TestStall: time in which the server did not run is nobody's silence.
-func TestStall(t *testing.T) {
-	h := newHall(t, Options{})
-	sid := h.join(ann, "Ann")
-	h.now = h.now.Add(10 * time.Minute)
-	h.tick(h.now)
-	if len(h.players) != 1 {
-		t.Error("Ann is gone")
-	}
-	h.put(ann, "@sid="+sid+";ack=0 ")
-	h.pass(playerSilence)
-	if len(h.players) != 0 {
-		t.Error("Ann is not gone")
-	}
-}
-
-func TestSlowPlayers(t *testing.T) {
-	h := newHall(t, Options{})
-	sid := h.join(ann, "Ann")
-	other := h.join(bob, "Bob")
-	say := func() string {
-		return h.put(bob, "@id="+h.id()+";sid="+other+" say hi")[0]
-	}
-	for range slowQueue - 1 { // Bob's joining is one
-		if got := say(); !strings.Contains(got, " OK ") {
-			t.Fatalf("refused early: %s", got)
-		}
-	}
-	if got := say(); !strings.Contains(got, ";code=busy NOTOK ") {
-		t.Errorf("while Ann catches up: %s", got)
-	}
-	h.put(ann, "@sid="+sid+";ack=20 ")
-	if got := say(); !strings.Contains(got, " OK ") {
-		t.Errorf("when Ann has caught up: %s", got)
-	}
-	// Somebody who acknowledges nothing holds up nobody for long.
-	h.pass(slowAge)
-	for range maxUnacked {
-		if got := say(); !strings.Contains(got, " OK ") {
-			t.Fatalf("held up by somebody who is gone: %s", got)
-		}
-	}
-	if len(h.players) != 1 || h.sessions[sid].player != nil {
-		t.Error("Ann is still there")
-	}
-	h.pass(time.Second)
-	if got := h.heard(bob); len(got) == 0 || got[0] != "@ev=1 Ann left the game." {
-		t.Errorf("Bob hears %q", got)
-	}
-}
-
-func TestFullRoom(t *testing.T) {
-	h := newHall(t, Options{})
-	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", 2000+i) }
-	for i := range world.MaxPlayers {
-		h.put(at(i), fmt.Sprint("join P", i))
-	}
-	h.want(carol, "join Carol", "The room is full")
-	u := h.id()
-	h.want(carol, "@id="+u+" join Carol", "@id="+u+";code=busy NOTOK The room is full")
-	h.pass(plainYields)
-	for i := range world.MaxPlayers {
-		if i != 7 {
-			h.put(at(i), "look")
-		}
-	}
-	if got := h.put(carol, "@id="+u+" join Carol"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
-		t.Errorf("nobody gave way: %q", got)
-	}
-	h.want(at(7), "look", notHere)
-}
-
-// TestNoEndlessTalk: what servers say to each other is not answered.
-func TestNoEndlessTalk(t *testing.T) {
-	h := newHall(t, Options{})
-	h.put(ann, "join Ann")
-	for _, text := range []string{
-		"Invalid command", "NOTOK unknown request \"Hall\"", notHere,
-		"OK", "OK room://192.0.2.1:1", "NOTOK",
-	} {
-		h.want(bob, text)
-		if !strings.HasPrefix(text, "OK") || strings.Contains(text, "OK ") {
-			h.want(ann, text)
-		}
-	}
-	u := h.id()
-	for _, text := range []string{
-		"@id=" + u + ";code=unknown-session NOTOK you are not in this room",
-		"@id=" + u + " OK Hall", "@ev=1 Bob entered the room.", "@code=malformed NOTOK x",
-	} {
-		h.want(bob, text)
-	}
-}
-
-// TestBudget: a forged source gets no more than the budget says.
-func TestBudget(t *testing.T) {
-	h := newHall(t, Options{}, slices.Repeat([]string{strings.Repeat("x", 100)}, 20)...)
-	in, out := 0, 0
-	for range 10_000 {
-		in += len("join A") + wire.HeaderSize
-		for _, text := range h.put(ann, "join A") {
-			out += len(text) + wire.HeaderSize
-		}
-	}
-	if most := hostBurst + wire.Amplification*in + 100; out > most || out < hostBurst {
-		t.Errorf("%d bytes in, %d out, at most %d are allowed", in, out, most)
-	}
-	h.pass(time.Second)
-	if len(h.put(ann, "look")) == 0 {
-		t.Error("the budget does not grow again")
-	}
-	// Hosts beyond the table share one budget.
-	for i := range 2 * maxHosts {
-		h.put(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1).String(), "dance")
-	}
-	if len(h.budgets.hosts) > maxHosts {
-		t.Errorf("%d hosts are kept", len(h.budgets.hosts))
-	}
-	h.pass(time.Hour)
-	h.put(bob, "dance")
-	if len(h.budgets.hosts) > 2 {
-		t.Errorf("%d hosts are still kept", len(h.budgets.hosts))
 	}
 }
 

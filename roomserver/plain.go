@@ -10,10 +10,6 @@ import (
 )
 
 const (
-	// plainYields is after how long of silence a plain player gives way to
-	// somebody who wants to come into a full room.
-	plainYields = 5 * time.Minute
-
 	// The last reply to a plain player who left is kept for retries of the
 	// request that it answers.
 	keepGoodbye = 10 * time.Second
@@ -78,8 +74,7 @@ func (s *Server) joinPlain(now time.Time, from netip.AddrPort, name string) {
 	if s.isHeldUp(now, nil) {
 		return
 	}
-	s.makeSpace(now)
-	called, reply := s.room.Join(name, false)
+	called, reply := s.admit(now, from, name, false)
 	s.send(now, from, []byte(reply.Text))
 	if reply.OK {
 		delete(s.goodbyes, from)
@@ -99,23 +94,5 @@ func (s *Server) remember(now time.Time, addr netip.AddrPort, g goodbye) {
 	}
 	if len(s.goodbyes) < maxGoodbyes {
 		s.goodbyes[addr] = &g
-	}
-}
-
-// makeSpace lets the plain player go who was silent longest, if the room is
-// full and that was long: somebody who joined and went away without a word
-// must not bar the door for an hour.
-func (s *Server) makeSpace(now time.Time) {
-	if len(s.players) < world.MaxPlayers {
-		return
-	}
-	var silent *player
-	for _, p := range s.plain {
-		if silent == nil || p.heard.Before(silent.heard) {
-			silent = p
-		}
-	}
-	if silent != nil && now.Sub(silent.heard) >= plainYields {
-		s.lose(now, silent, "was silent in a full room")
 	}
 }

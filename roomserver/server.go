@@ -22,8 +22,6 @@ type PacketConn interface {
 	ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error)
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (n int, err error)
 	SetReadDeadline(t time.Time) error
-	LocalAddr() net.Addr
-	Close() error
 }
 
 const (

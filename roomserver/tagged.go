@@ -166,10 +166,9 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 		s.refuse(now, q.datagram, &q.tags, errBehind, 0)
 		return
 	}
-	s.makeSpace(now)
-	name, reply := s.room.Join(q.command.Text, true)
+	name, reply := s.admit(now, q.from, q.command.Text, true)
 	if !reply.OK {
-		line := s.appendReply(nil, q, reply, "")
+		line := appendReply(nil, q, reply, "")
 		if !reply.Code.Temporary() {
 			s.refused.record(now, recorded{q.tags.UUID, q.print, line})
 		}
@@ -177,7 +176,7 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 		return
 	}
 	session := newSession()
-	session.joined = recorded{q.tags.UUID, q.print, s.appendReply(nil, q, reply, session.sid)}
+	session.joined = recorded{q.tags.UUID, q.print, appendReply(nil, q, reply, session.sid)}
 	s.send(now, q.from, session.joined.reply)
 	s.enter(now, &player{name: name, addr: q.from, heard: now, session: session}, reply.Notice)
 }
@@ -186,53 +185,14 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 func (s *Server) carryOut(now time.Time, p *player, q *request) {
 	session := p.session
 	reply := s.do(p, q.command)
-	line := s.appendReply(nil, q, reply, "")
+	line := appendReply(nil, q, reply, "")
 	session.record(recorded{q.tags.UUID, q.print, line})
 	s.send(now, q.from, line)
 	s.follow(now, p, q.command, reply)
 }
 
-// do carries out a command of a player who is in the room. One who joins again
-// under the same name sees the room again, and the others are told nothing.
-func (s *Server) do(p *player, c world.Command) world.Reply {
-	if c.Verb != world.Join {
-		return s.room.Do(p.name, c)
-	}
-	if name, err := world.ParsePlayer(c.Text); err != nil || name != p.name {
-		return world.Reply{Text: "You are already here as " + string(p.name)}
-	}
-	return s.room.Do(p.name, world.Command{Verb: world.Look})
-}
-
-// follow does what follows from a command that was carried out.
-func (s *Server) follow(now time.Time, p *player, c world.Command, reply world.Reply) {
-	if reply.Left {
-		s.strike(now, p)
-	}
-	s.logCommand(now, p, c, reply)
-	s.tell(now, p.name, reply.Notice)
-}
-
-func (s *Server) logCommand(now time.Time, p *player, c world.Command, reply world.Reply) {
-	if !reply.OK {
-		return
-	}
-	switch c.Verb {
-	case world.Take:
-		s.log.info(now, "took", "player", p.name, "item", c.Text)
-	case world.Drop:
-		s.log.info(now, "dropped", "player", p.name, "item", c.Text)
-	case world.Say:
-		s.log.info(now, "said", "player", p.name, "text", c.Text)
-	case world.Go:
-		s.log.info(now, "left", "player", p.name, "heading", c.Direction, "to", reply.Text)
-	case world.Exit:
-		s.log.info(now, "left", "player", p.name, "why", "exit")
-	}
-}
-
 // appendReply appends the line that answers q, with a sid unless it is empty.
-func (s *Server) appendReply(dst []byte, q *request, reply world.Reply, sid string) []byte {
+func appendReply(dst []byte, q *request, reply world.Reply, sid string) []byte {
 	r := wire.Reply{Tags: wire.Tags{ID: q.tags.ID}, OK: reply.OK, Text: []byte(reply.Text)}
 	if reply.Code != "" {
 		r.Code = []byte(reply.Code)
