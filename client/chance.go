@@ -55,8 +55,8 @@ const (
 )
 
 // A schedule says when to send again: after about 100 ms, then after intervals
-// that grow by half, to a second at most. That makes nine attempts within
-// Timeout, of which all fail once in ten thousand requests when a fifth of
+// that grow by half, to a second at most. That makes nine or ten attempts
+// within Timeout, of which all fail once in ten thousand requests when a fifth of
 // everything is lost on the way there and another fifth on the way back.
 type schedule struct {
 	chance   *chance

@@ -154,7 +154,8 @@ func TestPlainRoomOnce(t *testing.T) {
 			if _, err := s.Do(t.Context(), command); !errors.Is(err, client.ErrNoAnswer) || time.Since(start) != client.Timeout {
 				t.Errorf("%s after %v: %v", command, time.Since(start), err)
 			}
-			if got := len(p.received()) - before; got != times {
+			// Jitter decides whether there is time for a tenth attempt.
+			if got := len(p.received()) - before; got != times && (times == 1 || got != times+1) {
 				t.Errorf("%s was sent %d times", command, got)
 			}
 		}
