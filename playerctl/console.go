@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"unicode"
 
 	"golang.org/x/term"
 )
@@ -121,25 +120,6 @@ func (c *console) pipeReader(stdin io.Reader) func() (string, error) {
 	}
 }
 
-// printable returns text without what could control a terminal or turn the
-// direction of writing; newlines stay, tabs become spaces, carriage returns
-// vanish.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return r
-		case r == '\t':
-			return ' '
-		case r == '\r':
-			return -1
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
-			return unicode.ReplacementChar
-		}
-		return r // an invalid byte comes as the replacement character
-	}, text)
-}
-
 // A terminal edits lines. It is in raw mode only while a line is being typed,
 // so that Ctrl-C is a signal at all other times.
 type terminal struct {
@@ -186,11 +166,12 @@ func (t *terminal) readLine() (string, error) {
 func (t *terminal) write(text string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.fit()
+	text = wrap(text, t.width)
 	if t.before == nil {
 		_, err := t.out.WriteString(text)
 		return err
 	}
-	t.fit()
 	_, err := t.editor.Write([]byte(text))
 	return err
 }
