@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+// pin keeps the calling thread on one processor until it is restored.
+func pin(cpu int) (restore func(), err error) {
+	var old, set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return nil, os.NewSyscallError("sched_setaffinity", err)
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &old) }, nil
+}
+
+// written returns how many bytes the server has made the kernel write to disk.
+func (s *server) written() (uint64, error) {
+	return procField(fmt.Sprintf("/proc/%d/io", s.cmd.Process.Pid), "write_bytes:")
+}
+
+// memory prints the server's memory beside the page cache, for each name.
+func (b *bench) memory(reg *server, of string) error {
+	name := "memory for a name" + of
+	if !b.wanted(name) {
+		return nil
+	}
+	kb, err := procField(fmt.Sprintf("/proc/%d/status", reg.cmd.Process.Pid), "RssAnon:")
+	if err != nil {
+		return err
+	}
+	printValue(name, float64(kb)*1024/float64(b.names), "B", 400)
+	return nil
+}
+
+func procField(path, field string) (uint64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(text), field)
+	if words := strings.Fields(rest); ok && len(words) > 0 {
+		return strconv.ParseUint(words[0], 10, 64)
+	}
+	return 0, fmt.Errorf("%s has no %s", path, field)
+}
+
+// opening compares the time from starting a registry until its first answer
+// with a cursor's walk through the same rooms, in a process of its own as well.
+func (b *bench) opening(ctx context.Context, path, of string) error {
+	r := "opening until the first answer" + of
+	if !b.wanted(r) {
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var walks, opens []float64
+	for range b.runs {
+		start := time.Now()
+		c := exec.CommandContext(ctx, self)
+		c.Env = append(os.Environ(), "FOYER_BENCH_WALK="+path)
+		c.Stderr = os.Stderr
+		if err := c.Run(); err != nil {
+			return fmt.Errorf("walking through %s: %w", path, err)
+		}
+		walks = append(walks, time.Since(start).Seconds()*1000)
+
+		start = time.Now()
+		reg, err := b.start(ctx, "registry", "serve", "--listen", "127.0.0.1:0", "--http", "off", "--store", path)
+		if err != nil {
+			return err
+		}
+		if _, err := b.load(ctx, reg, lookup(b.names, "--flows", "1", "--window", "1", "--duration", "1ms")); err != nil {
+			return err
+		}
+		opens = append(opens, time.Since(start).Seconds()*1000)
+		reg.stop()
+	}
+	fmt.Printf("%-52s %19s ms %19s ms %8.3f <= 3\n", r, spread(walks), spread(opens), median(opens)/median(walks))
+	return nil
+}
+
+// walk is what opening is compared with: every room, once, through a cursor.
+func walk(path string) error {
+	db, err := bbolt.Open(filepath.Clean(path), 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(tx *bbolt.Tx) error {
+		rooms, size := tx.Bucket([]byte("rooms")).Cursor(), 0
+		for k, v := rooms.First(); k != nil; k, v = rooms.Next() {
+			size += len(k) + len(v)
+		}
+		return nil
+	})
+}
+
+// machine says what the figures were measured on.
+func machine() string {
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	model := "unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(text), "model name\t: "); ok {
+			model, _, _ = strings.Cut(rest, "\n")
+		}
+	}
+	return fmt.Sprintf("%s, Linux %s", model, unix.ByteSliceToString(u.Release[:]))
+}
