@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"time"
 
 	"foyer/client"
 	"foyer/room"
@@ -109,15 +110,20 @@ func notRegistered(name room.Name, err error) error {
 // deregister gives the name up. It is not cut short by what ended the room, but
 // takes no longer than the client's Timeout.
 func (d *daemon) deregister(ctx context.Context, registry *client.Client, r client.Registration, registered bool) error {
-	err := registry.Deregister(context.WithoutCancel(ctx), r.Name, r.Key)
-	switch {
-	case err == nil:
-		d.log.Info("deregistered")
+	ctx = context.WithoutCancel(ctx)
+	if !registered {
+		// Stopped while the registry was still being asked. It may have heard,
+		// and may not be there at all.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		registry.Deregister(ctx, r.Name, r.Key)
 		return nil
-	case !registered && errors.Is(err, room.ErrUnknownName):
-		return nil // stopped before the registry had heard of it
 	}
-	return fmt.Errorf("%q was not deregistered: %w", string(r.Name), err)
+	if err := registry.Deregister(ctx, r.Name, r.Key); err != nil {
+		return fmt.Errorf("%q was not deregistered: %w", string(r.Name), err)
+	}
+	d.log.Info("deregistered")
+	return nil
 }
 
 // report tells people what became of the registration.

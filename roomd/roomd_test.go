@@ -346,6 +346,27 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 }
 
+// TestStoppedEarly: whoever stops a room that waits for the registry need not
+// wait long.
+func TestStoppedEarly(t *testing.T) {
+	t.Parallel()
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p := start(t, "--discovery", silent.LocalAddr().String(), "--state", t.TempDir(), "Hall", "A hall.")
+	if _, _, err := silent.ReadFrom(make([]byte, 2000)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	p.interrupt()
+	p.wait(0)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // TestRefusedDeregistration: when the operator of the registry has evicted the
 // room, it says so at its end.
 func TestRefusedDeregistration(t *testing.T) {

@@ -1,8 +1,6 @@
 package roomserver
 
 import (
-	"context"
-	"log/slog"
 	"net/netip"
 	"time"
 
@@ -108,44 +106,4 @@ func (b *budgets) sweep(now time.Time) {
 			delete(b.hosts, host)
 		}
 	}
-}
-
-// logRate and logBurst bound the log, in records a second and records:
-// everything in it is caused by somebody out there.
-const (
-	logRate  = 50
-	logBurst = 200
-)
-
-// limitedLog writes to a logger, and counts instead what is too much.
-type limitedLog struct {
-	to      *slog.Logger
-	bucket  bucket
-	skipped int // records since the last one that was written
-}
-
-func (l *limitedLog) info(now time.Time, what string, attrs ...any) {
-	l.log(now, slog.LevelInfo, what, attrs)
-}
-
-func (l *limitedLog) debug(now time.Time, what string, attrs ...any) {
-	l.log(now, slog.LevelDebug, what, attrs)
-}
-
-func (l *limitedLog) log(now time.Time, level slog.Level, what string, attrs []any) {
-	ctx := context.Background()
-	if !l.to.Enabled(ctx, level) {
-		return
-	}
-	l.bucket.refill(now, logRate, logBurst)
-	if l.bucket.tokens < 1 {
-		l.skipped++
-		return
-	}
-	l.bucket.tokens--
-	if l.skipped > 0 {
-		attrs = append(attrs, "records_left_out_before", l.skipped)
-		l.skipped = 0
-	}
-	l.to.Log(ctx, level, what, attrs...)
 }

@@ -131,8 +131,8 @@ type datagram struct {
 
 // Serve serves the room until ctx ends. Then it sends every player
 // "disconnect", gives tagged players up to a second to acknowledge that, and
-// returns nil. Its error is the socket's, if that fails. It is called once, and
-// does not close the socket.
+// returns nil. Its error is the socket's, if that fails. It is called once. It
+// does not close the socket, but leaves it with a read deadline in the past.
 func (s *Server) Serve(ctx context.Context) error {
 	defer close(s.done)
 	arrived := make(chan datagram, backlog)
@@ -177,8 +177,8 @@ func (s *Server) Serve(ctx context.Context) error {
 
 // receive passes on what arrives until the socket fails or quit is closed.
 func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
-	buf := make([]byte, wire.MaxDatagram+1)
-	failures := 0 // in a row
+	buf := make([]byte, 1<<16) // of UDP's longest, as some systems report an error for what is cut off
+	failures := 0              // in a row
 	for {
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
 		select {
@@ -187,15 +187,15 @@ func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
 		default:
 		}
 		if err != nil {
-			// Some systems report here what became of datagrams sent earlier,
-			// or that one was too long; a socket that does nothing else is broken.
+			// Some systems report here what became of datagrams sent earlier; a
+			// socket that does nothing else is broken.
 			if failures++; failures > maxFailures || errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			continue
 		}
 		failures = 0
-		d := datagram{slices.Clone(buf[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
+		d := datagram{slices.Clone(buf[:min(n, wire.MaxDatagram+1)]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
 		select {
 		case arrived <- d:
 		case <-quit:
