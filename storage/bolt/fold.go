@@ -7,31 +7,39 @@ import (
 )
 
 // Folding: what the log says of names is carried into the bucket of rooms
-// behind the writer's back, so to speak. A sweep moves through the pending names
-// in their order, a few with each Update, in the same transaction. A page of
-// the bucket holds some 30 names; the more names are pending, the more of them
-// share each page that a sweep writes. How many to let pend is what is traded
-// here: pages written against memory, and against log to be read on opening.
+// behind the writer. A sweep moves through the pending names in their order, a
+// few with each Update, in the same transaction. A page of the bucket holds some
+// 30 names; the more names are pending, the more of them share each page that a
+// sweep writes.
+
+// A pace says how far the folding may lag, and with it what bounds the log and
+// the pending names: pages written are traded against memory, and against log
+// to be read on opening.
+type pace struct {
+	// A sweep is to take one name in share, but no fewer than minSweep and no
+	// more than maxSweep; on average half as many are pending.
+	share, minSweep, maxSweep int
+
+	// A sweep must be over after minSweepBlocks blocks of log, or a quarter of
+	// a block for each of its names, even if the same few names change all the
+	// time: then foldStep names are folded with every Update.
+	minSweepBlocks int
+	foldStep       int
+
+	// While bbolt has enoughFreePages the log is not trimmed, and if it has
+	// not, by trimBlocks at a time: the list of free pages is written with each
+	// commit, and the file would not get smaller anyway.
+	enoughFreePages int
+	trimBlocks      uint64
+}
+
+var defaultPace = pace{
+	share: 2, minSweep: 1 << 15, maxSweep: 1 << 22,
+	minSweepBlocks: 1 << 13, foldStep: 256,
+	enoughFreePages: 128, trimBlocks: 512,
+}
+
 const (
-	// A sweep is to take sweepShare of all names, so that about half as many
-	// are pending on average.
-	sweepShareDivisor = 2
-	minSweep          = 1 << 15
-	maxSweep          = 1 << 22
-
-	// foldStep is how many names are folded beyond what the pace asks for.
-	foldStep = 256
-
-	// A sweep must be over after sweepBlocks blocks of log for every name of
-	// it, even if a few names change all the time: this bounds the log.
-	minSweepBlocks      = 1 << 13
-	sweepNamesPerBlocks = 4
-
-	// While bbolt has this many free pages the log is not trimmed: the list of
-	// them is written with each commit, and the file would not get smaller.
-	enoughFreePages = 128
-	trimBlocks      = 4 * enoughFreePages
-
 	// maxFoldOnClose bounds how long Close takes: some seconds.
 	maxFoldOnClose = 1 << 20
 
@@ -44,12 +52,13 @@ const (
 // number of them: as many, when as many are pending as should be; more or fewer
 // in proportion.
 func (s *Store) foldQuota(changed int) int {
-	sweep := min(max(s.Len()/sweepShareDivisor, minSweep), maxSweep)
+	p := &s.options.pace
+	sweep := min(max(s.Len()/p.share, p.minSweep), p.maxSweep)
 	quota := changed * s.pending.len() / (sweep / 2)
-	if s.state.tail-s.sweepStart > uint64(max(minSweepBlocks, sweep/sweepNamesPerBlocks)) {
-		quota = max(quota, foldStep)
+	if s.state.tail-s.sweepStart > uint64(max(p.minSweepBlocks, sweep/4)) {
+		quota = max(quota, p.foldStep)
 	}
-	return min(quota, 4*changed+foldStep)
+	return min(quota, 4*changed+p.foldStep)
 }
 
 // fold writes the records of up to quota pending names, as they were before
@@ -85,6 +94,9 @@ func (t *tx) foldName(rooms *bbolt.Bucket, p *pendingName) error {
 		var err error
 		if r, err = decodeRecord(p.name, old, false); err != nil {
 			return damaged(err)
+		}
+		if r.position >= p.position {
+			return nil // a crash came between its fold and the end of the sweep
 		}
 		t.next.uncounted(old)
 	}
@@ -147,8 +159,9 @@ func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
 // trimLog deletes blocks that are of no use any more, when there are not enough
 // free pages to go on with.
 func (t *tx) trimLog(log *bbolt.Bucket) error {
-	end := min(t.next.live(), t.next.head+trimBlocks)
-	if t.next.head == end || t.store.db.Stats().FreePageN >= enoughFreePages {
+	p := &t.store.options.pace
+	end := min(t.next.live(), t.next.head+p.trimBlocks)
+	if t.next.head == end || t.store.db.Stats().FreePageN >= p.enoughFreePages {
 		return nil
 	}
 	for ; t.next.head < end; t.next.head++ {

@@ -24,6 +24,8 @@ type Options struct {
 	// an error that wraps room.ErrBusy. Each takes some 13 bytes of memory and
 	// 100 to 150 bytes of the file.
 	MaxOutcomes int
+
+	pace pace // defaultPace if it is zero; tests make it quicker
 }
 
 // DefaultMaxOutcomes is 32 million: more than 50,000 requests a second, for as
@@ -65,6 +67,9 @@ func Open(path string, opts *Options) (*Store, error) {
 	}
 	if s.options.MaxOutcomes == 0 {
 		s.options.MaxOutcomes = DefaultMaxOutcomes
+	}
+	if s.options.pace == (pace{}) {
+		s.options.pace = defaultPace
 	}
 	err := s.open()
 	if errors.Is(err, fs.ErrNotExist) {

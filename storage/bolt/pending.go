@@ -17,6 +17,7 @@ type pendingName struct {
 	ending   uint64   // its place among those that ended in that group
 	forget   bool     // what the record remembers is to be dropped
 	events   [][]byte // to be remembered, oldest first; no more than HistoryPerName
+	known    bool     // the log says whether it is registered, not the record; see overlay
 }
 
 func (p *pendingName) remember(event []byte) {
@@ -30,6 +31,9 @@ func (p *pendingName) remember(event []byte) {
 func (p *pendingName) forgetAt(position uint64) {
 	p.position, p.forget, p.events = position, true, nil
 }
+
+// forgotten reports whether nothing at all is remembered of it.
+func (p *pendingName) forgotten() bool { return p.forget && len(p.events) == 0 }
 
 // historyAfter returns the encoded events of a name of which the record holds
 // those given.

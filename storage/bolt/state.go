@@ -25,7 +25,7 @@ const formatVersion = 1
 // the roots of the buckets as well.
 //
 //	state: checksum of the rest, 4 bytes | tail | head | outcomes | folded |
-//	       records | digest, 8 bytes each | clocks
+//	       records | digest | registered, 8 bytes each | clocks
 type state struct {
 	tail     uint64 // the block after the last one
 	head     uint64 // the first block that is still there
@@ -38,6 +38,8 @@ type state struct {
 	records uint64
 	digest  uint64
 
+	registered uint64 // names
+
 	last storage.Instant // what the latest Update was given
 }
 
@@ -47,7 +49,7 @@ func (s *state) live() uint64 { return min(s.outcomes, s.folded) }
 func (s *state) append(b []byte) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0)
-	for _, v := range []uint64{s.tail, s.head, s.outcomes, s.folded, s.records, s.digest} {
+	for _, v := range []uint64{s.tail, s.head, s.outcomes, s.folded, s.records, s.digest, s.registered} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	b = appendClocks(b, s.last)
@@ -56,11 +58,11 @@ func (s *state) append(b []byte) []byte {
 }
 
 func decodeState(b []byte) (s state, err error) {
-	if len(b) < 4+6*8 || binary.BigEndian.Uint32(b) != checksumAt(keyState, b[4:]) {
+	if len(b) < 4+7*8 || binary.BigEndian.Uint32(b) != checksumAt(keyState, b[4:]) {
 		return state{}, fmt.Errorf("%w: the checksum of the state is wrong", errMalformed)
 	}
 	d := decoder{b: b[4:]}
-	for _, v := range []*uint64{&s.tail, &s.head, &s.outcomes, &s.folded, &s.records, &s.digest} {
+	for _, v := range []*uint64{&s.tail, &s.head, &s.outcomes, &s.folded, &s.records, &s.digest, &s.registered} {
 		*v = binary.BigEndian.Uint64(d.take(8))
 	}
 	s.last = d.clocks()

@@ -19,7 +19,8 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	if s.closed {
 		return storage.Unavailable(errClosed)
 	}
-	now.Wall = now.Wall.Round(0).UTC()
+	now.Wall = now.Wall.Round(0).UTC() // as it will be read from the file
+	now = latest(s.state.last, now)
 	if s.trouble != nil {
 		if err := s.mend(now); err != nil {
 			return err
@@ -90,7 +91,15 @@ func (t *tx) prepare() error {
 	if err := t.trimLog(log); err != nil {
 		return err
 	}
-	t.next.last = latest(s.state.last, t.now)
+	for _, c := range t.changes {
+		if c.old != nil {
+			t.next.registered--
+		}
+		if c.new != nil {
+			t.next.registered++
+		}
+	}
+	t.next.last = t.now
 	return putState(t.btx, &t.next)
 }
 
@@ -137,18 +146,13 @@ func (s *Store) publish(t *tx) {
 			s.names.remove(c.name)
 		}
 	}
-	registered := s.count.Load()
 	for _, c := range t.changes {
-		if c.old != nil {
-			registered--
-		}
 		if c.new != nil {
-			registered++
 			s.names.put(c.new)
 			s.addresses.put(c.new)
 		}
 	}
-	s.count.Store(registered)
+	s.count.Store(int64(t.next.registered))
 	s.publishFold(t)
 	s.publishHistory(t)
 

@@ -1,0 +1,118 @@
+package bolt
+
+import (
+	"fmt"
+	"math"
+
+	"go.etcd.io/bbolt"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+// A Reader reads a database file that no server holds, without changing it and
+// without building the indexes of a [Store]: its memory does not grow with the
+// number of registrations, but only with the part of the log that is still to
+// be folded, which is none after a server has ended in good order. Its methods
+// may be called from any goroutine, and List and History are those of
+// [storage.Store].
+type Reader struct {
+	db      *bbolt.DB
+	state   state
+	overlay *overlay
+}
+
+// OpenReadOnly opens an existing database file for reading. It waits a second
+// at most for a server to let go of it. Its errors are those of [Open]; where
+// there is no file it makes none.
+func OpenReadOnly(path string) (*Reader, error) {
+	r := &Reader{overlay: newOverlay()}
+	err := r.open(path)
+	if err != nil {
+		if r.db != nil {
+			closeQuietly(r.db)
+		}
+		return nil, openError(path, err)
+	}
+	return r, nil
+}
+
+func (r *Reader) open(path string) (err error) {
+	if r.db, err = openBolt(path, true); err != nil {
+		return err
+	}
+	return guard(func() error {
+		if err := checkFormat(r.db); err != nil {
+			return err
+		}
+		return r.db.View(func(btx *bbolt.Tx) (err error) {
+			if r.state, err = decodeState(btx.Bucket(bucketMeta).Get(keyState)); err != nil {
+				return damaged(err)
+			}
+			rooms := btx.Bucket(bucketRooms)
+			err = r.overlay.replay(btx, &r.state, func(name string) uint64 {
+				b := rooms.Get(viewBytes(name))
+				if b == nil {
+					return 0
+				}
+				rec, err := decodeRecord(name, b, true)
+				if err != nil {
+					return math.MaxUint64 // whoever reads the record is told
+				}
+				return rec.position
+			})
+			if err != nil {
+				return damaged(err)
+			}
+			return nil
+		})
+	})
+}
+
+// Len returns the number of registrations.
+func (r *Reader) Len() int { return int(r.state.registered) }
+
+// Last returns the latest Instant that the file knows of.
+func (r *Reader) Last() storage.Instant { return r.state.last }
+
+// List is as of [storage.Store].
+func (r *Reader) List(after room.Name, limit int) (list []room.Registration, err error) {
+	err = r.view(func(btx *bbolt.Tx) error {
+		list, err = r.overlay.list(btx, string(after), max(limit, 0))
+		return err
+	})
+	return list, err
+}
+
+// History is as of [storage.Store].
+func (r *Reader) History(name room.Name) (events []storage.Event, err error) {
+	err = r.view(func(btx *bbolt.Tx) error {
+		events, err = history(btx, r.overlay.pending.byName[string(name)], string(name))
+		return err
+	})
+	return events, err
+}
+
+// Find returns the registration of a canonical name or room.ErrUnknownName.
+func (r *Reader) Find(name []byte) (found room.Registration, err error) {
+	err = r.view(func(btx *bbolt.Tx) error {
+		var ok bool
+		if found, ok, err = r.overlay.find(btx, string(name)); err == nil && !ok {
+			return room.ErrUnknownName
+		}
+		return err
+	})
+	return found, err
+}
+
+func (r *Reader) view(fn func(*bbolt.Tx) error) error {
+	return guard(func() error { return r.db.View(fn) })
+}
+
+// Close releases the file.
+func (r *Reader) Close() error {
+	if err := guard(r.db.Close); err != nil {
+		return fmt.Errorf("closing the database: %w", err)
+	}
+	return nil
+}
