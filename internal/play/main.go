@@ -74,17 +74,21 @@ func play(end, interrupt context.Context, bin, player, worldFile string, stdin i
 	return visit(end, interrupt, cmd, stdin, stdout, stderr)
 }
 
-// visit runs the player's program until it ends by itself. Ctrl-C reaches it
-// from the terminal, and a second signal would cut its leaving short; so an
-// interrupt is passed on only if it has not ended seven seconds later.
+// visit runs the player's program until it ends by itself. A signal may have gone
+// to it as well, as Ctrl-C on a terminal does, and a second one would cut its
+// leaving short; so a signal is passed on only where the program stays: after a
+// second, or for an interrupt, when it has had time to give up a silent room.
 func visit(end, interrupt context.Context, cmd *exec.Cmd, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	cmd.Env = environment()
 	if err := cmd.Start(); err != nil {
 		return command.Failed, err
 	}
-	defer context.AfterFunc(end, func() { terminate(cmd.Process) })()
-	defer context.AfterFunc(interrupt, func() { time.AfterFunc(7*time.Second, func() { terminate(cmd.Process) }) })()
+	passOn := func(after time.Duration) func() {
+		return func() { time.AfterFunc(after, func() { terminate(cmd.Process) }) }
+	}
+	defer context.AfterFunc(end, passOn(time.Second))()
+	defer context.AfterFunc(interrupt, passOn(7*time.Second))()
 	err := cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
 		return exit.ExitCode(), nil // it has said why
