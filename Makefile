@@ -57,7 +57,7 @@ check-fuzz:
 
 check-tests:
 	@mkdir -p build && rm -f $(FOYER_NOT_RUN)
-	go test -race -timeout 8m ./...
+	go test -race -count=1 -timeout 8m ./...
 	@if test -e $(FOYER_NOT_RUN); then sort -u $(FOYER_NOT_RUN); fi
 
 # Every fuzz target for as long as FUZZ says.
