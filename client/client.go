@@ -77,7 +77,8 @@ type Options struct {
 	Listen func() (PacketConn, error)
 
 	// Rand is what jitter and ids are drawn from; nil means the system's
-	// chance. A test sets it to be able to repeat a run.
+	// chance. A test sets it, to one that nothing else uses, to be able to
+	// repeat a run.
 	Rand *rand.ChaCha8
 
 	// Logger gets, at level debug, what is otherwise invisible: datagrams that

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -80,7 +79,7 @@ const (
 
 // errCrowded is for a request that had to wait for others until its time was
 // over.
-var errCrowded = fmt.Errorf("%d other requests were in flight all the time", maxInFlight)
+var errCrowded = errors.New("too many other requests were in flight all the time")
 
 // ask puts q to the registries until there is an answer or ctx, which has the
 // end that Timeout sets, is over. Its error is nil, a [*NoAnswerError],
@@ -197,8 +196,8 @@ func (c *Client) now() time.Time {
 // noAnswer returns the error for a request to peer that ctx has ended; err is
 // what may explain it.
 func noAnswer(ctx context.Context, peer string, err error) error {
-	if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
-		err = cause
+	if context.Cause(ctx) != errTimeout {
+		err = ctx.Err()
 	}
 	return &NoAnswerError{Peer: peer, Err: err}
 }
@@ -266,7 +265,9 @@ func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
 		select {
 		case k.c.plains <- struct{}{}:
 		case <-ctx.Done():
-			return nil // which the caller is about to see
+			return errCrowded
+		case <-k.c.closed:
+			return errClosed
 		}
 		conn, err := k.c.listen()
 		if err != nil {
@@ -352,6 +353,11 @@ func (c *Client) ignored(from netip.AddrPort) {
 	c.log.Debug("a datagram was ignored", "from", from)
 }
 
+// errorPause is how long a reader rests after an error. Some systems report
+// here what became of datagrams sent earlier: that must not end the reader, nor
+// keep it busy.
+const errorPause = time.Millisecond
+
 // readFrom hands datagrams to took until conn is closed. What took gets is
 // valid until it returns.
 func (c *Client) readFrom(conn PacketConn, took func(datagram []byte, from netip.AddrPort)) {
@@ -361,8 +367,8 @@ func (c *Client) readFrom(conn PacketConn, took func(datagram []byte, from netip
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil: // of an earlier write, on some systems; it must not end the reader, nor keep it busy
-			time.Sleep(time.Millisecond)
+		case err != nil:
+			time.Sleep(errorPause)
 		default:
 			took(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		}

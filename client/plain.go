@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// lateFor is how long a reply to an earlier command may still arrive:
-	// copies of it, and, in a room that answers slowly, itself.
-	lateFor = Timeout
+	// lateFor is how long after a command its reply may still arrive: copies of
+	// it, and, from a room that answers slowly, itself.
+	lateFor = 2 * Timeout
 
 	// maxRecent bounds the commands that are remembered for that.
 	maxRecent = 16
@@ -29,7 +29,7 @@ const (
 //   - the reply to the command under way, if it has exactly the form that
 //     docs/protocol.md gives that reply;
 //   - a message, if it has the form of one: who came, went or said what;
-//   - nothing, if it has the form of a reply to a command of the last five
+//   - nothing, if it has the form of a reply to a command of the last ten
 //     seconds: it comes late, or again;
 //   - the reply to the command under way, if it can be: the name of a room, an
 //     item under another spelling, whatever a command that the dialect does not
@@ -63,7 +63,7 @@ func (t *plain) request(_ *Session, command string) (*pending, bool) {
 	if len(t.recent) == maxRecent {
 		t.recent = slices.Delete(t.recent, 0, 1)
 	}
-	t.recent = append(t.recent, recent{command, now.Add(Timeout + lateFor)})
+	t.recent = append(t.recent, recent{command, now.Add(lateFor)})
 	verb, _ := splitCommand(command)
 	return newPending(command), slices.Contains(repeatable, verb)
 }

@@ -177,6 +177,9 @@ func TestContext(t *testing.T) {
 		time.AfterFunc(2*time.Second, cancel)
 		try(ctx, 2*time.Second, context.Canceled)
 		try(ctx, 0, context.Canceled)
+		ctx, stop := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { stop(errors.New("a signal")) })
+		try(ctx, time.Second, context.Canceled)
 	})
 }
 

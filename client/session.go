@@ -345,21 +345,21 @@ func (s *Session) read() {
 
 		n, from, err := s.conn.ReadFromUDPAddrPort(buffer)
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		s.mu.Lock()
+		idle := errors.Is(err, os.ErrDeadlineExceeded)
 		switch {
-		case errors.Is(err, net.ErrClosed):
-			s.finish(errClosed)
+		case errors.Is(err, net.ErrClosed): // by Close, which has ended the session
 			if open {
 				close(s.messages)
 			}
-			s.mu.Unlock()
 			return
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		case err != nil && !idle:
+			time.Sleep(errorPause)
+			continue
+		}
+		s.mu.Lock()
+		switch {
+		case idle:
 			s.peer.idle(s, time.Now())
-		case err != nil:
-			s.mu.Unlock()
-			time.Sleep(time.Millisecond)
-			s.mu.Lock()
 		case !slices.Contains(s.addrs, from):
 			s.c.ignored(from)
 		default:

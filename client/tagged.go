@@ -37,7 +37,8 @@ const (
 // once and replies find them; events bear numbers that start at 1 and have no
 // gaps, and are acknowledged by the number up to which all have come.
 type tagged struct {
-	sid    []byte            // nil until the room has let the player in
+	joined bool              // the room has let the player in
+	sid    []byte            // by which the room knows the player; nil if it needs none
 	clock  time.Time         // of the last id: the room wants them to grow
 	told   uint64            // number of the last event told: what ack says
 	early  map[uint64]string // events after that one; at most eventWindow
@@ -83,7 +84,7 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	case !tags.Any:
 		// What others do in a room where somebody was who had this port
 		// before is no answer either.
-		if t.sid != nil || t.told > 0 || len(t.early) > 0 || s.pending == nil || isMessage(string(text)) {
+		if t.joined || t.told > 0 || len(t.early) > 0 || s.pending == nil || isMessage(string(text)) {
 			s.c.ignored(from)
 			return nil
 		}
@@ -104,8 +105,8 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 		s.c.ignored(from)
 		return nil
 	}
-	if t.sid == nil && r.OK {
-		t.sid = slices.Clone(r.Sid)
+	if !t.joined && r.OK {
+		t.joined, t.sid = true, slices.Clone(r.Sid)
 	}
 	s.addrs = []netip.AddrPort{from}
 	got := Reply{OK: r.OK, Text: string(r.Text), Code: room.Code(r.Code)}
