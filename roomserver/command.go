@@ -10,11 +10,15 @@ import (
 
 const (
 	// plainYields is after how long of silence a plain player gives way to
-	// somebody who wants to come into a full room, and plainReturns to somebody
-	// of the same name and host, who is most likely the same person, cut off
-	// and back. Without that they would bar the door for an hour.
-	plainYields  = 5 * time.Minute
-	plainReturns = time.Minute
+	// somebody who wants to come into a full room.
+	plainYields = 5 * time.Minute
+
+	// plainReturns and playerReturns are after how long a plain and a tagged
+	// player give way to somebody of the same name and host, who is most likely
+	// the same person, cut off and back: they need not wait for themselves to
+	// be gone.
+	plainReturns  = time.Minute
+	playerReturns = playerSilence / 2
 
 	// maxPerHost is how many players may come from one host, so that no single
 	// one can fill the room. Loopback addresses are exempt.
@@ -33,12 +37,12 @@ func (s *Server) admit(now time.Time, from netip.AddrPort, name string, tracked 
 	return s.room.Join(name, tracked)
 }
 
-// makeWay has a plain player leave who is in the way of the one who comes, and
-// was silent for long.
+// makeWay has a player leave who is in the way of the one who comes, and was
+// silent for long.
 func (s *Server) makeWay(now time.Time, from netip.Addr, name string) {
 	if player, err := world.ParsePlayer(name); err == nil {
 		p := s.players[player]
-		if p != nil && p.session == nil && p.addr.Addr() == from && now.Sub(p.heard) >= plainReturns {
+		if p != nil && hostOf(p.addr.Addr()) == hostOf(from) && now.Sub(p.heard) >= p.returns() {
 			s.lose(now, p, "was silent and has come back")
 		}
 	}
@@ -54,6 +58,15 @@ func (s *Server) makeWay(now time.Time, from netip.Addr, name string) {
 	if silent != nil && now.Sub(silent.heard) >= plainYields {
 		s.lose(now, silent, "was silent in a full room")
 	}
+}
+
+// returns is how long the player must have been silent to be taken for cut off
+// when they seem to come again.
+func (p *player) returns() time.Duration {
+	if p.session == nil {
+		return plainReturns
+	}
+	return playerReturns
 }
 
 func (s *Server) countFrom(addr netip.Addr) (n int) {

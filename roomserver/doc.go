@@ -55,7 +55,9 @@
 // its own. Up to 32 are under way at a time, and 256 may wait: a player who is
 // further behind is taken for gone. So that a slow player need not be lost,
 // others who want to be heard get busy while one is more than 128 behind and
-// still catching up. A tagged player not heard from for 30 s has left.
+// still catching up. A tagged player not heard from for 30 s has left, and one
+// not heard from for 15 s gives way to a player of the same name from the same
+// host.
 //
 // # Strangers
 //

@@ -131,6 +131,23 @@ func TestPlainPlayerComesBack(t *testing.T) {
 	h.want(ann, "look", notHere)
 }
 
+func TestTaggedPlayerComesBack(t *testing.T) {
+	h := newHall(t, Options{}, "lamp")
+	sid := h.join(ann, "Ann")
+	h.put(ann, "@id="+h.id()+";sid="+sid+" take lamp")
+	const annAgain = "192.0.2.1:2001"
+	u, v := h.id(), h.id()
+	h.pass(playerReturns - time.Second)
+	h.want(annAgain, "@id="+u+" join Ann", "@id="+u+";code=name-taken NOTOK Ann is already here")
+	h.pass(time.Second)
+	got := h.put(annAgain, "@id="+v+" join Ann")
+	if len(got) != 1 || !strings.HasSuffix(got[0], " OK Hall\n\nA hall.\n\nIn this room, there is:\n  lamp") {
+		t.Errorf("Ann comes back: %q", got)
+	}
+	w := h.id()
+	h.want(ann, "@id="+w+";sid="+sid+" look", "@id="+w+";code=unknown-session NOTOK you are not in this room")
+}
+
 func TestPlayersOfOneHost(t *testing.T) {
 	h := newHall(t, Options{})
 	at := func(i int) string { return fmt.Sprintf("192.0.2.1:%d", 2000+i) }
