@@ -1,13 +1,13 @@
 // Package udptest is a network in memory for tests: it carries datagrams
 // between hosts as UDP does, and loses, repeats, delays and reorders them as it
 // is told.
-
+//
 // A [Conn] has the methods of [net.UDPConn] that Foyer's programs use, with the
 // same errors, so that the real service and the real client run on it. It has
 // no goroutines of its own and waits only on channels and timers: made inside a
 // bubble of testing/synctest it lives on the bubble's fake time, and a blocked
 // read blocks durably.
-
+//
 // Chance comes from the seed alone. Every pair of socket addresses, in each
 // direction, has its own sequence of random numbers, so that the fate of the
 // n-th datagram from one socket to another does not depend on how the scheduler
