@@ -30,8 +30,8 @@ var mayImport = map[string][]string{
 	"world":             {"room"},
 	"roomserver":        {"world", "room", "wire", "golang.org/x/time"},
 
-	"registry": {"discovery", "storage", "storage/bolt", "client", "wire", "room", "internal/command", "internal/udp",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys"},
+	"registry": {"discovery", "storage", "storage/bolt", "client", "wire", "room", "internal/command", "internal/udp", "internal/load",
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"roomd": {"roomserver", "world", "client", "room", "internal/command",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"playerctl": {"client", "room", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
@@ -41,6 +41,10 @@ var mayImport = map[string][]string{
 	"internal/udptest": {},
 	"internal/testenv": {},
 	"internal/play":    {"client", "room", "internal/command"},
+	"internal/load":    {"wire", "room", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},
+	"internal/simulation": {"discovery", "client", "storage", "storage/storetest", "wire", "room", "internal/udp", "internal/udptest",
+		"github.com/anishathalye/porcupine"},
+	"bench": {"go.etcd.io/bbolt", "golang.org/x/sys"},
 }
 
 // mostLines is the length of a file beyond which it holds more than one idea.
@@ -239,13 +243,20 @@ func calls(s *source, visit func(call *ast.CallExpr, of, name string)) {
 }
 
 func TestHabits(t *testing.T) {
-	for _, s := range sources(t) {
+	all := sources(t)
+	bubbles := map[string]bool{} // packages whose tests run on fake time
+	for _, s := range all {
+		if s.test && strings.Contains(string(s.text), `"testing/synctest"`) {
+			bubbles[s.pkg] = true
+		}
+	}
+	for _, s := range all {
 		if lines := strings.Count(string(s.text), "\n"); lines > mostLines {
 			t.Errorf("%s has %d lines, more than %d", s.path, lines, mostLines)
 		}
 		calls(s, func(call *ast.CallExpr, of, name string) {
 			switch {
-			case s.test && of == "time" && name == "Sleep" && !strings.Contains(string(s.text), `"testing/synctest"`):
+			case s.test && of == "time" && name == "Sleep" && !bubbles[s.pkg]:
 				t.Errorf("%s: a test that sleeps: use testing/synctest, or wait for the event", s.at(call))
 			case s.pkg != "internal/testenv" && (name == "Skip" || name == "Skipf" || name == "SkipNow"):
 				t.Errorf("%s: a test that skips: use testenv.NotRun", s.at(call))
