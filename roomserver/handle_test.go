@@ -273,6 +273,10 @@ func TestRecordIsBounded(t *testing.T) {
 	if n := len(h.sessions[sid].replies); n != maxReplies {
 		t.Errorf("%d replies are kept", n)
 	}
+	// Nor does a late copy of a join bring the player back who has left.
+	h.put(ann, "@id="+h.id()+";sid="+sid+" exit")
+	h.want(ann, "@id="+u+";sid="+sid+" join Ann", "@id="+u+";code=stale-request;now=1737833308161 NOTOK the id is older than what this room remembers")
+	sid = h.join(ann, "Ann")
 	// Ids that bear no time are taken, however many there were.
 	h.put(ann, "@id=00000000-0000-4000-8000-000000000001;sid="+sid+" take coin")
 	h.want(ann, "@id=00000000-0000-4000-8000-000000000001;sid="+sid+" take coin", "@id=00000000-0000-4000-8000-000000000001 OK coin taken")

@@ -120,12 +120,12 @@ func (s *Server) handleRequest(now time.Time, session *session, q *request) {
 		s.send(now, q.from, rec.reply)
 	case s.closing:
 		// The player will hear of it; nobody is let in any more.
+	case session != nil && session.isStale(q.tags.UUID):
+		s.refuse(now, q.datagram, &q.tags, errStale, session.fresh())
 	case q.command.Verb == world.Join && (session == nil || session.player == nil):
 		s.joinTagged(now, q)
 	case session == nil || session.player == nil:
 		s.refuse(now, q.datagram, &q.tags, errUnknownSession, 0)
-	case session.isStale(q.tags.UUID):
-		s.refuse(now, q.datagram, &q.tags, errStale, session.fresh())
 	case isHeard(q.command.Verb) && s.isHeldUp(now, session.player):
 		s.refuse(now, q.datagram, &q.tags, errBehind, 0)
 	default:
@@ -168,7 +168,7 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 	}
 	name, reply := s.admit(now, q.from, q.command.Text, true)
 	if !reply.OK {
-		line := appendReply(nil, q, reply, "")
+		line := replyLine(q, reply, "")
 		if !reply.Code.Temporary() {
 			s.refused.record(now, recorded{q.tags.UUID, q.print, line})
 		}
@@ -176,7 +176,7 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 		return
 	}
 	session := newSession()
-	session.joined = recorded{q.tags.UUID, q.print, appendReply(nil, q, reply, session.sid)}
+	session.joined = recorded{q.tags.UUID, q.print, replyLine(q, reply, session.sid)}
 	s.send(now, q.from, session.joined.reply)
 	s.enter(now, &player{name: name, addr: q.from, heard: now, session: session}, reply.Notice)
 }
@@ -185,14 +185,14 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 func (s *Server) carryOut(now time.Time, p *player, q *request) {
 	session := p.session
 	reply := s.do(p, q.command)
-	line := appendReply(nil, q, reply, "")
+	line := replyLine(q, reply, "")
 	session.record(recorded{q.tags.UUID, q.print, line})
 	s.send(now, q.from, line)
 	s.follow(now, p, q.command, reply)
 }
 
-// appendReply appends the line that answers q, with a sid unless it is empty.
-func appendReply(dst []byte, q *request, reply world.Reply, sid string) []byte {
+// replyLine returns the line that answers q, with a sid unless it is empty.
+func replyLine(q *request, reply world.Reply, sid string) []byte {
 	r := wire.Reply{Tags: wire.Tags{ID: q.tags.ID}, OK: reply.OK, Text: []byte(reply.Text)}
 	if reply.Code != "" {
 		r.Code = []byte(reply.Code)
@@ -200,7 +200,7 @@ func appendReply(dst []byte, q *request, reply world.Reply, sid string) []byte {
 	if sid != "" {
 		r.Sid = []byte(sid)
 	}
-	return wire.AppendReply(dst, &r)
+	return wire.AppendReply(nil, &r)
 }
 
 // refuse answers a line that is not carried out, in at most three times its
