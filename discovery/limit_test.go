@@ -213,3 +213,23 @@ func TestLookupAllocations(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkLookup(b *testing.B) {
+	s, w := newIdleServer(b, storetest.NewModel(storetest.Sabotage{}))
+	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.1:40001 Great Hall"))
+	for name, request := range map[string]string{
+		"plain":  "LOOKUP Great Hall",
+		"tagged": "@id=018f4e7a-1b2c-7d3e-8f40-112233445566 LOOKUP Great Hall",
+		"16":     strings.Repeat("LOOKUP Great Hall\n", 16),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var x exchange
+			d := udp.Datagram{Data: []byte(request), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
+			for b.Loop() {
+				x.start(&d)
+				s.serve(&x, nil)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -24,6 +25,7 @@ type benchOptions struct {
 	load   load.Options
 	work   string
 	format string
+	filled bool
 	keep   bool
 }
 
@@ -34,8 +36,9 @@ func benchCommand() *cobra.Command {
 		Short: "Put load on a running registry and measure it",
 		Long: `Put load on a running registry and measure it.
 
-The rooms that are looked up or renewed are registered first, and all rooms that
-the load registered are deregistered at the end, unless --keep is given. Each
+So many rooms as --names says are registered first, to be looked up or renewed;
+register and mixed add further ones. All are deregistered at the end, unless
+--keep is given. Each
 flow is a socket that keeps a window of request datagrams in flight. With --rate
 latency counts from when a request was due, so that pauses of the registry are
 not hidden. A request without an answer for a second counts as lost.`,
@@ -46,10 +49,11 @@ not hidden. A request without an answer for a second counts as lost.`,
 	f.IntVar(&o.load.Flows, "flows", 16, "sockets")
 	f.IntVar(&o.load.Window, "window", 16, "request datagrams in flight for each flow")
 	f.IntVar(&o.load.Lines, "lines", 1, "requests to a datagram")
-	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms that are looked up or renewed")
+	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms that are registered before")
 	f.DurationVar(&o.load.Duration, "duration", 5*time.Second, "how long to measure")
 	f.Float64Var(&o.load.Rate, "rate", 0, "requests a second over all flows, 0 for as many as are answered")
 	f.DurationVar(&o.load.TTL, "ttl", 0, "lease of the registrations, 0 for none")
+	f.BoolVar(&o.filled, "filled", false, "the rooms are registered already, by an earlier run with --keep")
 	f.BoolVar(&o.keep, "keep", false, "leave the rooms registered")
 	f.StringVar(&o.format, "format", o.format, "table or json")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
@@ -65,7 +69,7 @@ not hidden. A request without an answer for a second counts as lost.`,
 		}
 		ap := target.AddrPort()
 		o.load.Target = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-		o.load.Seed = uint64(time.Now().UnixNano())
+		o.load.Seed = rand.Uint64()
 		return bench(c.Context(), &o, c.OutOrStdout(), c.ErrOrStderr())
 	}
 	return c
@@ -78,40 +82,48 @@ func bench(ctx context.Context, o *benchOptions, stdout, stderr io.Writer) (err 
 		}
 		defer fmt.Fprint(stderr, "\r\x1b[K")
 	}
-	// Filling and clearing are not measured: 8 requests to a datagram is quick.
-	whole := o.load
-	whole.Rate, whole.Lines, whole.Window = 0, 8, 16
-	if o.load.Work != load.Register {
-		whole.Work = load.Fill
-		filled, err := load.Run(ctx, whole)
-		if err != nil {
+	if !o.filled {
+		if err := o.each(ctx, load.Fill, 0, o.load.Names); err != nil {
 			return err
 		}
-		for filled.Lost > 0 && ctx.Err() == nil { // what was not answered is asked again
-			if filled, err = load.Run(ctx, whole); err != nil {
-				return err
-			}
-		}
 	}
-	o.load.First = o.load.Names // above the rooms that are looked up
-	if o.load.Work == load.Register {
-		o.load.First = 0
-	}
+	// Far from what other runs have registered.
+	o.load.First = o.load.Names + rand.Uint64N(1<<36)
 	result, err := load.Run(ctx, o.load)
 	if err != nil {
 		return err
 	}
 	if !o.keep {
 		defer func() {
-			whole.Work, whole.Names = load.Deregister, max(result.Next, whole.Names)
-			_, clearErr := load.Run(context.WithoutCancel(ctx), whole)
-			err = errors.Join(err, clearErr)
+			ctx := context.WithoutCancel(ctx)
+			err = errors.Join(err,
+				o.each(ctx, load.Clear, 0, o.load.Names),
+				o.each(ctx, load.Clear, o.load.First, result.Next-o.load.First))
 		}()
 	}
 	if o.format == "json" {
 		return json.NewEncoder(stdout).Encode(summary(o, result))
 	}
 	return printBench(stdout, summary(o, result))
+}
+
+// each registers or deregisters rooms, all of them, without measuring: eight to
+// a datagram is quick.
+func (o *benchOptions) each(ctx context.Context, work load.Work, first, names uint64) error {
+	if names == 0 {
+		return nil
+	}
+	all := o.load
+	all.Work, all.First, all.Names = work, first, names
+	all.Rate, all.Lines, all.Window = 0, 8, 16
+	for ctx.Err() == nil {
+		r, err := load.Run(ctx, all)
+		if err != nil || r.Lost == 0 && r.Refused[room.Busy] == 0 {
+			return err
+		}
+		// What was not answered is asked for again; the rest is refused.
+	}
+	return ctx.Err()
 }
 
 // A benchSummary is what `registry bench --format json` prints: one object.

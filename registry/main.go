@@ -38,7 +38,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	root.AddCommand(
 		serveCommand(),
+		dumpCommand(),
 		lookupCommand(),
+		explainCommand(),
+		evictCommand(),
+		verifyCommand(),
 		benchCommand(),
 	)
 	return command.Run(ctx, root, args, stdin, stdout, stderr)

@@ -70,11 +70,25 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 			return err
 		}
 	}
+	// Of two reasons not to start, the store's says more; but no file is created
+	// for a server that cannot listen.
+	conn, public, listenErr := o.open()
+	if listenErr == nil {
+		defer conn.Close()
+	} else if _, err := os.Stat(o.store.path); err != nil {
+		return listenErr
+	}
 	store, err := bolt.Open(o.store.path, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if listenErr != nil {
+		return listenErr
+	}
+	if public != nil {
+		defer public.Close()
+	}
 
 	socket, err := listenSocket(o.store.socket())
 	if err != nil {
@@ -82,19 +96,6 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	defer os.Remove(o.store.socket())
 	defer socket.Close()
-	conn, err := udp.Listen(o.listen)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	var public net.Listener
-	if o.http != "off" {
-		if public, err = net.Listen("tcp", o.http); err != nil {
-			return err
-		}
-		defer public.Close()
-	}
-
 	server, err := discovery.New(store, discovery.Options{Log: o.log})
 	if err != nil {
 		return err
@@ -118,6 +119,17 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	err = server.Serve(ctx, conn)
 	o.log.Info("stopped", "rooms", store.Len())
 	return err
+}
+
+// open opens the sockets that face the network; public is nil with --http off.
+func (o *serveOptions) open() (conn udp.Conn, public net.Listener, err error) {
+	if conn, err = udp.Listen(o.listen); err != nil || o.http == "off" {
+		return conn, nil, err
+	}
+	if public, err = net.Listen("tcp", o.http); err != nil {
+		conn.Close()
+	}
+	return conn, public, err
 }
 
 // checkAddress tells a wrong flag from an address that cannot be had.

@@ -194,11 +194,11 @@ func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time)
 	default:
 		dst = append(dst, "@id="...)
 		dst = appendID(dst, uint64(now.UnixMilli()), f.process, id)
-		if f.TTL > 0 && work != Deregister {
+		if f.TTL > 0 && work != Clear {
 			dst = append(dst, ";ttl="...)
 			dst = appendDigits(dst, uint64(f.TTL/time.Second), 5)
 		}
-		if work == Deregister {
+		if work == Clear {
 			dst = append(dst, " DEREGISTER "...)
 			break
 		}

@@ -29,15 +29,17 @@ import (
 // Work is what the requests of a load ask for.
 type Work string
 
-// The kinds of work. Register names new rooms with every request; the others
-// speak of the first Options.Names rooms.
+// The kinds of work. Lookup and Renew speak of the first Options.Names rooms,
+// Register of a new one with every request, from Options.First on.
 const (
-	Lookup     Work = "lookup"
-	Register   Work = "register"
-	Renew      Work = "renew"
-	Deregister Work = "deregister"
-	Mixed      Work = "mixed" // nine look-ups to a registration
-	Fill       Work = "fill"  // registers the first Options.Names rooms, each once
+	Lookup   Work = "lookup"
+	Register Work = "register"
+	Renew    Work = "renew"
+	Mixed    Work = "mixed" // nine look-ups to a registration
+
+	// Options.Names rooms from Options.First on, each once.
+	Fill  Work = "fill"  // registers them
+	Clear Work = "clear" // deregisters them
 )
 
 // Options describe a load.
@@ -48,9 +50,9 @@ type Options struct {
 	Window   int           // request datagrams in flight for each
 	Lines    int           // requests to a datagram
 	Names    uint64        // rooms that are spoken of
-	First    uint64        // the number of the first room that Register names
-	TTL      time.Duration // of the leases that Register and Fill ask for, 0 for none
-	Duration time.Duration // Fill and Deregister end when they are through instead
+	First    uint64        // number of the first room for Register, Fill and Clear
+	TTL      time.Duration // of the leases asked for, 0 for none
+	Duration time.Duration // Fill and Clear end when they are through instead
 	Rate     float64       // requests a second over all flows, 0 for a closed loop
 	Seed     uint64
 
@@ -63,7 +65,7 @@ type Result struct {
 	Requests uint64               // answered, with OK or NOTOK
 	Refused  map[room.Code]uint64 // of those, by code; "" stands for a refusal without one
 	Lost     uint64               // not answered within a second
-	Next     uint64               // the number of the first room that Register has not named
+	Next     uint64               // the number of the first room that was not registered
 	Elapsed  time.Duration
 	Latency  *hdrhistogram.Histogram // microseconds/10 from sending, or from being due, to the answer
 }
@@ -105,9 +107,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	r := &run{Options: o, start: time.Now(), process: rand.Uint64()}
 	r.next.Store(o.First)
-	if o.Work == Fill || o.Work == Deregister {
-		r.next.Store(0)
-		r.last = o.Names
+	if o.Work == Fill || o.Work == Clear {
+		r.last = o.First + o.Names
 	} else {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Duration)
@@ -165,7 +166,7 @@ type run struct {
 	start   time.Time
 	process uint64        // random, so that the ids of two processes differ
 	next    atomic.Uint64 // room to register
-	last    uint64        // 0, or where Fill and Deregister end
+	last    uint64        // 0, or where Fill and Clear end
 	done    atomic.Uint64 // requests answered, for the progress
 }
 
