@@ -210,12 +210,12 @@ func TestPlainRoomUnreadMessages(t *testing.T) {
 		n := udptest.New(6)
 		p := plainRoom(t, n, 40001, noChatter)
 		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
-		for i := range 1000 {
+		for i := range 3000 {
 			p.conn.WriteToUDPAddrPort(fmt.Appendf(nil, `Bob said "%d".`, i), p.player(t))
 		}
 		time.Sleep(time.Second)
 		want(t, s, "look", true, summary)
-		if got := len(s.Messages()); got != 256 {
+		if got := len(s.Messages()); got != 1024 {
 			t.Errorf("%d messages wait", got)
 		}
 	})

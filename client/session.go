@@ -17,7 +17,7 @@ import (
 // messageBuffer is how many messages of a room wait for the caller. In the
 // tagged dialect a further one is not acknowledged, and comes again; in the
 // plain dialect it is lost.
-const messageBuffer = 256
+const messageBuffer = 1024
 
 // A Reply is a room's answer to a command.
 type Reply struct {

@@ -248,7 +248,7 @@ func TestSlowCaller(t *testing.T) {
 		r := newFakeRoom(t, n, 40001)
 		c := newClient(t, n, client.Options{})
 		s := join(t, c, r.address(t))
-		go r.tell(r.player(t), 1000)
+		go r.tell(r.player(t), 3000)
 		time.Sleep(time.Minute)
 		var acked uint64
 		for _, got := range r.received() {
@@ -256,10 +256,10 @@ func TestSlowCaller(t *testing.T) {
 				acked = tags.Ack
 			}
 		}
-		if acked != 256 {
+		if acked != 1024 {
 			t.Errorf("acknowledged %d", acked)
 		}
-		for i := range 1000 {
+		for i := range 3000 {
 			if got, want := <-s.Messages(), fmt.Sprintf("message %d", i+1); got != want {
 				t.Fatalf("got %q, want %q", got, want)
 			}
