@@ -2,6 +2,8 @@ package bolt
 
 import (
 	"hash/maphash"
+	"runtime"
+	"sync"
 	"sync/atomic"
 )
 
@@ -164,6 +166,45 @@ func (t *shard) grown() *shard {
 		}
 	}
 	n.live, n.used = t.live, t.live
+	return n
+}
+
+// fill puts in what the loaders have collected. Nobody may read it yet. Each of
+// as many goroutines as there are processors fills shards of its own.
+func (x *index) fill(loaders []*nameLoader) {
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				i := int(taken.Add(1)) - 1
+				if i >= shardCount {
+					return
+				}
+				n := 0
+				for _, l := range loaders {
+					n += len(l.entries[i])
+				}
+				t := newShard(n)
+				for _, l := range loaders {
+					for _, e := range l.entries[i] {
+						t.put(e.hash, e.entry, x.key(e.entry), x)
+					}
+					l.entries[i] = nil
+				}
+				x.shards[i].Store(t)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// len returns the number of entries. It is for the writer, and not cheap.
+func (x *index) len() int {
+	n := 0
+	for i := range x.shards {
+		n += x.shards[i].Load().live
+	}
 	return n
 }
 

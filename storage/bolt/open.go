@@ -48,9 +48,6 @@ func boltOptions(readOnly bool) *bbolt.Options {
 		ReadOnly:     readOnly,
 		PageSize:     pageSize,
 		FreelistType: bbolt.FreelistArrayType,
-		OpenFile: func(path string, flag int, mode fs.FileMode) (*os.File, error) {
-			return os.OpenFile(path, flag&^os.O_CREATE, mode) // Open never makes a file by mistake
-		},
 	}
 }
 
@@ -88,42 +85,50 @@ func Open(path string, opts *Options) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	if s.db, err = openBolt(s.path, false); err != nil {
-		return err
-	}
-	if s.file, err = os.Stat(s.path); err != nil {
-		return err
-	}
-	return guard(func() error {
-		if err := checkFormat(s.db); err != nil {
+	var found *examination
+	var loaders []*nameLoader
+	s.names.init(false)
+	s.db, err = openBolt(s.path, false, func(f *os.File) (err error) {
+		if s.file, err = f.Stat(); err != nil {
 			return err
 		}
-		return s.load()
-	})
-}
-
-// openBolt opens an existing file with bbolt.
-func openBolt(path string, readOnly bool) (db *bbolt.DB, err error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%w: it is not a regular file", storage.ErrNotDatabase)
-	case info.Size() == 0:
-		return nil, fmt.Errorf("%w: the file is empty", storage.ErrNotDatabase)
-	}
-	err = guard(func() error {
-		db, err = bbolt.Open(path, fileMode, boltOptions(readOnly))
+		found, err = examine(f, func() func(string, *record) error {
+			l := &nameLoader{index: &s.names}
+			loaders = append(loaders, l)
+			return l.visit
+		})
 		return err
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
+	if err != nil {
+		return err
+	}
+	return guard(func() error { return s.load(found, loaders) })
+}
+
+// openBolt opens an existing file with bbolt. look, if it is not nil, is given
+// the file first, under bbolt's lock.
+func openBolt(path string, readOnly bool, look func(*os.File) error) (db *bbolt.DB, err error) {
+	options := boltOptions(readOnly)
+	options.OpenFile = func(path string, flag int, mode fs.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(path, flag&^os.O_CREATE, mode) // what is not there is made by create
+		if err != nil {
+			return nil, err
+		}
+		if err = lockFile(f, !readOnly); err == nil && look != nil {
+			err = look(f)
+		}
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		return f, nil
+	}
+	err = guard(func() error {
+		db, err = bbolt.Open(path, fileMode, options)
+		return err
+	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, storage.ErrLocked
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, storage.ErrNotDatabase
-	case errors.Is(err, bolterrors.ErrChecksum):
-		return nil, fmt.Errorf("%w: %w", storage.ErrDamaged, err)
 	}
 	return db, err
 }
@@ -133,31 +138,6 @@ func openError(path string, err error) error {
 		err = pathErr.Err
 	}
 	return fmt.Errorf("%s: %w", path, err)
-}
-
-// checkFormat returns an error unless the database is one of this package's and
-// of a version that it knows.
-func checkFormat(db *bbolt.DB) error {
-	return db.View(func(btx *bbolt.Tx) error {
-		meta := btx.Bucket(bucketMeta)
-		if meta == nil {
-			return fmt.Errorf("%w: it belongs to another program", storage.ErrNotDatabase)
-		}
-		b := meta.Get(keyFormat)
-		if len(b) != 4 {
-			return fmt.Errorf("%w: it belongs to another program", storage.ErrNotDatabase)
-		}
-		switch v := binary.BigEndian.Uint32(b); {
-		case v > formatVersion:
-			return fmt.Errorf("%w: its format is %d, this one knows %d", storage.ErrNewerFormat, v, formatVersion)
-		case v == 0:
-			return fmt.Errorf("%w: its format is 0", storage.ErrDamaged)
-		}
-		if btx.Bucket(bucketLog) == nil || btx.Bucket(bucketRooms) == nil {
-			return fmt.Errorf("%w: a bucket is missing", storage.ErrDamaged)
-		}
-		return nil
-	})
 }
 
 // create makes a new database at path. A crash on the way leaves no file there
@@ -172,7 +152,7 @@ func create(path string) error {
 	if err := temporary.Close(); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(temporary.Name(), fileMode, boltOptions(false))
+	db, err := bbolt.Open(temporary.Name(), fileMode, boltOptions(false)) // bbolt fills an empty file
 	if err != nil {
 		return err
 	}

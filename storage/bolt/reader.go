@@ -3,6 +3,7 @@ package bolt
 import (
 	"fmt"
 	"math"
+	"os"
 
 	"go.etcd.io/bbolt"
 
@@ -38,35 +39,38 @@ func OpenReadOnly(path string) (*Reader, error) {
 }
 
 func (r *Reader) open(path string) (err error) {
-	if r.db, err = openBolt(path, true); err != nil {
+	r.db, err = openBolt(path, true, func(f *os.File) error {
+		found, err := examine(f, nil)
+		if err == nil {
+			r.state = found.state
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	return guard(func() error {
-		if err := checkFormat(r.db); err != nil {
-			return err
+	return guard(func() error { return r.db.View(r.replay) })
+}
+
+// replay asks the records themselves what they include: to remember it of all
+// of them would take memory.
+func (r *Reader) replay(btx *bbolt.Tx) error {
+	rooms := btx.Bucket(bucketRooms)
+	err := r.overlay.replay(btx, &r.state, func(name string) uint64 {
+		b := rooms.Get(viewBytes(name))
+		if b == nil {
+			return 0
 		}
-		return r.db.View(func(btx *bbolt.Tx) (err error) {
-			if r.state, err = decodeState(btx.Bucket(bucketMeta).Get(keyState)); err != nil {
-				return damaged(err)
-			}
-			rooms := btx.Bucket(bucketRooms)
-			err = r.overlay.replay(btx, &r.state, func(name string) uint64 {
-				b := rooms.Get(viewBytes(name))
-				if b == nil {
-					return 0
-				}
-				rec, err := decodeRecord(name, b, true)
-				if err != nil {
-					return math.MaxUint64 // whoever reads the record is told
-				}
-				return rec.position
-			})
-			if err != nil {
-				return damaged(err)
-			}
-			return nil
-		})
+		rec, err := decodeRecord(name, b, true)
+		if err != nil {
+			return math.MaxUint64 // whoever reads the record is told
+		}
+		return rec.position
 	})
+	if err != nil {
+		return damaged(err)
+	}
+	return nil
 }
 
 // Len returns the number of registrations.

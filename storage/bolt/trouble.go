@@ -77,7 +77,7 @@ func (s *Store) settle() error {
 		tr.final = true
 		return errors.New("another file has taken the place of the database")
 	}
-	db, err := openBolt(s.path, false)
+	db, err := openBolt(s.path, false, nil)
 	if err != nil {
 		return err
 	}

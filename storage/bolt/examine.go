@@ -1,0 +1,194 @@
+package bolt
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"foyer/storage"
+)
+
+// An examination is what was learnt of a file on the way through its pages,
+// before bbolt got to see it.
+type examination struct {
+	state   state
+	workers []*roomsWorker
+}
+
+// A roomsWorker is what one goroutine learnt of the records in its share of the
+// pages.
+type roomsWorker struct {
+	visit   func(name string, r *record) error // may be nil; the strings are views
+	folded  uint64
+	found   state             // the sums over its records
+	recent  map[string]uint64 // positions of the records that replay may find ahead of it
+	endings []nameEnding      // names that are not registered
+}
+
+// A nameEnding is when a name ended that has not been registered since.
+type nameEnding struct {
+	name             string
+	position, ending uint64
+}
+
+func (e nameEnding) compare(o nameEnding) int {
+	return cmp.Or(cmp.Compare(e.position, o.position), cmp.Compare(e.ending, o.ending), strings.Compare(e.name, o.name))
+}
+
+// examine makes sure that a file is a sound database of a format that is known.
+// newVisit, which may be nil, is called for each goroutine that reads records,
+// and returns a function to show them to.
+func examine(file *os.File, newVisit func() func(string, *record) error) (*examination, error) {
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%w: it is not a regular file", storage.ErrNotDatabase)
+	case info.Size() == 0:
+		return nil, fmt.Errorf("%w: it is empty", storage.ErrNotDatabase)
+	}
+	p, err := openPages(file, info.Size())
+	if err != nil {
+		return nil, asDamage(err)
+	}
+	x := &examination{}
+	if err := x.examine(p, newVisit); err != nil {
+		return nil, asDamage(err)
+	}
+	return x, nil
+}
+
+// asDamage takes an error that is no other kind of refusal for damage.
+func asDamage(err error) error {
+	if errors.Is(err, storage.ErrNotDatabase) || errors.Is(err, storage.ErrNewerFormat) || errors.As(err, new(*os.PathError)) {
+		return err
+	}
+	return damaged(err)
+}
+
+func (x *examination) examine(p *pageFile, newVisit func() func(string, *record) error) error {
+	buckets, err := p.buckets()
+	if err != nil {
+		return err
+	}
+	meta, ok := buckets[string(bucketMeta)]
+	if !ok {
+		return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
+	}
+	if err := x.examineMeta(p, meta); err != nil {
+		return err
+	}
+	rooms, hasRooms := buckets[string(bucketRooms)]
+	log, hasLog := buckets[string(bucketLog)]
+	if !hasRooms || !hasLog || len(buckets) != 3 {
+		return errors.New("it has other buckets than it should")
+	}
+	err = p.walkBucket(rooms, func() func([]element) error {
+		w := &roomsWorker{folded: x.state.folded, recent: map[string]uint64{}}
+		if newVisit != nil {
+			w.visit = newVisit()
+		}
+		x.workers = append(x.workers, w)
+		return w.leaf
+	})
+	if err != nil {
+		return err
+	}
+	if err := x.checkSums(); err != nil {
+		return err
+	}
+	if err := p.walkLog(log); err != nil {
+		return err
+	}
+	return p.checkFree()
+}
+
+// examineMeta reads format and state.
+func (x *examination) examineMeta(p *pageFile, meta bucketPage) error {
+	values := map[string][]byte{}
+	err := p.walkBucket(meta, func() func([]element) error {
+		return func(list []element) error {
+			for _, e := range list {
+				values[string(e.key)] = e.value
+			}
+			return nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := checkFormat(values[string(keyFormat)]); err != nil {
+		return err
+	}
+	x.state, err = decodeState(values[string(keyState)])
+	return err
+}
+
+// checkFormat returns an error unless b is the version of a format that this
+// package knows.
+func checkFormat(b []byte) error {
+	if len(b) != 4 {
+		return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
+	}
+	switch v := binary.BigEndian.Uint32(b); {
+	case v > formatVersion:
+		return fmt.Errorf("%w: its format is %d, this one knows up to %d", storage.ErrNewerFormat, v, formatVersion)
+	case v == 0:
+		return errors.New("its format is 0")
+	}
+	return nil
+}
+
+func (w *roomsWorker) leaf(list []element) error {
+	for _, e := range list {
+		name := viewString(e.key)
+		r, err := decodeRecord(name, e.value, true)
+		if err != nil || e.bucket {
+			return cmp.Or(err, errors.New("a bucket where a record should be"))
+		}
+		w.found.counted(e.value)
+		if r.position >= w.folded {
+			w.recent[strings.Clone(name)] = r.position
+		}
+		if !r.registered {
+			w.endings = append(w.endings, nameEnding{strings.Clone(name), r.position, r.ending})
+		}
+		if w.visit != nil {
+			if err := w.visit(name, &r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkSums compares what was found with what the state says should be there.
+func (x *examination) checkSums() error {
+	var found state
+	for _, w := range x.workers {
+		found.records += w.found.records
+		found.digest += w.found.digest
+	}
+	switch {
+	case found.records != x.state.records:
+		return fmt.Errorf("of %d records of rooms %d are there", x.state.records, found.records)
+	case found.digest != x.state.digest:
+		return errors.New("the records of rooms are not the latest")
+	}
+	return nil
+}
+
+// included returns the position of the last group that the record of a name
+// includes, if that is one that replay may meet, else 0.
+func (x *examination) included(name string) uint64 {
+	for _, w := range x.workers {
+		if p, ok := w.recent[name]; ok {
+			return p
+		}
+	}
+	return 0
+}

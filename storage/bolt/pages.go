@@ -1,0 +1,435 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"foyer/storage"
+)
+
+// bbolt trusts its file: a damaged page can make it crash, hang, overwrite what
+// is in use, or show an older state as if it were the latest. So before it gets
+// to see a file its pages are walked here, and the file is refused unless they
+// make a sound tree: both meta pages whole, every page where it says it is and
+// reached once, keys in order and between those of the page above, and each page
+// either reached or free. What is in the pages is for checksums of our own.
+//
+// Both meta pages have to be whole. bbolt would make do with the older of them,
+// and so go back behind a change that may have been acknowledged. A crash cannot
+// tear one: what counts of it is within one sector.
+//
+// The layout of the pages is that of version 2 of bbolt's file; all numbers are
+// in the machine's byte order.
+//
+//	page:      id 8 | flags 2 | count 2 | overflow 4 | elements
+//	meta:      magic 4 | version 4 | page size 4 | flags 4 | root 8 | sequence 8 |
+//	           freelist 8 | pages 8 | transaction 8 | checksum 8
+//	branch:    position 4 | key size 4 | page 8
+//	leaf:      flags 4 | position 4 | key size 4 | value size 4
+//	freelist:  ids of 8, preceded by their number if count is 0xffff
+//	bucket:    root 8 | sequence 8 | the page itself if root is 0
+const (
+	pageHeader  = 16
+	metaSize    = 64
+	elementSize = 16
+	bucketSize  = 16
+
+	branchPage   = 1
+	leafPage     = 2
+	freelistPage = 16
+
+	boltMagic   = 0xED0CDAED
+	boltVersion = 2
+	noFreelist  = 1<<64 - 1
+	maxDepth    = 64
+)
+
+var native = binary.NativeEndian
+
+// A pageFile is a file of bbolt's as it lies on the disk.
+type pageFile struct {
+	file     io.ReaderAt
+	size     int64
+	pageSize uint64
+	pages    uint64 // as many are in use or free
+	root     uint64
+	freelist uint64
+
+	reached []atomic.Uint64 // a bit for each page
+	count   atomic.Uint64   // of them
+}
+
+// A bucketPage is where a bucket begins: a page, or, if it is so small that it
+// lies within another, the page itself.
+type bucketPage struct {
+	root   uint64
+	inline []byte
+}
+
+// openPages reads the meta pages of a file.
+func openPages(file io.ReaderAt, size int64) (*pageFile, error) {
+	first, err := readMeta(file, size, 0)
+	if err != nil {
+		return nil, err
+	}
+	// If the first is damaged the second is where it usually is.
+	offset := int64(pageSize)
+	if first != nil {
+		offset = int64(native.Uint32(first[8:]))
+	}
+	second, err := readMeta(file, size, offset)
+	switch {
+	case err != nil:
+		return nil, err
+	case first == nil && second == nil:
+		return nil, storage.ErrNotDatabase
+	case first == nil || second == nil:
+		return nil, errors.New("one of its two meta pages is not whole")
+	}
+	latest, other := first, second
+	if native.Uint64(first[48:]) < native.Uint64(second[48:]) {
+		latest, other = second, first
+	}
+	p := &pageFile{
+		file: file, size: size,
+		pageSize: uint64(native.Uint32(latest[8:])),
+		root:     native.Uint64(latest[16:]),
+		freelist: native.Uint64(latest[32:]),
+		pages:    native.Uint64(latest[40:]),
+	}
+	switch {
+	case native.Uint32(latest[4:]) != boltVersion || p.freelist == noFreelist:
+		return nil, fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
+	case native.Uint64(latest[48:])-native.Uint64(other[48:]) != 1 ||
+		p.pageSize < 1024 || p.pageSize > 1<<16 || p.pageSize&(p.pageSize-1) != 0 || native.Uint64(other[8:]) != native.Uint64(latest[8:]):
+		return nil, errors.New("its two meta pages do not belong together")
+	case p.pages > uint64(size)/p.pageSize:
+		return nil, fmt.Errorf("it is cut off: it has %d bytes and should have %d", size, p.pages*p.pageSize)
+	}
+	p.reached = make([]atomic.Uint64, p.pages/64+1)
+	return p, nil
+}
+
+// readMeta returns the meta page at an offset, or nil if there is none.
+func readMeta(file io.ReaderAt, size, offset int64) ([]byte, error) {
+	if size < offset+pageHeader+metaSize {
+		return nil, nil
+	}
+	b := make([]byte, pageHeader+metaSize)
+	if _, err := file.ReadAt(b, offset); err != nil {
+		return nil, err
+	}
+	b = b[pageHeader:]
+	if native.Uint32(b) != boltMagic {
+		return nil, nil
+	}
+	h := fnv.New64a()
+	h.Write(b[:metaSize-8])
+	if native.Uint64(b[metaSize-8:]) != h.Sum64() {
+		return nil, nil
+	}
+	return b, nil
+}
+
+// page reads a page with what overflows it and marks it as reached.
+func (p *pageFile) page(id uint64) ([]byte, error) {
+	if id < 2 || id >= p.pages {
+		return nil, fmt.Errorf("there is no page %d", id)
+	}
+	b := make([]byte, p.pageSize)
+	if _, err := p.file.ReadAt(b, int64(id*p.pageSize)); err != nil {
+		return nil, err
+	}
+	overflow := uint64(native.Uint32(b[12:]))
+	if native.Uint64(b) != id || overflow >= p.pages-id {
+		return nil, fmt.Errorf("page %d is not what it should be", id)
+	}
+	if overflow > 0 {
+		b = make([]byte, (overflow+1)*p.pageSize)
+		if _, err := p.file.ReadAt(b, int64(id*p.pageSize)); err != nil {
+			return nil, err
+		}
+	}
+	for i := range overflow + 1 {
+		if err := p.reach(id + i); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// reach marks a page as reached.
+func (p *pageFile) reach(id uint64) error {
+	if id < 2 || id >= p.pages {
+		return fmt.Errorf("there is no page %d", id)
+	}
+	if bit := uint64(1) << (id % 64); p.reached[id/64].Or(bit)&bit != 0 {
+		return fmt.Errorf("page %d is used twice", id)
+	}
+	p.count.Add(1)
+	return nil
+}
+
+// A subtree is a page and the keys that what is in it lies between; below is
+// nil if there is no limit.
+type subtree struct {
+	page        uint64
+	from, below []byte
+	depth       int
+}
+
+// An element is a key with what it leads to.
+type element struct {
+	key, value []byte
+	page       uint64 // in a branch
+	bucket     bool   // in a leaf: the value is a bucket
+}
+
+// elements takes a page apart and checks the order of its keys.
+func elements(b []byte, in subtree) (list []element, leaf bool, err error) {
+	bad := func() ([]element, bool, error) {
+		return nil, false, fmt.Errorf("page %d does not decode", in.page)
+	}
+	if len(b) < pageHeader {
+		return bad()
+	}
+	flags, n := native.Uint16(b[8:]), int(native.Uint16(b[10:]))
+	leaf = flags == leafPage
+	if !leaf && (flags != branchPage || n == 0) || n > (len(b)-pageHeader)/elementSize {
+		return bad()
+	}
+	list = make([]element, n)
+	before := in.from
+	for i := range list {
+		at := pageHeader + i*elementSize
+		h := b[at:]
+		e := &list[i]
+		position, keySize, valueSize := native.Uint32(h), uint64(native.Uint32(h[4:])), uint64(0)
+		if leaf {
+			position, keySize, valueSize = native.Uint32(h[4:]), uint64(native.Uint32(h[8:])), uint64(native.Uint32(h[12:]))
+			e.bucket = native.Uint32(h)&1 != 0
+		} else {
+			e.page = native.Uint64(h[8:])
+		}
+		start := uint64(at) + uint64(position)
+		if start+keySize+valueSize > uint64(len(b)) {
+			return bad()
+		}
+		e.key = b[start : start+keySize]
+		e.value = b[start+keySize : start+keySize+valueSize]
+		if c := bytes.Compare(before, e.key); c > 0 || c == 0 && i > 0 || in.below != nil && bytes.Compare(e.key, in.below) >= 0 {
+			return nil, false, fmt.Errorf("the keys of page %d are out of order", in.page)
+		}
+		before = e.key
+	}
+	return list, leaf, nil
+}
+
+// children returns the subtrees of a branch.
+func children(list []element, in subtree) []subtree {
+	subtrees := make([]subtree, len(list))
+	for i, e := range list {
+		subtrees[i] = subtree{page: e.page, from: e.key, below: in.below, depth: in.depth + 1}
+		if i+1 < len(list) {
+			subtrees[i].below = list[i+1].key
+		}
+	}
+	return subtrees
+}
+
+// walk calls leaf with the elements of each leaf of a subtree, in order.
+func (p *pageFile) walk(in subtree, leaf func([]element) error) error {
+	if in.depth > maxDepth {
+		return fmt.Errorf("page %d is too deep", in.page)
+	}
+	b, err := p.page(in.page)
+	if err != nil {
+		return err
+	}
+	list, isLeaf, err := elements(b, in)
+	if err != nil {
+		return err
+	}
+	if isLeaf {
+		return leaf(list)
+	}
+	for _, child := range children(list, in) {
+		if err := p.walk(child, leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buckets walks the tree of buckets, and returns where they begin.
+func (p *pageFile) buckets() (map[string]bucketPage, error) {
+	found := map[string]bucketPage{}
+	err := p.walk(subtree{page: p.root}, func(list []element) error {
+		for _, e := range list {
+			if !e.bucket || len(e.value) < bucketSize {
+				return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
+			}
+			found[string(e.key)] = bucketPage{native.Uint64(e.value), slices.Clone(e.value[bucketSize:])}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// walkBucket walks a bucket with as many goroutines as there are processors.
+// Each of them calls leaf of a walker of its own.
+func (p *pageFile) walkBucket(b bucketPage, newLeaf func() (leaf func([]element) error)) error {
+	if b.root == 0 {
+		list, isLeaf, err := elements(b.inline, subtree{})
+		if err == nil && !isLeaf {
+			err = errors.New("a bucket within a page does not decode")
+		}
+		if err != nil {
+			return err
+		}
+		return newLeaf()(list)
+	}
+	// The top of the tree is taken apart until there is enough to share out.
+	workers := runtime.GOMAXPROCS(0)
+	queue := []subtree{{page: b.root}}
+	var leaves []func([]element) error
+	for range workers {
+		leaves = append(leaves, newLeaf())
+	}
+	for len(queue) < 8*workers {
+		var next []subtree
+		branches := false
+		for _, in := range queue {
+			page, err := p.page(in.page)
+			if err != nil {
+				return err
+			}
+			list, isLeaf, err := elements(page, in)
+			if err != nil {
+				return err
+			}
+			if isLeaf {
+				if err := leaves[0](list); err != nil {
+					return err
+				}
+				continue
+			}
+			branches = true
+			next = append(next, children(list, in)...)
+		}
+		if queue = next; !branches {
+			return nil
+		}
+		if len(queue) > 0 && queue[0].depth > maxDepth {
+			return fmt.Errorf("page %d is too deep", queue[0].page)
+		}
+	}
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, workers)
+	for w, leaf := range leaves {
+		wg.Go(func() {
+			for errs[w] == nil {
+				i := int(taken.Add(1)) - 1
+				if i >= len(queue) {
+					return
+				}
+				errs[w] = p.walk(queue[i], leaf)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// walkLog walks a bucket, but does not read its leaves: most of the log may be
+// of no use any more, and what is of use is checked when it is read. The blocks
+// of the log never overflow a page.
+func (p *pageFile) walkLog(b bucketPage) error {
+	if b.root == 0 {
+		return p.walkBucket(b, func() func([]element) error { return func([]element) error { return nil } })
+	}
+	height, err := p.height(b.root)
+	if err != nil {
+		return err
+	}
+	queue := []subtree{{page: b.root}}
+	for range height {
+		var next []subtree
+		for _, in := range queue {
+			page, err := p.page(in.page)
+			if err != nil {
+				return err
+			}
+			list, isLeaf, err := elements(page, in)
+			if err != nil {
+				return err
+			}
+			if isLeaf {
+				return fmt.Errorf("page %d is a leaf where a branch should be", in.page)
+			}
+			next = append(next, children(list, in)...)
+		}
+		queue = next
+	}
+	for _, in := range queue {
+		if err := p.reach(in.page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// height returns how many branches are above each leaf.
+func (p *pageFile) height(root uint64) (int, error) {
+	b := make([]byte, p.pageSize)
+	for height, id := 0, root; height < maxDepth; height++ {
+		if id < 2 || id >= p.pages {
+			break
+		}
+		if _, err := p.file.ReadAt(b, int64(id*p.pageSize)); err != nil {
+			return 0, err
+		}
+		switch native.Uint16(b[8:]) {
+		case leafPage:
+			return height, nil
+		case branchPage:
+			id = native.Uint64(b[pageHeader+8:])
+		default:
+			return 0, fmt.Errorf("page %d does not decode", id)
+		}
+	}
+	return 0, errors.New("the log has no leaves")
+}
+
+// checkFree makes sure that each page is either reached or free. It comes last.
+func (p *pageFile) checkFree() error {
+	b, err := p.page(p.freelist)
+	if err != nil {
+		return err
+	}
+	n, ids := uint64(native.Uint16(b[10:])), b[pageHeader:]
+	if n == 0xffff && len(ids) >= 8 {
+		n, ids = native.Uint64(ids), ids[8:]
+	}
+	if native.Uint16(b[8:]) != freelistPage || n > uint64(len(ids)/8) {
+		return errors.New("the list of free pages does not decode")
+	}
+	for i := range n {
+		if err := p.reach(native.Uint64(ids[8*i:])); err != nil {
+			return fmt.Errorf("the list of free pages: %w", err)
+		}
+	}
+	if reached := p.count.Load() + 2; reached != p.pages {
+		return fmt.Errorf("%d of %d pages are lost", p.pages-reached, p.pages)
+	}
+	return nil
+}
