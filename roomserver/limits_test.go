@@ -217,3 +217,85 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%d hosts are still kept", len(h.budgets.hosts))
 	}
 }
+
+// TestTablesAreBounded: what is kept for retries of those who came and went.
+func TestTablesAreBounded(t *testing.T) {
+	h := newHall(t, Options{})
+	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", 2000+i) }
+	h.put(ann, "join Ann")
+	for i := range 2 * maxDeparted {
+		h.put(at(i), "@id="+h.id()+" join Ann")
+		sid := h.join(at(i), "Guest")
+		h.put(at(i), "@id="+h.id()+";sid="+sid+" exit")
+		h.put(at(i), "join Guest")
+		h.put(at(i), "exit")
+	}
+	if len(h.departed) != maxDeparted || len(h.sessions) != maxDeparted || len(h.joins) != maxDeparted {
+		t.Errorf("kept: %d departed, %d sessions, %d joins", len(h.departed), len(h.sessions), len(h.joins))
+	}
+	if len(h.refused) != maxRefused {
+		t.Errorf("kept: %d refused joins", len(h.refused))
+	}
+	if len(h.goodbyes) != maxGoodbyes {
+		t.Errorf("kept: %d goodbyes", len(h.goodbyes))
+	}
+	h.want(at(0), "exit", "Goodbye")
+	h.pass(keepGoodbye)
+	last := at(2*maxDeparted + 1)
+	h.put(last, "join Guest")
+	h.put(last, "exit")
+	h.want(last, "exit", "Goodbye")
+	if len(h.goodbyes) != 1 {
+		t.Errorf("kept: %d goodbyes that are old", len(h.goodbyes)-1)
+	}
+}
+
+// TestHosts: whoever has one address of an IPv6 network has all of them.
+func TestHosts(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"192.0.2.1", "192.0.2.1", true},
+		{"192.0.2.1", "192.0.2.2", false},
+		{"2001:db8::1", "2001:db8::ffff:1", true},
+		{"2001:db8::1", "2001:db8:0:1::1", false},
+		{"fe80::1%eth0", "fe80::2%eth0", true},
+	} {
+		if same := hostOf(netip.MustParseAddr(c.a)) == hostOf(netip.MustParseAddr(c.b)); same != c.same {
+			t.Errorf("%s and %s are one host: %v", c.a, c.b, same)
+		}
+	}
+}
+
+func TestFarewell(t *testing.T) {
+	h := newHall(t, Options{})
+	sid := h.join(ann, "Ann")
+	u := h.id()
+	h.put(ann, "@id="+u+";sid="+sid+" say hi")
+	h.put(bob, "join Bob")
+	h.heard(ann)
+	h.sendFarewell(h.now)
+	h.wantHeard(bob, "disconnect")
+	h.wantHeard(ann, "@ev=1 Bob entered the room.", "@ev=2 disconnect")
+
+	// Nobody is let in any more, and nothing is done; but who missed the reply
+	// to what was done before gets it.
+	h.want(carol, "join Carol")
+	h.want(carol, "@id="+h.id()+" join Carol")
+	h.want(bob, "look")
+	h.want(ann, "@id="+h.id()+";sid="+sid+" say more")
+	h.want(ann, "@id="+u+";sid="+sid+" say hi", "@id="+u+` OK You said "hi".`)
+	h.pass(4 * hurriedResend)
+	if got := h.heard(ann); len(got) < 6 {
+		t.Errorf("it is not in a hurry: %q", got)
+	}
+	h.put(ann, "@sid="+sid+";ack=1 ")
+	if h.allAcknowledged() {
+		t.Error("it closes before the end is acknowledged")
+	}
+	h.put(ann, "@sid="+sid+";ack=2 ")
+	if !h.allAcknowledged() {
+		t.Error("it does not close when the end is acknowledged")
+	}
+}
