@@ -29,7 +29,7 @@ func TestMakePlayStopped(t *testing.T) {
 		t.Run(how.name, func(t *testing.T) {
 			tmp := t.TempDir()
 			play := exec.Command("make", "-s", "play")
-			play.Env = append(os.Environ(), "TMPDIR="+tmp, "MAKEFLAGS=", "MAKELEVEL=")
+			play.Env = append(ownEnvironment(), "TMPDIR="+tmp)
 			play.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			var stderr bytes.Buffer
 			play.Stderr = &stderr

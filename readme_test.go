@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func TestReadme(t *testing.T) {
 	bash := exec.Command("bash")
 	bash.Dir = t.TempDir()
 	registry := freePort(t) // in place of the default one, which somebody may be using
-	bash.Env = append(os.Environ(),
+	bash.Env = append(ownEnvironment(),
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_STATE_HOME="+filepath.Join(bash.Dir, "state"),
 		"FOYER_LISTEN="+registry, "FOYER_DISCOVERY="+registry, "FOYER_HTTP=off")
@@ -165,6 +166,14 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// ownEnvironment is the environment without the settings of whoever runs the
+// tests.
+func ownEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "FOYER_") || strings.HasPrefix(v, "MAKE")
+	})
+}
+
 // freePort returns an address of UDP on which nobody listens.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -185,7 +194,7 @@ func TestMakePlay(t *testing.T) {
 		}
 		tmp := t.TempDir()
 		play := exec.Command("bash", "-c", e.command)
-		play.Env = append(os.Environ(), "TMPDIR="+tmp, "MAKEFLAGS=", "MAKELEVEL=")
+		play.Env = append(ownEnvironment(), "TMPDIR="+tmp)
 		play.Stdin = strings.NewReader(e.typed)
 		var stdout, stderr bytes.Buffer
 		play.Stdout, play.Stderr = &stdout, &stderr

@@ -8,7 +8,7 @@
 // line and writes plain lines, without a prompt and without escape codes.
 //
 // Exit status: 0 when the player has left (by exit, the end of the input,
-// Ctrl-C or SIGTERM, with what they held dropped in the room) or when the room
+// Ctrl-C, SIGTERM or SIGHUP, with what they held dropped in the room) or when the room
 // has closed; 1 when a room or the registry did not answer within 5 seconds, or
 // refused; 2 when playerctl was called wrongly, a bad name included.
 package main

@@ -136,7 +136,7 @@ func (w *world) start(name, program string, stdout *os.File, args ...string) (*p
 	p.cmd = exec.Command(w.program(program), args...)
 	p.cmd.Env = environment()
 	p.cmd.Stdout, p.cmd.Stderr = stdout, log // stdin is empty
-	ownGroup(p.cmd)
+	background(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
