@@ -371,7 +371,11 @@ func (s *Server) tick(now time.Time) {
 
 // pump sends a tagged player what is due, and has the rest sent when it is.
 func (s *Server) pump(now time.Time, p *player) {
-	next := p.session.sendDue(now, func(line []byte) { s.send(now, p.addr, line) })
+	next := p.session.sendDue(now, func(e *event) {
+		s.out = wire.AppendTags(s.out[:0], &wire.Tags{Ev: e.number, HasEv: true})
+		s.out = append(s.out, e.text...)
+		s.send(now, p.addr, s.out)
+	})
 	if !next.IsZero() {
 		s.wakeBy(next)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"foyer/room"
-	"foyer/wire"
 )
 
 const (
@@ -68,7 +67,7 @@ type recorded struct {
 // event is one thing that the room says to a player.
 type event struct {
 	number   uint64
-	line     []byte
+	text     string // one for all the players who hear it
 	said     time.Time
 	due      time.Time // when it is sent again; zero if it has not been sent
 	interval time.Duration
@@ -146,8 +145,7 @@ func (s *session) pushLast(now time.Time, text string) {
 
 func (s *session) append(now time.Time, text string) {
 	s.lastEvent++
-	line := wire.AppendTags(nil, &wire.Tags{Ev: s.lastEvent, HasEv: true})
-	s.events = append(s.events, event{number: s.lastEvent, line: append(line, text...), said: now})
+	s.events = append(s.events, event{number: s.lastEvent, text: text, said: now})
 }
 
 // acknowledge takes what the player has received, all numbers up to n, off the
@@ -165,7 +163,7 @@ func (s *session) acknowledge(n uint64) {
 
 // sendDue sends what is due of the window, and returns when something will be
 // due next, or the zero time.
-func (s *session) sendDue(now time.Time, send func(line []byte)) (next time.Time) {
+func (s *session) sendDue(now time.Time, send func(*event)) (next time.Time) {
 	under := s.events[:min(len(s.events), window)]
 	for i := range under {
 		e := &under[i]
@@ -179,7 +177,7 @@ func (s *session) sendDue(now time.Time, send func(line []byte)) (next time.Time
 				e.interval = min(e.interval*3/2, lastResend)
 			}
 			e.due = now.Add(e.interval)
-			send(e.line)
+			send(e)
 		}
 		if next.IsZero() || e.due.Before(next) {
 			next = e.due
