@@ -9,6 +9,7 @@
 // was called wrongly. The reason is one line on standard error.
 //
 // While the registry is silent the room goes on, and when the registry no
-// longer knows the room it is registered again. See docs/protocol.md, "Leases"
+// longer knows the room it is registered again. What happens in the room, what is
+// said there included, is logged to standard error. See docs/protocol.md, "Leases"
 // and "Ownership".
 package main
