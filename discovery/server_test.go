@@ -610,7 +610,7 @@ func checkBudget(b *bench, datagram string) (answered int) {
 func TestStorageFaults(t *testing.T) {
 	run(t, func(b *bench) {
 		b.expect("REGISTER room://10.0.0.1:1 Foyer", "OK")
-		b.store.Fail(storetest.Refused, storetest.Lost, storetest.Kept)
+		b.store.Fail(storetest.Refused, storetest.Lost, storetest.None, storetest.Kept) // None: the transaction that finds out
 		request := "@id=" + b.id(0) + " REGISTER room://10.0.0.1:2 Hall\nLOOKUP Foyer"
 		got := strings.Split(b.ask(request), "\n")
 		if len(got) != 2 || codeOf(t, got[0]) != room.Unavailable || got[1] != "OK room://10.0.0.1:1" {

@@ -18,6 +18,13 @@ func (s *Server) writeLoop() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
+		// After a stall the clock is put right before anything else is done.
+		select {
+		case <-ticker.C:
+			w.tick()
+			continue
+		default:
+		}
 		select {
 		case j, ok := <-s.queue:
 			if !ok {
@@ -33,12 +40,7 @@ func (s *Server) writeLoop() {
 		case reg := <-s.late:
 			w.noteLate(&reg)
 		case <-ticker.C:
-			if s.clock.advance() {
-				s.log.Warn("the registry was stalled; leases are extended", "grace", leaseGrace)
-				s.leases.setFloor(s.clock.leaseNow())
-			}
-			w.expire()
-			w.keepTime()
+			w.tick()
 		}
 	}
 }
@@ -50,6 +52,20 @@ type writer struct {
 	names        []room.Name
 	ends         []leaseEnd
 	checkpointed time.Duration // when checkpoints were last written, by the lease clock
+
+	// doubtful are names that an uncertain transaction may have changed. They
+	// are of one transaction: until they are settled there is no other.
+	doubtful []room.Name
+}
+
+func (w *writer) tick() {
+	if w.clock.advance() {
+		w.log.Warn("the registry was stalled; leases are extended", "grace", leaseGrace)
+		w.leases.setFloor(w.clock.leaseNow())
+	}
+	_ = w.settle()
+	w.expire()
+	w.keepTime()
 }
 
 // gather takes what else is waiting, without waiting for more.
@@ -67,14 +83,58 @@ func (w *writer) gather() {
 	}
 }
 
-// update runs fn in a transaction and brings the leases up to date with it. It
-// logs when writing begins to fail and when it resumes.
+// update runs fn in a transaction and brings the leases up to date with it.
 func (w *writer) update(fn func(*transaction) error) error {
+	if err := w.settle(); err != nil {
+		return err
+	}
 	t := transaction{server: w.Server}
+	err := w.transact(&t, fn)
+	if errors.Is(err, storage.ErrUncertain) {
+		for i := range t.effects {
+			w.doubtful = append(w.doubtful, t.effects[i].registration.Name)
+		}
+	}
+	return err
+}
+
+// settle finds out what an uncertain transaction has left behind, so that no
+// registration is without the lease that it should have. Such a lease begins
+// anew.
+func (w *writer) settle() error {
+	if len(w.doubtful) == 0 {
+		return nil
+	}
+	t := transaction{server: w.Server}
+	err := w.transact(&t, func(t *transaction) error {
+		for _, name := range w.doubtful {
+			reg, err := t.Get(name)
+			switch {
+			case errors.Is(err, room.ErrUnknownName):
+				t.effects = append(t.effects, effect{registration: room.Registration{Name: name}, ends: true})
+			case err != nil:
+				return err
+			default:
+				reg.LeaseEnd = t.now.Lease + tick + reg.TTL
+				t.effects = append(t.effects, effect{registration: reg})
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		w.doubtful = nil
+	}
+	return err
+}
+
+// transact runs fn in a transaction and, when that is durable, gives its
+// effects to the leases. It logs when writing begins to fail and when it
+// resumes.
+func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects = tx, now, t.effects[:0]
-		return fn(&t)
+		return fn(t)
 	})
 	failed := errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain)
 	switch {

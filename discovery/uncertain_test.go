@@ -1,0 +1,47 @@
+package discovery
+
+import (
+	"testing"
+	"time"
+
+	"foyer/room"
+	"foyer/storage/storetest"
+)
+
+// A registration that became durable in an uncertain transaction has the lease
+// that it asked for, whether or not its client comes back.
+func TestUncertainRegistrationHasItsLease(t *testing.T) {
+	for _, fault := range []storetest.Fault{storetest.Kept, storetest.Lost} {
+		run(t, func(b *bench) {
+			b.store.Fail(fault)
+			if got := b.send("192.0.2.10", "@ttl=5 REGISTER room://10.0.0.1:1 Foyer"); len(got) != 0 {
+				t.Errorf("%v: got %q for an uncertain outcome", fault, got)
+			}
+			want := room.Code("OK")
+			if fault == storetest.Lost {
+				want = room.UnknownName
+			}
+			b.expectCode("@x= LOOKUP Foyer", want)
+			time.Sleep(15 * time.Second)
+			b.expectCode("@x= LOOKUP Foyer", room.UnknownName)
+		})
+	}
+}
+
+// A room whose takeover became durable in an uncertain transaction keeps its
+// name at the new address as long as it renews, and no longer.
+func TestUncertainReplacementHasItsLease(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.store.Fail(storetest.Kept)
+		if got := b.send("192.0.2.10", b.registerSigned(1, "room://10.0.0.1:2", "Foyer")); len(got) != 0 {
+			t.Errorf("got %q for an uncertain outcome", got)
+		}
+		for range 5 {
+			time.Sleep(20 * time.Second)
+			b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:2 Foyer"), "OK")
+		}
+		time.Sleep(40 * time.Second)
+		b.expectCode("@x= LOOKUP Foyer", room.UnknownName)
+	})
+}
