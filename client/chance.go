@@ -46,7 +46,13 @@ func (c *chance) randomID() uuid.UUID {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return uuid.Must(uuid.NewV7FromReader(c.source))
+	// Not NewV7FromReader, which draws on the process's clock as well: a run
+	// would not repeat.
+	var id uuid.UUID
+	_, _ = c.source.Read(id[:]) // never fails
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id
 }
 
 const (
