@@ -35,7 +35,7 @@ func newConsole(stdin io.Reader, stdout io.Writer) *console {
 	c := &console{
 		out:   stdout,
 		lines: make(chan string),
-		asked: make(chan struct{}, 1), // at most one line is asked for
+		asked: make(chan struct{}, 1), // one line is asked for at a time
 		done:  make(chan struct{}),
 	}
 	c.close = sync.OnceFunc(func() {
@@ -71,16 +71,13 @@ func newConsole(stdin io.Reader, stdout io.Writer) *console {
 	return c
 }
 
-// Ask makes the next line come out of Lines, which is closed at the end of the
-// input, when it cannot be read any more, and when Ctrl-C is typed at the prompt.
-func (c *console) Ask() {
-	select {
-	case c.asked <- struct{}{}:
-	default:
-	}
-}
+// Ask makes one more line come out of Lines, and on a terminal shows the prompt
+// for it. It is not called again before that line has come.
+func (c *console) Ask() { c.asked <- struct{}{} }
 
-// Lines returns where the lines come out that were asked for.
+// Lines returns where the lines come out that were asked for. It is closed at
+// the end of the input, when it cannot be read any more, and when Ctrl-C is typed
+// at the prompt.
 func (c *console) Lines() <-chan string { return c.lines }
 
 // Show writes a text and ends its last line. Rooms are strangers: characters

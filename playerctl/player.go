@@ -47,6 +47,7 @@ type player struct {
 	name    string // canonical
 	world   world
 	console *console
+	asked   bool // the console is waiting for a line
 
 	room    room.Name
 	at      room.Address
@@ -97,7 +98,10 @@ func (p *player) turn(ctx context.Context) error {
 	if p.console.err != nil || ctx.Err() != nil {
 		return p.leave(ctx)
 	}
-	p.console.Ask()
+	if !p.asked {
+		p.console.Ask()
+		p.asked = true
+	}
 	select {
 	case text, open := <-p.session.Messages():
 		if !open {
@@ -106,6 +110,7 @@ func (p *player) turn(ctx context.Context) error {
 		p.console.Show(text)
 		return nil
 	case line, open := <-p.console.Lines():
+		p.asked = false
 		if !open {
 			return p.leave(ctx)
 		}
