@@ -19,6 +19,8 @@ type exchange struct {
 	peer  netip.AddrPort
 	local netip.Addr
 
+	request request // the line in hand
+
 	// verdicts of the signed lines that a verifier has judged; nil before.
 	verdicts []verdict
 	judged   bool

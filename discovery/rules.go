@@ -35,34 +35,38 @@ var (
 	errMoved         = &room.Error{Code: room.Replaced, Text: "the name is now registered at another address"}
 )
 
-// parse reads a line. On an error the request still bears the id, if it was
-// readable.
-func parse(line []byte) (r request, err error) {
+// parse reads a line into r, which may have been used before. On an error r
+// still bears the id, if it was readable.
+func (r *request) parse(line []byte) (err error) {
 	r.line = line
-	if r.Request, err = wire.ParseRequest(line); err != nil {
-		return r, err
+	if err = r.Parse(line); err != nil {
+		return err
 	}
 	if r.name, err = room.CanonicalName(r.Name); err != nil {
-		return r, err
+		return err
 	}
-	if r.Sig != nil && r.Verb != wire.Lookup && !r.isV7() {
-		return r, errSigWithoutID
+	if r.Verb == wire.Lookup {
+		return nil
+	}
+	if r.Sig != nil && !r.isV7() {
+		return errSigWithoutID
 	}
 	if r.Verb != wire.Register {
-		return r, nil
+		return nil
 	}
+	r.key = room.Key{}
 	switch {
 	case r.Key != nil && r.Sig == nil:
-		return r, errKeyUnsigned
+		return errKeyUnsigned
 	case r.Key == nil && r.Sig != nil:
-		return r, errSigWithoutKey
+		return errSigWithoutKey
 	case r.Key != nil:
 		if r.key, err = room.ParseKey(string(r.Key)); err != nil {
-			return r, err
+			return err
 		}
 	}
 	_, err = room.ParseAddress(string(r.Address))
-	return r, err
+	return err
 }
 
 // signed reports whether the request's signature matters.

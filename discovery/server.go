@@ -210,20 +210,16 @@ func (s *Server) serve(x *exchange, deny *room.Error) (done bool) {
 		if !more {
 			return true
 		}
-		r, err := parse(line)
+		r := &x.request
 		var fits bool
-		switch {
+		switch err := r.parse(line); {
 		case err != nil:
-			refusal, ok := errors.AsType[*room.Error](err)
-			if !ok {
-				refusal = &room.Error{Code: room.Malformed, Text: err.Error()}
-			}
-			fits = x.refuse(&r.Tags, refusal, 0)
+			fits = x.refuse(&r.Tags, refusal(err), 0)
 		case r.Verb == wire.Lookup:
-			fits = s.lookup(x, &r)
+			fits = s.lookup(x, r)
 		default:
 			var answered bool
-			if fits, answered = s.fromMemory(x, &r); answered {
+			if fits, answered = s.fromMemory(x, r); answered {
 				break
 			}
 			if deny == nil {
@@ -236,6 +232,14 @@ func (s *Server) serve(x *exchange, deny *room.Error) (done bool) {
 		}
 		x.pos = end
 	}
+}
+
+// refusal returns what parse found wrong with a line.
+func refusal(err error) *room.Error {
+	if r, ok := errors.AsType[*room.Error](err); ok {
+		return r
+	}
+	return &room.Error{Code: room.Malformed, Text: err.Error()}
 }
 
 var errTooLarge = room.Errorf(room.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)

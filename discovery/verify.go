@@ -54,12 +54,15 @@ func (s *Server) verifyLoop() {
 func (s *Server) judge(x *exchange) bool {
 	y := exchange{in: x.in, pos: x.pos}
 	for line, end, more := y.next(); more; line, end, more = y.next() {
-		if key, ok := s.keyToCheck(line); ok {
+		if err := y.request.parse(line); err != nil {
+			y.pos = end
+			continue
+		}
+		if key, ok := s.keyToCheck(&y.request); ok {
 			if !s.limits.allow(x.peer.Addr()) {
 				return false
 			}
-			r, _ := parse(line)
-			x.verdicts = append(x.verdicts, verdict{y.pos, key, wire.Verify(line, r.Sig, key)})
+			x.verdicts = append(x.verdicts, verdict{y.pos, key, wire.Verify(line, y.request.Sig, key)})
 		}
 		y.pos = end
 	}
@@ -67,10 +70,10 @@ func (s *Server) judge(x *exchange) bool {
 	return true
 }
 
-// keyToCheck returns the key that the line's signature is worth checking with.
-func (s *Server) keyToCheck(line []byte) (room.Key, bool) {
-	r, err := parse(line)
-	if err != nil || !r.signed() || r.checkTime(s.clock.now()) != nil {
+// keyToCheck returns the key that the request's signature is worth checking
+// with.
+func (s *Server) keyToCheck(r *request) (room.Key, bool) {
+	if !r.signed() || r.checkTime(s.clock.now()) != nil {
 		return room.Key{}, false
 	}
 	reg, err := s.store.Find(r.name)

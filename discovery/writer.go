@@ -203,14 +203,11 @@ func (w *writer) carryOut(t *transaction, j *job) error {
 		if !more {
 			return nil
 		}
-		r, err := parse(line)
-		if refusal, ok := errors.AsType[*room.Error](err); ok {
-			more = j.refuse(&r.Tags, refusal, 0)
-		} else {
-			more, err = t.carryOut(&j.exchange, &r)
-			if err != nil {
-				return err
-			}
+		r := &j.request
+		if err := r.parse(line); err != nil {
+			more = j.refuse(&r.Tags, refusal(err), 0)
+		} else if more, err = t.carryOut(&j.exchange, r); err != nil {
+			return err
 		}
 		if !more {
 			return nil

@@ -57,26 +57,45 @@ var (
 // the end do not count. On an error, a [*room.Error] of code malformed or
 // unknown-verb, the Request still holds the ID if it was readable.
 func ParseRequest(line []byte) (r Request, err error) {
-	r.Tags, line, err = ParseTags(line)
+	err = r.Parse(line)
+	return r, err
+}
+
+// Parse is [ParseRequest] into a Request that may have been used before, for
+// a loop that would otherwise clear and copy one for each line.
+func (r *Request) Parse(line []byte) error {
+	r.Verb, r.Address, r.Name = 0, nil, nil
+	line, err := r.parse(line)
 	if err != nil {
-		return r, err
+		return err
 	}
 	verb, rest := cutWord(line)
 	if len(verb) == 0 {
-		return r, errNoVerb
+		return errNoVerb
 	}
 	if r.Verb = parseVerb(verb); r.Verb == 0 {
-		return r, room.Errorf(room.UnknownVerb, "unknown request %s", quote(verb))
+		return room.Errorf(room.UnknownVerb, "unknown request %s", quote(verb))
 	}
 	if r.Verb.HasAddress() {
 		if r.Address, rest = cutWord(rest); len(r.Address) == 0 {
-			return r, errNoAddress
+			return errNoAddress
 		}
 	}
-	if r.Name = bytes.Trim(rest, " "); len(r.Name) == 0 {
-		return r, errNoName
+	if r.Name = trimSpaces(rest); len(r.Name) == 0 {
+		return errNoName
 	}
-	return r, nil
+	return nil
+}
+
+// trimSpaces returns b without the spaces at its ends.
+func trimSpaces(b []byte) []byte {
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // cutWord returns the first word of b and what follows it.
@@ -91,10 +110,15 @@ func cutWord(b []byte) (word, rest []byte) {
 }
 
 func parseVerb(word []byte) Verb {
-	for _, v := range [...]Verb{Lookup, Register, Deregister, Renew} {
-		if equalFold(word, v.String()) {
-			return v
-		}
+	switch {
+	case equalFold(word, "LOOKUP"):
+		return Lookup
+	case equalFold(word, "REGISTER"):
+		return Register
+	case equalFold(word, "RENEW"):
+		return Renew
+	case equalFold(word, "DEREGISTER"):
+		return Deregister
 	}
 	return 0
 }

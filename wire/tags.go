@@ -46,36 +46,54 @@ var (
 // malformed, the Tags still hold an ID that was read before the fault, so that
 // the refusal can bear it.
 func ParseTags(line []byte) (t Tags, rest []byte, err error) {
+	rest, err = t.parse(line)
+	return t, rest, err
+}
+
+// parse is ParseTags into a value that may have been used before.
+func (t *Tags) parse(line []byte) (rest []byte, err error) {
+	if t.Any {
+		*t = Tags{}
+	}
 	if len(line) == 0 || line[0] != '@' {
-		return t, line, nil
+		return line, nil
 	}
 	t.Any = true
-	var keys [MaxTags][]byte
 	for n, i := 0, 1; ; n++ {
 		key, value, end, err := scanTag(line, i)
 		if err != nil {
-			return t, nil, err
+			return nil, err
 		}
 		if n == MaxTags {
-			return t, nil, errTagCount
+			return nil, errTagCount
 		}
-		for _, k := range keys[:n] {
-			if string(k) == string(key) {
-				return t, nil, errTagTwice
-			}
+		if n > 0 && hasTag(line, i, key) {
+			return nil, errTagTwice
 		}
-		keys[n] = key
 		if t.Sig != nil {
-			return t, nil, errSigLast
+			return nil, errSigLast
 		}
 		if err := t.set(key, value); err != nil {
-			return t, nil, err
+			return nil, err
 		}
 		if line[end] == ' ' {
-			return t, line[end+1:], nil
+			return line[end+1:], nil
 		}
 		i = end + 1
 	}
+}
+
+// hasTag reports whether a tag of that key begins before end; the tags up to
+// there are known to be well formed.
+func hasTag(line []byte, end int, key []byte) bool {
+	for i := 1; i < end; {
+		k, _, next, _ := scanTag(line, i)
+		if string(k) == string(key) {
+			return true
+		}
+		i = next + 1
+	}
+	return false
 }
 
 // scanTag reads the tag that begins at i and returns the index of the ";" or
