@@ -43,12 +43,10 @@ func (e nameEnding) compare(o nameEnding) int {
 // and returns a function to show them to.
 func examine(file *os.File, newVisit func() func(string, *record) error) (*examination, error) {
 	info, err := file.Stat()
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%w: it is not a regular file", storage.ErrNotDatabase)
-	case info.Size() == 0:
+	}
+	if info.Size() == 0 {
 		return nil, fmt.Errorf("%w: it is empty", storage.ErrNotDatabase)
 	}
 	p, err := openPages(file, info.Size())

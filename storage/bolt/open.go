@@ -110,6 +110,10 @@ func (s *Store) open() (err error) {
 func openBolt(path string, readOnly bool, look func(*os.File) error) (db *bbolt.DB, err error) {
 	options := boltOptions(readOnly)
 	options.OpenFile = func(path string, flag int, mode fs.FileMode) (*os.File, error) {
+		// To open a pipe might take for ever.
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%w: it is not a regular file", storage.ErrNotDatabase)
+		}
 		f, err := os.OpenFile(path, flag&^os.O_CREATE, mode) // what is not there is made by create
 		if err != nil {
 			return nil, err
