@@ -25,11 +25,25 @@ type question struct {
 
 // An answer is a reply that counts.
 type answer struct {
-	wire.Reply
+	refusal *room.Error   // nil if the registry did what was asked
+	text    string        // behind OK or NOTOK
+	ttl     time.Duration // lease or time to cache, 0 without one
+	now     uint64        // the registry's time in Unix milliseconds, 0 for none
+
 	from  netip.AddrPort
 	id    uuid.UUID // of the request, in the tagged dialect
 	plain bool      // in the plain dialect
-	sent  int       // how often the request was sent to from in that dialect
+	sent  int       // in which the request was sent to from so many times
+}
+
+// newAnswer copies what is needed of a reply, which is a view into a buffer.
+func newAnswer(r *wire.Reply, from netip.AddrPort) answer {
+	const most = 1 << 32 // seconds; more would overflow a Duration
+	a := answer{text: string(r.Text), ttl: time.Duration(min(r.TTL, most)) * time.Second, now: r.Now, from: from}
+	if !r.OK {
+		a.refusal = &room.Error{Code: room.Code(r.Code), Text: a.text}
+	}
+	return a
 }
 
 // An arrival is what a reader has for a call: an answer, or the news that a
@@ -142,23 +156,22 @@ func (k *call) attempt(ctx context.Context) {
 // counts reports whether what has arrived is the answer, and does what there is
 // to do if it is not.
 func (k *call) counts(ctx context.Context, got arrival) bool {
-	code := room.Code(got.Code)
 	switch {
 	case !got.plain && got.id != k.id: // of an id that was given up
 		return false
 	case got.onlyPlain:
 		k.sendErr = k.send(ctx, got.from)
 		return false
-	case got.OK:
+	case got.refusal == nil:
 		return true
-	case code.Temporary():
-		k.refusal, k.since = got.Err(), 0
+	case got.refusal.Code.Temporary():
+		k.refusal, k.since = got.refusal, 0
 		k.turn++
 		k.stay = 1
 		return false
-	case code == room.StaleRequest && isTime(got.Now) && k.corrections < maxCorrections:
+	case got.refusal.Code == room.StaleRequest && isTime(got.now) && k.corrections < maxCorrections:
 		k.corrections++
-		k.c.setClock(got.Now)
+		k.c.setClock(got.now)
 		k.end()
 		k.begin()
 		k.sendErr = k.send(ctx, got.from)
@@ -297,7 +310,9 @@ func (k *call) tookPlain(datagram []byte, from netip.AddrPort) {
 		k.c.ignored(from)
 		return
 	}
-	k.deliver(arrival{answer: answer{Reply: clone(reply), from: from, plain: true, sent: sent}})
+	a := newAnswer(&reply, from)
+	a.plain, a.sent = true, sent
+	k.deliver(arrival{answer: a})
 }
 
 func (k *call) deliver(a arrival) {
@@ -305,12 +320,6 @@ func (k *call) deliver(a arrival) {
 	case k.arrived <- a:
 	default:
 	}
-}
-
-// clone returns what is needed of a reply that is a view into a buffer.
-func clone(r wire.Reply) wire.Reply {
-	t := wire.Tags{TTL: r.TTL, HasTTL: r.HasTTL, Now: r.Now, Code: slices.Clone(r.Code)}
-	return wire.Reply{Tags: t, OK: r.OK, Text: slices.Clone(r.Text)}
 }
 
 // read takes what arrives at the Client's socket until it is closed.
@@ -334,7 +343,9 @@ func (c *Client) took(line []byte, from netip.AddrPort) {
 			return
 		}
 		c.dialects.answeredTags(from)
-		k.deliver(arrival{answer: answer{Reply: clone(reply), from: from, id: reply.UUID}})
+		a := newAnswer(&reply, from)
+		a.id = reply.UUID
+		k.deliver(arrival{answer: a})
 		return
 	}
 	if len(line) == 0 || line[0] == '@' || !c.dialects.answeredPlain(from, time.Now()) {

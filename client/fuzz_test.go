@@ -69,8 +69,8 @@ func FuzzRegistryDatagram(f *testing.F) {
 		for range len(k.arrived) {
 			got := <-k.arrived
 			switch {
-			case got.ttl() < 0:
-				t.Errorf("lease %v", got.ttl())
+			case got.ttl < 0:
+				t.Errorf("lease %v", got.ttl)
 			case !got.plain && got.id != k.id:
 				t.Errorf("took the reply to %v", got.id)
 			case got.plain && strings.HasPrefix(string(datagram), "@"):

@@ -177,7 +177,7 @@ func (c *Client) renewOrCheck(ctx context.Context, r Registration, lease time.Du
 	if err != nil {
 		return 0, err
 	}
-	return 0, q.stands([]byte(found.Address))
+	return 0, q.stands(string(found.Address))
 }
 
 // A lostError is the refusal that shows that somebody else has the name.

@@ -54,29 +54,23 @@ func (c *Client) lookup(ctx context.Context, name room.Name) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if err := a.Err(); err != nil {
-		return Answer{}, plainCode(&a, err, room.UnknownName)
+	if a.refusal != nil {
+		return Answer{}, a.refusalAs(room.UnknownName)
 	}
-	addr, err := room.ParseAddress(string(a.Text))
+	addr, err := room.ParseAddress(a.text)
 	if err != nil {
 		return Answer{}, fmt.Errorf("registry %v answered with an address that cannot be read: %w", a.from, err)
 	}
-	return Answer{Address: addr, TTL: a.ttl()}, nil
+	return Answer{Address: addr, TTL: a.ttl}, nil
 }
 
-// ttl returns the lease or cache time on the reply, 0 without one.
-func (a *answer) ttl() time.Duration {
-	const most = 1 << 32 // seconds; more would overflow a Duration
-	return time.Duration(min(a.TTL, most)) * time.Second
-}
-
-// plainCode gives a refusal that came without a code the one that the plain
-// dialect implies.
-func plainCode(a *answer, err error, code room.Code) error {
+// refusalAs returns the refusal. One that came in the plain dialect has no code,
+// and gets the one given.
+func (a *answer) refusalAs(code room.Code) error {
 	if a.plain {
-		return &room.Error{Code: code, Text: string(a.Text)}
+		return &room.Error{Code: code, Text: a.text}
 	}
-	return err
+	return a.refusal
 }
 
 // Register registers a room and returns the lease that was granted, 0 if it has
@@ -98,23 +92,22 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 	if err != nil {
 		return 0, err
 	}
-	refusal := a.Err()
-	if refusal == nil {
-		return a.ttl(), nil
+	if a.refusal == nil {
+		return a.ttl, nil
 	}
 	if !a.plain {
-		return 0, refusal
+		return 0, a.refusal
 	}
 	found, err := c.lookup(ctx, r.Name)
 	switch {
 	case a.sent > 1 && errors.Is(err, ErrNoAnswer):
 		return 0, err
 	case err != nil: // the name is free, so the refusal has another reason
-		return 0, refusal
+		return 0, a.refusal
 	case a.sent > 1 && string(found.Address) == string(q.address):
 		return 0, nil
 	}
-	return 0, plainCode(&a, refusal, room.NameTaken)
+	return 0, a.refusalAs(room.NameTaken)
 }
 
 // Renew extends the lease of exactly this registration and returns what was
@@ -133,19 +126,19 @@ func (c *Client) Renew(ctx context.Context, r Registration) (granted time.Durati
 	if err != nil {
 		return 0, err
 	}
-	if err := a.Err(); err != nil {
-		return 0, plainCode(&a, err, room.UnknownName)
+	if a.refusal != nil {
+		return 0, a.refusalAs(room.UnknownName)
 	}
 	if a.plain {
-		return 0, q.stands(a.Text)
+		return 0, q.stands(a.text)
 	}
-	return a.ttl(), nil
+	return a.ttl, nil
 }
 
 // stands returns an error unless text, what a registry says about the name, is
 // the address of the registration.
-func (q *question) stands(text []byte) error {
-	addr, err := room.ParseAddress(string(text))
+func (q *question) stands(text string) error {
+	addr, err := room.ParseAddress(text)
 	switch {
 	case err != nil:
 		return fmt.Errorf("the registry answered with an address that cannot be read: %w", err)
@@ -169,9 +162,11 @@ func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.Pri
 	if err != nil {
 		return err
 	}
-	refusal := a.Err()
-	if refusal == nil || !a.plain {
-		return refusal
+	switch {
+	case a.refusal == nil:
+		return nil
+	case !a.plain:
+		return a.refusal
 	}
 	_, err = c.lookup(ctx, name)
 	switch gone := errors.Is(err, room.ErrUnknownName); {
@@ -180,10 +175,9 @@ func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.Pri
 	case gone && a.sent > 1: // by an attempt whose reply was lost
 		return nil
 	case gone:
-		return plainCode(&a, refusal, room.UnknownName)
-	default:
-		return refusal
+		return a.refusalAs(room.UnknownName)
 	}
+	return a.refusal
 }
 
 // newQuestion checks r and returns the request. Its error is a [*room.Error].
