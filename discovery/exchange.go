@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 
 	"foyer/internal/udp"
@@ -152,4 +153,16 @@ func (x *exchange) refuse(t *wire.Tags, err *room.Error, now uint64) bool {
 		limit = x.out.room()
 	}
 	return x.out.end(wire.AppendRefusal(x.out.line(), t, err, now, limit))
+}
+
+// unreadable answers the line in r, which parse could not read.
+func (x *exchange) unreadable(r *request, err error) (fits bool) {
+	if wire.IsReply(r.line) {
+		return true
+	}
+	refusal, ok := errors.AsType[*room.Error](err)
+	if !ok {
+		refusal = &room.Error{Code: room.Malformed, Text: err.Error()}
+	}
+	return x.refuse(&r.Tags, refusal, 0)
 }

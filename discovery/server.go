@@ -214,7 +214,7 @@ func (s *Server) serve(x *exchange, deny *room.Error) (done bool) {
 		var fits bool
 		switch err := r.parse(line); {
 		case err != nil:
-			fits = x.refuse(&r.Tags, refusal(err), 0)
+			fits = x.unreadable(r, err)
 		case r.Verb == wire.Lookup:
 			fits = s.lookup(x, r)
 		default:
@@ -232,14 +232,6 @@ func (s *Server) serve(x *exchange, deny *room.Error) (done bool) {
 		}
 		x.pos = end
 	}
-}
-
-// refusal returns what parse found wrong with a line.
-func refusal(err error) *room.Error {
-	if r, ok := errors.AsType[*room.Error](err); ok {
-		return r
-	}
-	return &room.Error{Code: room.Malformed, Text: err.Error()}
 }
 
 var errTooLarge = room.Errorf(room.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)

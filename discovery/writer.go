@@ -205,7 +205,7 @@ func (w *writer) carryOut(t *transaction, j *job) error {
 		}
 		r := &j.request
 		if err := r.parse(line); err != nil {
-			more = j.refuse(&r.Tags, refusal(err), 0)
+			more = j.unreadable(r, err)
 		} else if more, err = t.carryOut(&j.exchange, r); err != nil {
 			return err
 		}

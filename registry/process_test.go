@@ -217,6 +217,7 @@ func TestKill(t *testing.T) {
 	addr := p.addr
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
+	progress := make(chan struct{}) // an acknowledged change, while the next kill is due
 	workers := make([]*worker, 8)
 	for i := range workers {
 		w := &worker{conn: dial(t, addr), rand: rand.New(rand.NewPCG(n, uint64(i+1))), name: "w" + strconv.Itoa(i), rooms: map[string]string{}}
@@ -227,11 +228,21 @@ func TestKill(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				select {
+				case progress <- struct{}{}:
+				default: // nobody counts just now
+				}
 			}
 		})
 	}
 	for range kills {
-		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond) // when to kill, not what to wait for
+		for range random.IntN(100) {
+			select {
+			case <-progress:
+			case <-time.After(time.Minute):
+				t.Fatal("nothing is answered any more")
+			}
+		}
 		p.kill()
 		p = serveProcess(t, store, addr)
 		if err := workers[random.IntN(len(workers))].check(3); err != nil {

@@ -35,6 +35,15 @@ func ParseReply(line []byte) (r Reply, err error) {
 	return r, nil
 }
 
+// IsReply reports whether a line is a reply, as far as a server can tell: its
+// first word behind the tags is OK or NOTOK. A server that answered replies, be
+// it only to say that they are no requests, could be set upon another one for
+// ever by one datagram with a forged source.
+func IsReply(line []byte) bool {
+	_, err := ParseReply(line)
+	return err == nil
+}
+
 // Err returns the refusal that the reply is, or nil if it is OK. A refusal of
 // the plain dialect has no code.
 func (r *Reply) Err() error {

@@ -1,0 +1,135 @@
+package discovery
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"foyer/room"
+)
+
+func TestLeases(t *testing.T) {
+	run(t, func(b *bench) {
+		for asked, granted := range map[int]int{0: 5, 1: 5, 5: 5, 30: 30, 86400: 86400, 99999999999: 86400} {
+			id := b.id(0)
+			b.expect(fmt.Sprintf("@id=%s;ttl=%d REGISTER room://127.0.0.1:%d Lease %d", id, asked, asked%60000+1, asked),
+				fmt.Sprintf("@id=%s;ttl=%d OK", id, granted))
+		}
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5000 Foyer", "OK")
+		b.expect("REGISTER room://10.0.0.1:5001 Stays", "OK")
+		for range 10 {
+			time.Sleep(6 * time.Second)
+			b.expect("@x= RENEW room://10.0.0.1:5000 Foyer", "@ttl=10 OK")
+		}
+		b.expect("@x= RENEW room://10.0.0.1:5001 Stays", "OK")
+		b.expectCode("@x= RENEW room://10.0.0.1:5009 Foyer", room.Replaced)
+		time.Sleep(8 * time.Second)
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:5000")
+		time.Sleep(4 * time.Second)
+		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", room.UnknownName)
+		b.expect("REGISTER room://10.0.0.1:5000 Hall", "OK") // the address is free, too
+		b.expect("LOOKUP Stays", "OK room://10.0.0.1:5001")
+
+		// Another ttl with the renewal.
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5002 Inn", "OK")
+		b.expect("@ttl=60 RENEW room://10.0.0.1:5002 Inn", "@ttl=60 OK")
+		time.Sleep(50 * time.Second)
+		b.expect("LOOKUP Inn", "OK room://10.0.0.1:5002")
+		time.Sleep(12 * time.Second)
+		b.expect("LOOKUP Inn", "NOTOK no room of that name is registered")
+		if got := kinds(b, "Inn"); got != "expired registered" {
+			t.Errorf("the history is %q", got)
+		}
+		if got := kinds(b, "Foyer"); got != "expired registered" {
+			t.Errorf("the history is %q", got)
+		}
+	})
+}
+
+func TestLateRenewal(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=30 REGISTER room://10.0.0.1:5000 Foyer", "OK")
+		time.Sleep(22 * time.Second)
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK")
+		time.Sleep(25 * time.Second)
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK") // reported already
+		time.Sleep(10 * time.Second)
+		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK")
+		if got := kinds(b, "Foyer"); got != "renewed late registered" {
+			t.Errorf("the history is %q", got)
+		}
+	})
+}
+
+// Time that the registry does not run does not count, however often it is
+// restarted, yet a dead room with a long lease does not live for ever.
+func TestLeasesAcrossRestarts(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:1 Short", "OK")
+		b.expectCode("@ttl=3600 REGISTER room://10.0.0.1:2 Long", "OK")
+		time.Sleep(9 * time.Second)
+		b.stop()
+		time.Sleep(100 * time.Hour)
+		b.store = b.store.Reopen()
+		b.start()
+		time.Sleep(8 * time.Second)
+		b.expect("LOOKUP Short", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Long", "OK room://10.0.0.1:2")
+		time.Sleep(4 * time.Second)
+		b.expect("LOOKUP Short", "NOTOK no room of that name is registered")
+		up := 0 * time.Minute
+		for codeOf(t, b.ask("LOOKUP Long")) == "OK" {
+			time.Sleep(7 * time.Minute)
+			up += 7 * time.Minute
+			b.restart()
+			if up > 3*time.Hour {
+				t.Fatal("a dead room is kept alive by restarts")
+			}
+		}
+		if up < 55*time.Minute {
+			t.Errorf("a lease of an hour ran out after %v", up)
+		}
+	})
+}
+
+// A long lease that is renewed survives a crash: its end is checkpointed.
+func TestCheckpoints(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=1000 REGISTER room://10.0.0.1:2 Long", "OK")
+		for range 20 {
+			time.Sleep(300 * time.Second)
+			b.expectCode("@x= RENEW room://10.0.0.1:2 Long", "OK")
+		}
+		time.Sleep(310 * time.Second)
+		b.store = b.store.Reopen() // as kill -9: the old server cannot write any more
+		b.stop()
+		b.start()
+		time.Sleep(500 * time.Second)
+		b.expect("LOOKUP Long", "OK room://10.0.0.1:2")
+		time.Sleep(1000 * time.Second)
+		b.expect("LOOKUP Long", "NOTOK no room of that name is registered")
+	})
+}
+
+func TestStallCostsNoLease(t *testing.T) {
+	run(t, func(b *bench) {
+		for i := range 50 {
+			b.expectCode(fmt.Sprintf("@ttl=%d REGISTER room://10.0.0.1:%d Room %d", 30+i, i+1, i), "OK")
+		}
+		b.stall.next.Store(int64(10 * time.Hour))
+		if got := b.send("192.0.2.11", "REGISTER room://10.0.0.2:1 Slow"); len(got) != 0 {
+			t.Fatalf("got %q during the stall", got)
+		}
+		time.Sleep(10*time.Hour + 29*time.Second)
+		for i := range 50 {
+			if got := codeOf(t, b.ask(fmt.Sprintf("LOOKUP Room %d", i))); got != "OK" {
+				t.Errorf("room %d is gone within the grace after a stall", i)
+			}
+		}
+		time.Sleep(100 * time.Second)
+		if n := b.store.Len(); n != 1 {
+			t.Errorf("%d rooms are left, want Slow", n)
+		}
+	})
+}
