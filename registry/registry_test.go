@@ -167,7 +167,7 @@ func TestRefusals(t *testing.T) {
 		{1, "holds", []string{"verify", "--store", store}},
 		{1, "missing", serve("--store", missing)},
 		{1, "not a Foyer database", serve("--store", rubbish)},
-		{1, "directory", serve("--store", dir)},
+		{1, "not a regular file", serve("--store", dir)},
 		{1, "no such file", []string{"dump", "--store", missing}},
 		{1, "no such file", []string{"dump", "--store", filepath.Join(dir, "none.db")}},
 		{1, "no such file", []string{"explain", "x", "--store", filepath.Join(dir, "none.db")}},
