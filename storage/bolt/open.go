@@ -58,7 +58,7 @@ func boltOptions(readOnly bool) *bbolt.Options {
 // [storage.ErrNotDatabase], [storage.ErrNewerFormat], [storage.ErrDamaged] or
 // what the operating system said. A file that cannot be opened is not changed.
 func Open(path string, opts *Options) (*Store, error) {
-	s := &Store{path: path, commitBolt: (*bbolt.Tx).Commit}
+	s := &Store{path: path, openBolt: openBolt, commitBolt: (*bbolt.Tx).Commit}
 	if opts != nil {
 		s.options = *opts
 	}
@@ -88,7 +88,7 @@ func (s *Store) open() (err error) {
 	var found *examination
 	var loaders []*nameLoader
 	s.names.init(false)
-	s.db, err = openBolt(s.path, false, func(f *os.File) (err error) {
+	s.db, err = s.openBolt(s.path, false, func(f *os.File) (err error) {
 		if s.file, err = f.Stat(); err != nil {
 			return err
 		}

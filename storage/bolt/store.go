@@ -20,10 +20,13 @@ var errClosed = errors.New("the store is closed")
 // A Store is a [storage.Store] in one file. It starts no goroutines that
 // outlive Open.
 type Store struct {
-	path       string
-	file       os.FileInfo // of the file that was opened, to know it again
-	options    Options
-	commitBolt func(*bbolt.Tx) error // (*bbolt.Tx).Commit; tests put failures in its place
+	path    string
+	file    os.FileInfo // of the file that was opened, to know it again
+	options Options
+
+	// How bbolt is opened and commits; tests put failures in their place.
+	openBolt   func(path string, readOnly bool, look func(*os.File) error) (*bbolt.DB, error)
+	commitBolt func(*bbolt.Tx) error
 
 	// Read by Find and its like from any goroutine, written by publish.
 	names index

@@ -77,19 +77,14 @@ func (s *Store) settle() error {
 		tr.final = true
 		return errors.New("another file has taken the place of the database")
 	}
-	db, err := openBolt(s.path, false, nil)
+	db, err := s.openBolt(s.path, false, nil)
 	if err != nil {
+		s.readOnly()
 		return err
 	}
-	var found state
-	err = guard(func() error {
-		return db.View(func(btx *bbolt.Tx) (err error) {
-			found, err = decodeState(btx.Bucket(bucketMeta).Get(keyState))
-			return err
-		})
-	})
+	found, err := readState(db)
 	if err != nil {
-		db.Close()
+		closeQuietly(db)
 		return err
 	}
 	switch {
@@ -119,6 +114,32 @@ func (s *Store) settle() error {
 		tr.doubt = nil
 	}
 	return nil
+}
+
+// readOnly opens the file for List and History while it cannot be opened for
+// writing, if it can be read and holds what it should.
+func (s *Store) readOnly() {
+	db, err := s.openBolt(s.path, true, nil)
+	if err != nil {
+		return
+	}
+	if found, err := readState(db); err != nil || found != s.state {
+		closeQuietly(db)
+		return
+	}
+	s.mu.Lock()
+	s.db = db
+	s.mu.Unlock()
+}
+
+func readState(db *bbolt.DB) (found state, err error) {
+	err = guard(func() error {
+		return db.View(func(btx *bbolt.Tx) (err error) {
+			found, err = decodeState(btx.Bucket(bucketMeta).Get(keyState))
+			return err
+		})
+	})
+	return found, err
 }
 
 // closeBolt closes the file, once List and History are done with it.

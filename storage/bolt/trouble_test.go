@@ -217,6 +217,40 @@ func TestAnotherFileInItsPlace(t *testing.T) {
 	}
 }
 
+// TestReadOnlyFileSystem is what happens when the kernel stops writing to a disk:
+// the file can be read, but not be opened for writing.
+func TestReadOnlyFileSystem(t *testing.T) {
+	s := newTroubled(t)
+	if err := s.register("before", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	s.openBolt = func(path string, readOnly bool, look func(*os.File) error) (*bbolt.DB, error) {
+		if !readOnly {
+			return nil, syscall.EROFS
+		}
+		return openBolt(path, readOnly, look)
+	}
+	s.failing(fullDisk)
+	if err := s.register("during", time.Second); !errors.Is(err, storage.ErrUncertain) {
+		t.Errorf("%v, want storage.ErrUncertain", err)
+	}
+	for range 3 {
+		s.wantUnavailable(s.register("during", time.Second))
+		s.want("before", true)
+		if list, err := s.List("", 10); len(list) != 1 || err != nil {
+			t.Errorf("List = %v, %v", list, err)
+		}
+		if h, err := s.History("before"); len(h) != 1 || err != nil {
+			t.Errorf("History = %v, %v", h, err)
+		}
+	}
+	s.openBolt = openBolt
+	if err := s.register("after", time.Second); err != nil {
+		t.Error(err)
+	}
+	s.want("during", false)
+}
+
 // TestRandomTrouble lets commits fail at random, in every way, and sees to it
 // that each Update has done what its error says.
 func TestRandomTrouble(t *testing.T) {
@@ -238,7 +272,7 @@ func TestRandomTrouble(t *testing.T) {
 		}
 		return btx.Commit()
 	}
-	var doubt *storetest.Step
+	var doubts []storetest.Step
 	for i := range 800 {
 		if away && r.IntN(2) == 0 {
 			os.Rename(path+".away", path)
@@ -246,17 +280,19 @@ func TestRandomTrouble(t *testing.T) {
 		}
 		step := walk.Next()
 		got, gerr := step.Carry(s)
-		if doubt != nil && s.trouble == nil {
-			// What was in doubt is settled, before this step was looked at.
-			if _, happened := s.wasThere(doubt.Now); happened {
-				doubt.Carry(model)
+		if s.trouble == nil {
+			// What was in doubt has been settled before this step was looked at.
+			for _, d := range doubts {
+				if s.wasThere(d.Now) {
+					d.Carry(model)
+				}
 			}
-			doubt = nil
+			doubts = nil
 		}
 		switch {
 		case errors.Is(gerr, storage.ErrUncertain):
 			uncertain++
-			doubt = &step
+			doubts = append(doubts, step)
 			continue
 		case errors.Is(gerr, room.ErrUnavailable):
 			continue
@@ -274,16 +310,14 @@ func TestRandomTrouble(t *testing.T) {
 	t.Logf("%d were uncertain", uncertain)
 }
 
-// wasThere looks for the group of an Update in the log.
-func (s *Store) wasThere(now storage.Instant) (position uint64, happened bool) {
+// wasThere reports whether the group of an Update is in the log.
+func (s *Store) wasThere(now storage.Instant) (found bool) {
 	s.db.View(func(btx *bbolt.Tx) error {
 		return eachGroup(btx, s.state.live(), s.state.tail, func(at uint64, g []byte) error {
 			clocks, err := decodeGroup(at, g, visitor{})
-			if clocks == now {
-				position, happened = at, true
-			}
+			found = found || clocks == now
 			return err
 		})
 	})
-	return position, happened
+	return found
 }
