@@ -5,6 +5,7 @@ package testenv
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,20 @@ func NotRun(t testing.TB, format string, args ...any) {
 		}
 	}
 	t.Skipf("not run: %s", why)
+}
+
+// Instead reports that this machine does not allow a test as it should be, and
+// that it runs in another way which tests the same: "instead: NAME: how" is
+// shown like the lines of [NotRun]. It fails nowhere.
+func Instead(t testing.TB, format string, args ...any) {
+	t.Helper()
+	how := fmt.Sprintf(format, args...)
+	t.Logf("instead: %s", how)
+	if path := os.Getenv("FOYER_NOT_RUN"); path != "" {
+		if err := appendLine(path, fmt.Sprintf("instead: %s: %s\n", t.Name(), strings.ReplaceAll(how, "\n", " "))); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // appendLine is safe against the tests of other packages that run meanwhile:

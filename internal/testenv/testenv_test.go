@@ -16,6 +16,7 @@ type recorder struct {
 }
 
 func (r *recorder) Helper()               {}
+func (r *recorder) Logf(string, ...any)   {}
 func (r *recorder) Name() string          { return "TestOfRoot" }
 func (r *recorder) Fatalf(string, ...any) { r.failed = true; runtime.Goexit() }
 func (r *recorder) Skipf(string, ...any)  { r.skipped = true; runtime.Goexit() }
@@ -45,8 +46,10 @@ func TestNotRun(t *testing.T) {
 			t.Errorf("elsewhere: %+v", r)
 		}
 	}
+	testenv.Instead(&recorder{TB: t}, "by hand:\n%d", 1)
 	got, err := os.ReadFile(list)
-	if want := "not run: TestOfRoot: needs root\nnot run: TestOfRoot: needs root\n"; err != nil || string(got) != want {
+	want := "not run: TestOfRoot: needs root\nnot run: TestOfRoot: needs root\ninstead: TestOfRoot: by hand: 1\n"
+	if err != nil || string(got) != want {
 		t.Errorf("reported %q, %v", got, err)
 	}
 }
