@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -72,9 +73,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	// Of two reasons not to start, the store's says more; but no file is created
 	// for a server that cannot listen.
-	conn, public, listenErr := o.open()
+	conns, public, listenErr := o.open()
 	if listenErr == nil {
-		defer conn.Close()
+		defer closeAll(conns, public)
 	} else if _, err := os.Stat(o.store.path); err != nil {
 		return listenErr
 	}
@@ -85,9 +86,6 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if listenErr != nil {
 		return listenErr
-	}
-	if public != nil {
-		defer public.Close()
 	}
 
 	socket, err := listenSocket(o.store.socket())
@@ -111,25 +109,34 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		defer serveHTTP(public, server.HealthHandler(), o.log)()
 	}
 
-	fmt.Fprintf(stdout, "registry: listening on %s\n", conn.LocalAddr())
+	fmt.Fprintf(stdout, "registry: listening on %s\n", conns[0].LocalAddr())
 	if public != nil {
 		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
 	}
-	o.log.Info("serving", "listen", conn.LocalAddr(), "store", o.store.path, "rooms", store.Len())
-	err = server.Serve(ctx, conn)
+	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len())
+	err = server.Serve(ctx, conns...)
 	o.log.Info("stopped", "rooms", store.Len())
 	return err
 }
 
 // open opens the sockets that face the network; public is nil with --http off.
-func (o *serveOptions) open() (conn udp.Conn, public net.Listener, err error) {
-	if conn, err = udp.Listen(o.listen); err != nil || o.http == "off" {
-		return conn, nil, err
+func (o *serveOptions) open() (conns []udp.Conn, public net.Listener, err error) {
+	if conns, err = udp.ListenServer(o.listen, runtime.GOMAXPROCS(0)); err != nil || o.http == "off" {
+		return conns, nil, err
 	}
 	if public, err = net.Listen("tcp", o.http); err != nil {
-		conn.Close()
+		closeAll(conns, nil)
 	}
-	return conn, public, err
+	return conns, public, err
+}
+
+func closeAll(conns []udp.Conn, public net.Listener) {
+	for _, c := range conns {
+		c.Close()
+	}
+	if public != nil {
+		public.Close()
+	}
 }
 
 // checkAddress tells a wrong flag from an address that cannot be had.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ type conn struct {
 	raw   syscall.RawConn
 	local netip.AddrPort
 	inet6 bool // the socket is AF_INET6, possibly serving IPv4 as well
+	spins int
 
 	// in belongs to the goroutine that calls Receive.
 	in      messages
@@ -68,12 +70,24 @@ type sender struct {
 	send        func(fd uintptr) bool
 }
 
-func newConn(c *net.UDPConn) (Conn, error) {
+const canShare = true
+
+// share lets several sockets of this user have one port; the kernel gives all
+// that comes from one peer to the same one.
+func share(_, _ string, c syscall.RawConn) error {
+	var sockErr error
+	err := c.Control(func(fd uintptr) {
+		sockErr = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	})
+	return errors.Join(err, sockErr)
+}
+
+func newConn(c *net.UDPConn, spins int) (Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	s := &conn{c: c, raw: raw, local: single{c}.LocalAddr()}
+	s := &conn{c: c, raw: raw, local: single{c}.LocalAddr(), spins: spins}
 	var sockErr error
 	err = raw.Control(func(fd uintptr) {
 		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
@@ -138,16 +152,21 @@ func (s *conn) Receive(ds []Datagram) (int, error) {
 // is readable. The raw call does not tell the scheduler that it may block; with
 // MSG_DONTWAIT it does not.
 func (s *conn) recvmmsg(fd uintptr) bool {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers[0])),
-		uintptr(s.inCount), unix.MSG_DONTWAIT, 0, 0)
-	if errno == unix.EAGAIN {
-		return false
+	for try := 0; ; try++ {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers[0])),
+			uintptr(s.inCount), unix.MSG_DONTWAIT, 0, 0)
+		switch {
+		case errno == 0:
+			s.inCount, s.inErr = int(n), 0
+			return true
+		case errno != unix.EAGAIN:
+			s.inErr = errno
+			return true
+		case try == s.spins:
+			return false
+		}
+		runtime.Gosched() // whoever else has work goes first
 	}
-	s.inErr = errno
-	if errno == 0 {
-		s.inCount = int(n)
-	}
-	return true
 }
 
 func (s *conn) Send(ds []Datagram) error {

@@ -235,3 +235,28 @@ func TestRuns(t *testing.T) {
 		}
 	}
 }
+
+// The sockets of a server share its port, every datagram is answered once, and
+// a second server on the port is refused.
+func TestListenServer(t *testing.T) {
+	for _, cores := range []int{1, 2, 8} {
+		conns, err := udp.ListenServer("127.0.0.1:0", cores)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := cores / 2; runtime.GOOS == "linux" && len(conns) != max(1, want) {
+			t.Errorf("%d sockets for %d cores", len(conns), cores)
+		}
+		for _, c := range conns {
+			serve(t, c)
+		}
+		for range 16 { // ports differ, and with them the socket
+			exchange(t, conns[0].LocalAddr().String(), 64)
+		}
+		for _, n := range []int{1, 8} {
+			if more, err := udp.ListenServer(conns[0].LocalAddr().String(), n); err == nil {
+				t.Errorf("a second server got %d sockets on the port", len(more))
+			}
+		}
+	}
+}
