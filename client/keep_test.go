@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -202,4 +203,64 @@ func TestKeepLostReply(t *testing.T) {
 		r.do(func() { clear(r.rooms) })
 		expect(t, "reply lost", k.after(time.Minute), client.Silent, client.Answering)
 	})
+}
+
+// TestKeepOvertaken: between the renewal that shows that the registry forgot the
+// room and the new registration, somebody else takes the name.
+func TestKeepOvertaken(t *testing.T) {
+	for _, code := range []room.Code{room.NameTaken, room.NotOwner} {
+		synctest.Test(t, func(t *testing.T) {
+			n := udptest.New(7)
+			r := newFakeRegistry(t, n, 7666, false)
+			c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
+			expect(t, "at first", k.after(time.Minute), client.Registered)
+			r.instead(func(line string) ([]string, bool) {
+				return []string{reply(line, ";code="+string(code), "NOTOK somebody else has it")}, strings.Contains(line, "REGISTER")
+			})
+			r.do(func() { clear(r.rooms) })
+			expect(t, "overtaken", k.after(time.Minute), client.Replaced)
+			err := <-k.ended
+			if !errors.Is(err, room.ErrReplaced) || !errors.Is(err, &room.Error{Code: code}) || err.Error() != "somebody else has it" {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestKeepClosed(t *testing.T) {
+	for _, when := range []time.Duration{time.Minute, 12 * time.Second} { // between requests, and while one is in flight
+		synctest.Test(t, func(t *testing.T) {
+			n := udptest.New(8)
+			r := newFakeRegistry(t, n, 7666, false)
+			c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
+			expect(t, "at first", k.after(time.Second), client.Registered)
+			if when < time.Minute {
+				r.instead(func(string) ([]string, bool) { return nil, true })
+			}
+			expect(t, "before the end", k.after(when))
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, "at the end", k.after(time.Minute))
+			if err := <-k.ended; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestChangeKinds(t *testing.T) {
+	seen := map[string]bool{}
+	for k := client.Registered; k <= client.Replaced; k++ {
+		if s := k.String(); seen[s] || strings.Contains(s, "ChangeKind") {
+			t.Errorf("kind %d is called %q", int(k), s)
+		} else {
+			seen[s] = true
+		}
+	}
+	if got := client.ChangeKind(99).String(); got != "ChangeKind(99)" {
+		t.Errorf("got %q", got)
+	}
 }

@@ -487,8 +487,11 @@ func TestSystemSockets(t *testing.T) {
 		}
 	}()
 	defer conn.Close()
-	for _, plain := range []bool{false, true} {
-		c, err := client.New(client.Options{Registries: []string{conn.LocalAddr().String()}, Plain: plain})
+	address := conn.LocalAddr().String()
+	// The name may stand for ::1 as well, where nobody answers.
+	name := fmt.Sprintf("localhost:%d", conn.LocalAddr().(*net.UDPAddr).Port)
+	for i, registry := range []string{address, name, address, name} {
+		c, err := client.New(client.Options{Registries: []string{registry}, Plain: i >= 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -499,6 +502,85 @@ func TestSystemSockets(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestRubbish: a registry that answers without sense is no reason to hang.
+func TestRubbish(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := udptest.New(14)
+			r := newFakeRegistry(t, n, 7666, plain)
+			c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: plain})
+			for _, text := range []string{"OK", "OK 192.0.2.7:1", "OK room://192.0.2.7:1 ", "OK room://-:1"} {
+				r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", text)}, true })
+				_, err := c.Lookup(t.Context(), "Foyer")
+				if !errors.Is(err, &room.Error{Code: room.BadAddress}) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("%q: %v", text, err)
+				}
+				if _, err := c.Renew(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); plain && !errors.Is(err, &room.Error{Code: room.BadAddress}) {
+					t.Errorf("%q: %v", text, err)
+				}
+			}
+		})
+	}
+}
+
+// TestNoSockets: the system has none left.
+func TestNoSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(15)
+		p := serve(t, n, office, 7666, silent)
+		left := 0
+		none := errors.New("too many open files")
+		o := client.Options{Registries: []string{p.addr()}, Plain: true, Listen: func() (client.PacketConn, error) {
+			if left--; left < 0 {
+				return nil, none
+			}
+			return n.Listen(netip.AddrPortFrom(home, 0))
+		}}
+		if _, err := client.New(o); !errors.Is(err, none) {
+			t.Error(err)
+		}
+		left = 1
+		c, err := client.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, none) || !errors.Is(err, client.ErrNoAnswer) {
+			t.Error(err)
+		}
+		if _, _, err := c.Join(t.Context(), foyerAt, "Alice"); !errors.Is(err, none) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestIPv6 asks a registry, and joins a room, by their IPv6 addresses.
+func TestIPv6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(16)
+		there, here := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::1")
+		p := serve(t, n, there, 7666, func(_ netip.AddrPort, line string) []string {
+			if strings.Contains(line, "join") {
+				return []string{reply(line, ";sid=x", "OK "+summary)}
+			}
+			return []string{reply(line, "", "OK room://[2001:DB8:0::2]:7666")}
+		})
+		c, err := client.New(client.Options{
+			Registries: []string{"[2001:db8::2]:7666"},
+			Listen:     func() (client.PacketConn, error) { return n.Listen(netip.AddrPortFrom(here, 0)) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		a, err := c.Lookup(t.Context(), "Foyer")
+		if err != nil || a.Address != p.address(t) {
+			t.Errorf("got %v, %v", a, err)
+		}
+		join(t, c, a.Address)
+	})
 }
 
 // TestCrowd: who waits in vain for others to finish is told so.

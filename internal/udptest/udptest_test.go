@@ -224,6 +224,9 @@ func TestLinksPartitionFilter(t *testing.T) {
 			return from.Addr() == bob && string(payload) == "back"
 		})
 		expect("filtered", "back")
+		n.SetFilter(nil)
+		n.Inject(netip.AddrPortFrom(carol, 1), a.AddrPort(), []byte("forged"))
+		expect("with a forgery", "there forged back")
 	})
 }
 
