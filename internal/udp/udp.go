@@ -82,8 +82,11 @@ func ListenServer(address string, cores int) ([]Conn, error) {
 		n = min(max(1, cores/2), maxSockets) // the other half writes and verifies
 	}
 	first, err := listen(net.ListenConfig{}, address, spins)
-	if err != nil || n == 1 {
-		return []Conn{first}, err
+	if err != nil {
+		return nil, err
+	}
+	if n == 1 {
+		return []Conn{first}, nil
 	}
 	// Nobody else had the port. It is opened again to be shared, which would not
 	// have been refused if another server shared it already.
