@@ -188,12 +188,12 @@ func (d dialects) isPlain(peer netip.AddrPort, now time.Time) bool {
 	return now.Before(d[peer].plain)
 }
 
-// answeredPlain takes note of an untagged datagram and reports whether it
-// shows that peer speaks only the plain dialect: not if it was never asked,
-// and not if it has ever answered with tags.
+// answeredPlain takes note of an untagged datagram and reports whether it is
+// news that peer speaks only the plain dialect: not if it was never asked, and
+// not if it has ever answered with tags.
 func (d dialects) answeredPlain(peer netip.AddrPort, now time.Time) bool {
 	known, asked := d[peer]
-	if !asked || known.tags {
+	if !asked || known.tags || now.Before(known.plain) {
 		return false
 	}
 	d.set(peer, dialect{plain: now.Add(plainFor)})

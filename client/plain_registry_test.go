@@ -180,3 +180,27 @@ func TestMixed(t *testing.T) {
 		}
 	})
 }
+
+// TestPlainFallbackSlow: several replies to tagged attempts are under way when
+// the first one arrives; each request goes on with one plain attempt.
+func TestPlainFallbackSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(4)
+		n.SetFaults(udptest.Faults{MinDelay: 400 * time.Millisecond, MaxDelay: 400 * time.Millisecond})
+		r := newFakeRegistry(t, n, 7666, true)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		registers := 0
+		for _, got := range r.received() {
+			if strings.HasPrefix(got.line, "REGISTER") {
+				registers++
+			}
+		}
+		if registers > 3 {
+			t.Errorf("%d plain attempts", registers)
+		}
+	})
+}
