@@ -276,3 +276,30 @@ func TestOutcomeLimit(t *testing.T) {
 		t.Errorf("after the retention: %v", err)
 	}
 }
+
+// FuzzExamine damages a small database in ways of the fuzzer's choice. It is
+// enough if nothing panics and it comes to an end.
+func FuzzExamine(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "rooms.db")
+	s, err := Open(path, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	step := storetest.NewWalk(1, 20)
+	for range 5 {
+		step.Next().Carry(s)
+	}
+	s.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint16(0), []byte{})
+	f.Add(uint16(3*pageSize), []byte{1, 2, 3})
+	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
+		b := bytes.Clone(whole)
+		copy(b[int(at)%len(b):], patch)
+		examine(bytes.NewReader(b), int64(len(b)), nil)
+		examine(bytes.NewReader(patch), int64(len(patch)), nil)
+	})
+}

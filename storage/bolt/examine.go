@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -41,15 +42,11 @@ func (e nameEnding) compare(o nameEnding) int {
 // examine makes sure that a file is a sound database of a format that is known.
 // newVisit, which may be nil, is called for each goroutine that reads records,
 // and returns a function to show them to.
-func examine(file *os.File, newVisit func() func(string, *record) error) (*examination, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() == 0 {
+func examine(file io.ReaderAt, size int64, newVisit func() func(string, *record) error) (*examination, error) {
+	if size == 0 {
 		return nil, fmt.Errorf("%w: it is empty", storage.ErrNotDatabase)
 	}
-	p, err := openPages(file, info.Size())
+	p, err := openPages(file, size)
 	if err != nil {
 		return nil, asDamage(err)
 	}

@@ -88,11 +88,9 @@ func (s *Store) open() (err error) {
 	var found *examination
 	var loaders []*nameLoader
 	s.names.init(false)
-	s.db, err = s.openBolt(s.path, false, func(f *os.File) (err error) {
-		if s.file, err = f.Stat(); err != nil {
-			return err
-		}
-		found, err = examine(f, func() func(string, *record) error {
+	s.db, err = s.openBolt(s.path, false, func(f *os.File, info os.FileInfo) (err error) {
+		s.file = info
+		found, err = examine(f, info.Size(), func() func(string, *record) error {
 			l := &nameLoader{index: &s.names}
 			loaders = append(loaders, l)
 			return l.visit
@@ -107,7 +105,7 @@ func (s *Store) open() (err error) {
 
 // openBolt opens an existing file with bbolt. look, if it is not nil, is given
 // the file first, under bbolt's lock.
-func openBolt(path string, readOnly bool, look func(*os.File) error) (db *bbolt.DB, err error) {
+func openBolt(path string, readOnly bool, look func(*os.File, os.FileInfo) error) (db *bbolt.DB, err error) {
 	options := boltOptions(readOnly)
 	options.OpenFile = func(path string, flag int, mode fs.FileMode) (*os.File, error) {
 		// To open a pipe might take for ever.
@@ -118,10 +116,7 @@ func openBolt(path string, readOnly bool, look func(*os.File) error) (db *bbolt.
 		if err != nil {
 			return nil, err
 		}
-		if err = lockFile(f, !readOnly); err == nil && look != nil {
-			err = look(f)
-		}
-		if err != nil {
+		if err := lockAndLook(f, readOnly, look); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -135,6 +130,17 @@ func openBolt(path string, readOnly bool, look func(*os.File) error) (db *bbolt.
 		return nil, storage.ErrLocked
 	}
 	return db, err
+}
+
+func lockAndLook(f *os.File, readOnly bool, look func(*os.File, os.FileInfo) error) error {
+	if err := lockFile(f, !readOnly); err != nil || look == nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return look(f, info)
 }
 
 func openError(path string, err error) error {

@@ -39,8 +39,8 @@ func OpenReadOnly(path string) (*Reader, error) {
 }
 
 func (r *Reader) open(path string) (err error) {
-	r.db, err = openBolt(path, true, func(f *os.File) error {
-		found, err := examine(f, nil)
+	r.db, err = openBolt(path, true, func(f *os.File, info os.FileInfo) error {
+		found, err := examine(f, info.Size(), nil)
 		if err == nil {
 			r.state = found.state
 		}

@@ -54,8 +54,13 @@ func appendRecord(b []byte, name string, r *record) []byte {
 			b = append(b, e...)
 		}
 	}
-	binary.BigEndian.PutUint32(b[start:], checksumAt([]byte(name), b[start+4:]))
+	sealRecord(b[start:], name)
 	return b
+}
+
+// sealRecord fills in the checksum of the record of name.
+func sealRecord(b []byte, name string) {
+	binary.BigEndian.PutUint32(b, checksumAt(viewBytes(name), b[4:]))
 }
 
 // decodeRecord decodes the record of name, except, if brief, its history.

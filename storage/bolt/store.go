@@ -25,7 +25,7 @@ type Store struct {
 	options Options
 
 	// How bbolt is opened and commits; tests put failures in their place.
-	openBolt   func(path string, readOnly bool, look func(*os.File) error) (*bbolt.DB, error)
+	openBolt   func(path string, readOnly bool, look func(*os.File, os.FileInfo) error) (*bbolt.DB, error)
 	commitBolt func(*bbolt.Tx) error
 
 	// Read by Find and its like from any goroutine, written by publish.

@@ -224,7 +224,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	if err := s.register("before", time.Second); err != nil {
 		t.Fatal(err)
 	}
-	s.openBolt = func(path string, readOnly bool, look func(*os.File) error) (*bbolt.DB, error) {
+	s.openBolt = func(path string, readOnly bool, look func(*os.File, os.FileInfo) error) (*bbolt.DB, error) {
 		if !readOnly {
 			return nil, syscall.EROFS
 		}

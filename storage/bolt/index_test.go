@@ -1,0 +1,196 @@
+package bolt
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"foyer/room"
+	"foyer/storage/storetest"
+)
+
+func testEntry(name, address int) *entry {
+	return newEntry(room.Registration{Name: room.Name(fmt.Sprint("room ", name)), Address: room.Address(fmt.Sprint("room://h:", address))})
+}
+
+func TestIndex(t *testing.T) {
+	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	for _, names := range []int{20, 30_000} {
+		var x index
+		x.init(false)
+		want := map[string]*entry{}
+		for range 200_000 {
+			e := testEntry(r.IntN(names), r.IntN(names))
+			switch r.IntN(3) {
+			case 0:
+				x.remove(e.name())
+				delete(want, e.name())
+			case 1:
+				x.put(e)
+				want[e.name()] = e
+			default:
+				if got := x.find(e.name()); got != want[e.name()] {
+					t.Fatalf("find(%q) = %p, want %p", e.name(), got, want[e.name()])
+				}
+			}
+		}
+		n := 0
+		for e := range x.all {
+			if n++; want[e.name()] != e {
+				t.Errorf("%q is in the index, and should be %p", e.name(), want[e.name()])
+			}
+		}
+		if n != len(want) || x.len() != n {
+			t.Errorf("%d entries, len() = %d; want %d", n, x.len(), len(want))
+		}
+	}
+}
+
+// TestIndexReaders changes some names to and fro while others, which are always
+// there or never, are looked up.
+func TestIndexReaders(t *testing.T) {
+	var x index
+	x.init(true)
+	const names = 3000
+	fixed := make([]*entry, names)
+	for i := range fixed {
+		fixed[i] = testEntry(i, i)
+		x.put(fixed[i])
+	}
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				e := fixed[i%names]
+				if x.find(e.address()) != e {
+					t.Errorf("%q is not found", e.address())
+					return
+				}
+				if x.find("nowhere") != nil {
+					t.Error("an address that nobody has is found")
+					return
+				}
+			}
+		})
+	}
+	for i := range 60_000 {
+		e := testEntry(i, names+i%5000)
+		x.put(e)
+		if i%3 == 0 {
+			x.remove(e.address())
+		}
+	}
+	close(done)
+	readers.Wait()
+}
+
+func TestOutcomeIndex(t *testing.T) {
+	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	var x outcomeIndex
+	x.init()
+	const first = 1<<40 - 1000 // the positions pass a multiple of what a slot holds
+	want := map[room.ID]uint64{}
+	tail := uint64(first)
+	for range 100_000 {
+		id := room.ID{byte(r.IntN(256)), byte(r.IntN(30))}
+		position, there := want[id]
+		switch {
+		case !there:
+			tail += uint64(r.IntN(3))
+			x.add(x.slot(id, tail))
+			want[id] = tail
+			tail++
+		case r.IntN(2) == 0:
+			x.remove(x.slot(id, position))
+			delete(want, id)
+		}
+		if r.IntN(100) == 0 {
+			for id, position := range want {
+				found := false
+				x.candidates(id, func(s outcomeSlot) bool {
+					found = found || s.position(tail) == position
+					return true
+				})
+				if !found {
+					t.Fatalf("the outcome of %x is not found", id)
+				}
+			}
+		}
+	}
+	if x.n != len(want) {
+		t.Errorf("it holds %d outcomes, want %d", x.n, len(want))
+	}
+	for id, position := range want {
+		x.remove(x.slot(id, position))
+	}
+	if x.n != 0 {
+		t.Errorf("it holds %d outcomes, want none", x.n)
+	}
+}
+
+// TestPendingNames sweeps while names are added. A name that was there when a
+// sweep began is taken in it, and the names of a sweep come in order.
+func TestPendingNames(t *testing.T) {
+	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	n := newPendingNames()
+	waiting := map[string]bool{} // since before the sweep
+	last := ""
+	sweeps := 0
+	for i := 0; sweeps < 30; i++ {
+		for range r.IntN(400) {
+			n.touch(fmt.Sprintf("%x", r.IntN(1<<16)))
+		}
+		taken := n.take(r.IntN(500))
+		for _, p := range taken {
+			if p.name <= last && last != "" {
+				t.Fatalf("%q after %q", p.name, last)
+			}
+			last = p.name
+			delete(waiting, p.name)
+		}
+		over := n.endsWith(len(taken))
+		if r.IntN(5) == 0 { // the commit failed, and they are taken again
+			for _, p := range taken {
+				waiting[p.name] = true
+			}
+			last = ""
+			continue
+		}
+		n.done(slices.Clone(taken), over)
+		if over {
+			if len(waiting) > 0 {
+				t.Fatalf("a sweep has left out %d names", len(waiting))
+			}
+			for name := range n.byName {
+				waiting[name] = true
+			}
+			last = ""
+			sweeps++
+		}
+		if i%20 == 0 {
+			after := fmt.Sprintf("%x", r.IntN(1<<16))
+			var got, want []string
+			for p := range n.after(after) {
+				got = append(got, p.name)
+			}
+			for name := range n.byName {
+				if name > after {
+					want = append(want, name)
+				}
+			}
+			slices.SortFunc(want, strings.Compare)
+			if !slices.Equal(got, want) {
+				t.Fatalf("after %q there are %d names, want %d", after, len(got), len(want))
+			}
+		}
+	}
+}
