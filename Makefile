@@ -4,7 +4,7 @@
 SHELL := /bin/bash -o pipefail
 MAKEFLAGS += --no-print-directory
 
-PLAYER ?= Alice
+export PLAYER ?= Alice
 # How long `make soak` simulates, and how long `make fuzz` and `make test` stay
 # at each fuzz target.
 SOAK ?= 10m
@@ -26,7 +26,7 @@ build:
 
 play:
 	@$(BUILD) -o bin/ ./registry ./roomd ./playerctl ./internal/play
-	@bin/play -player '$(PLAYER)' testdata/world.txt
+	@bin/play -player "$$PLAYER" testdata/world.txt
 
 # The quick checks come first, the tests last, so that their lines are the end
 # of the output.

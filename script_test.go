@@ -28,17 +28,21 @@ var bin = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "./registry", "./roomd", "./playerctl")
 	if out, err := build.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("building the programs: %w\n%s", err, out)
+		return "", fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
 	return dir, nil
 })
 
+// built is what bin has made, if a test has asked for it.
+var built string
+
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if dir, _ := bin(); dir != "" {
-		os.RemoveAll(dir)
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(status)
 }
@@ -167,24 +171,31 @@ func start(ts *testscript.TestScript, name, path string, args ...string) *progra
 			ts.Fatalf("%s is running already", name)
 		}
 	}
-	p := &program{
-		cmd:   exec.Command(filepath.Join(dir, path), args...),
-		ended: make(chan struct{}),
-		wrote: make(chan struct{}),
-	}
-	p.cmd.Dir = ts.MkAbs(".")
-	p.cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR"),
+	cmd := exec.Command(filepath.Join(dir, path), args...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR"),
 		"XDG_STATE_HOME=" + ts.Getenv("XDG_STATE_HOME"), "FOYER_DISCOVERY=" + ts.Getenv("FOYER_DISCOVERY")}
-	p.cmd.Stdout, p.cmd.Stderr = output{p, &p.out}, output{p, &p.err2}
-	p.stdin, err = p.cmd.StdinPipe()
+	p, err := launch(cmd, cmd.Start)
 	ts.Check(err)
-	ts.Check(p.cmd.Start())
 	all.running[name] = p
+	return p
+}
+
+// launch runs a command in the background; start is what starts it.
+func launch(cmd *exec.Cmd, start func() error) (p *program, err error) {
+	p = &program{cmd: cmd, ended: make(chan struct{}), wrote: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = output{p, &p.out}, output{p, &p.err2}
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err = start(); err != nil {
+		return nil, err
+	}
 	go func() {
-		p.err = p.cmd.Wait()
+		p.err = cmd.Wait()
 		close(p.ended)
 	}()
-	return p
+	return p, nil
 }
 
 func expectCommand(ts *testscript.TestScript, neg bool, args []string) {
@@ -198,7 +209,7 @@ func expectCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // expect waits for a match and returns its first group.
-func (p *program) expect(ts *testscript.TestScript, re *regexp.Regexp) string {
+func (p *program) expect(ts interface{ Fatalf(string, ...any) }, re *regexp.Regexp) string {
 	limit := time.After(patience)
 	for {
 		p.mu.Lock()
