@@ -1,0 +1,329 @@
+package foyer_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"foyer/client"
+	"foyer/discovery"
+	"foyer/internal/namespace"
+	"foyer/room"
+)
+
+// A host is a machine of its own, as far as its network goes.
+type host struct {
+	*namespace.Namespace
+	t *testing.T
+}
+
+// launch runs one of the programs there until the end of the test.
+func (h host) launch(name string, args ...string) *program {
+	h.t.Helper()
+	dir, err := bin()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(dir, name), args...)
+	cmd.Dir = h.t.TempDir()
+	cmd.Env = []string{"HOME=" + cmd.Dir, "FOYER_DISCOVERY=10.66.0.1:7666"}
+	p, err := launch(cmd, func() error { return h.Start(cmd) })
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
+// client returns a client on that machine.
+func (h host) client(registries ...string) *client.Client {
+	h.t.Helper()
+	c, err := client.New(client.Options{
+		Registries: registries,
+		Listen:     func() (client.PacketConn, error) { return h.ListenUDP() },
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// hosts returns two machines with a link between them. The first has several
+// addresses.
+func hosts(t *testing.T, f namespace.Faults, seed uint64) (a, b host) {
+	t.Helper()
+	a, b = host{namespace.NewNetwork(t), t}, host{namespace.NewNetwork(t), t}
+	namespace.Connect(t,
+		namespace.Interface{Namespace: a.Namespace, Name: "foyer0", Addresses: []string{"10.66.0.1/24", "10.66.0.7/24", "fd66::1/64", "fd66::7/64"}},
+		namespace.Interface{Namespace: b.Namespace, Name: "foyer1", Addresses: []string{"10.66.0.2/24", "fd66::2/64"}},
+		f, seed)
+	return a, b
+}
+
+// ends waits for a program's end and checks its status.
+func (p *program) ends(t *testing.T, status int) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatalf("%s does not end; it wrote:\n%s", p.cmd, p.written())
+	}
+	if got := p.cmd.ProcessState.ExitCode(); got != status {
+		t.Errorf("%s ended with %d, not %d; it wrote:\n%s", p.cmd, got, status, p.written())
+	}
+}
+
+func (p *program) written() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.both.String()
+}
+
+func (p *program) await(t *testing.T, expr string) {
+	t.Helper()
+	p.expect(t, regexp.MustCompile("(?m)"+expr))
+}
+
+// TestWildcard has a registry that listens on all addresses of a machine with
+// several. Its replies come from the address that was asked, else the client
+// would not take them; so do those of a room that advertises one of them.
+func TestWildcard(t *testing.T) {
+	t.Parallel()
+	a, b := hosts(t, namespace.Faults{}, 0)
+	a.launch("registry", "serve", "--http", "off").await(t, `^registry: listening on .*:7666$`)
+	a.launch("roomd", "--advertise", "10.66.0.7", "Hall", "It echoes.").await(t, `^roomd: Hall listening on room://10\.66\.0\.7:\d+$`)
+	a.launch("roomd", "--advertise", "fd66::7", "Attic", "It is dark.").await(t, `^roomd: Attic listening on room://\[fd66::7\]:\d+$`)
+	for _, address := range []string{"10.66.0.1", "10.66.0.7", "fd66::1", "fd66::7"} {
+		c := b.client(net.JoinHostPort(address, "7666"))
+		if _, err := c.Lookup(t.Context(), "Hall"); err != nil {
+			t.Errorf("asked at %s: %v", address, err)
+		}
+		// What changes something takes another way to its reply.
+		name := room.Name("Room of " + strings.ReplaceAll(address, ":", "-"))
+		r := client.Registration{Name: name, Address: "room://192.0.2.1:1", TTL: time.Minute}
+		if _, err := c.Register(t.Context(), r); err != nil {
+			t.Errorf("asked at %s: %v", address, err)
+		}
+		if err := c.Deregister(t.Context(), name, nil); err != nil {
+			t.Errorf("asked at %s: %v", address, err)
+		}
+	}
+	for _, name := range []string{"Hall", "Attic"} {
+		p := b.launch("playerctl", "Alice", name)
+		p.await(t, "^"+name+"$")
+		p.stdin.Close()
+		p.ends(t, 0)
+	}
+}
+
+// lossy is the network of the promise: a fifth of all packets is lost each way,
+// a tenth arrives twice, and they overtake each other.
+var lossy = namespace.Faults{Loss: 0.2, Duplicate: 0.1, Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond}
+
+// TestLossyNetwork makes 10,000 requests to a registry on another machine,
+// while players chat in a room there, over a lossy network. 99.9% of the
+// requests succeed within their five seconds, none takes effect twice, and
+// nothing said is lost, doubled or out of order.
+func TestLossyNetwork(t *testing.T) {
+	t.Parallel()
+	seed, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("FOYER_SEED=%d", seed)
+	requests := 10_000
+	if s := os.Getenv("FOYER_REQUESTS"); s != "" { // make soak
+		if requests, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := hosts(t, lossy, seed)
+	store := filepath.Join(t.TempDir(), "rooms.db")
+	registry := a.launch("registry", "serve", "--listen", "10.66.0.1:7666", "--http", "off", "--store", store)
+	registry.await(t, `^registry: listening on `)
+
+	var wg sync.WaitGroup
+	l := &lossyLoad{names: make(chan int)}
+	for range 8 {
+		c := b.client("10.66.0.1:7666")
+		for range 25 {
+			wg.Go(func() { l.work(t.Context(), t, c) })
+		}
+	}
+	wg.Go(func() {
+		defer close(l.names)
+		for i := range requests / lossySteps {
+			l.names <- i
+		}
+	})
+	chat(t, a, b)
+	wg.Wait()
+
+	total := requests / lossySteps * lossySteps
+	t.Logf("%d requests, %d without an answer", total, len(l.unanswered))
+	if len(l.unanswered) > total/1000 {
+		t.Errorf("%d of %d requests had no answer", len(l.unanswered), total)
+	}
+	l.checkHistories(t, store, requests/lossySteps)
+	_ = registry.cmd.Process.Signal(syscall.SIGTERM)
+	registry.ends(t, 0)
+}
+
+// A lossyLoad is a load of short lives: a room is registered, looked up, in the
+// way of another one, deregistered, and looked up again.
+type lossyLoad struct {
+	names chan int
+
+	mu         sync.Mutex
+	unanswered []string
+	uncertain  map[int]bool // names of which a request had no answer
+}
+
+// lossySteps is how many requests a life takes.
+const lossySteps = 5
+
+func lossyName(i int) room.Name { return room.Name(fmt.Sprintf("Room %d", i)) }
+
+func (l *lossyLoad) work(ctx context.Context, t *testing.T, c *client.Client) {
+	for i := range l.names {
+		r := client.Registration{Name: lossyName(i), Address: room.Address(fmt.Sprintf("room://192.0.2.1:%d", i+1))}
+		other := client.Registration{Name: r.Name, Address: room.Address(fmt.Sprintf("room://192.0.2.2:%d", i+1))}
+		for step, s := range [lossySteps]struct {
+			do   func() error
+			want error
+		}{
+			{func() error { _, err := c.Register(ctx, r); return err }, nil},
+			{func() error { return l.found(ctx, c, r) }, nil},
+			{func() error { _, err := c.Register(ctx, other); return err }, room.ErrNameTaken},
+			{func() error { return c.Deregister(ctx, r.Name, nil) }, nil},
+			{func() error { return l.found(ctx, c, r) }, room.ErrUnknownName},
+		} {
+			err := s.do()
+			if errors.Is(err, client.ErrNoAnswer) {
+				l.mu.Lock()
+				l.unanswered = append(l.unanswered, fmt.Sprintf("%s, step %d: %v", r.Name, step, err))
+				if l.uncertain == nil {
+					l.uncertain = map[int]bool{}
+				}
+				l.uncertain[i] = true
+				l.mu.Unlock()
+				break
+			}
+			if !errors.Is(err, s.want) {
+				t.Errorf("%s, step %d: %v, want %v", r.Name, step, err, s.want)
+			}
+		}
+	}
+}
+
+func (l *lossyLoad) found(ctx context.Context, c *client.Client, r client.Registration) error {
+	a, err := c.Lookup(ctx, r.Name)
+	if err == nil && a.Address != r.Address {
+		err = fmt.Errorf("%s is at %s, want %s", r.Name, a.Address, r.Address)
+	}
+	return err
+}
+
+// checkHistories asks the registry what happened to each name: each was
+// registered once and deregistered once.
+func (l *lossyLoad) checkHistories(t *testing.T, store string, names int) {
+	admin := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", store+".sock")
+	}}}
+	defer admin.CloseIdleConnections()
+	for i := range names {
+		resp, err := admin.Get("http://registry/history?name=" + url.QueryEscape(string(lossyName(i))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := map[string]int{}
+		for in := json.NewDecoder(resp.Body); ; {
+			var e discovery.Entry
+			if in.Decode(&e) != nil {
+				break
+			}
+			count[e.Event]++
+		}
+		resp.Body.Close()
+		registered, deregistered := count["registered"], count["deregistered"]
+		switch {
+		case len(count) > 2, registered > 1, deregistered > 1:
+			t.Errorf("%s: more happened than was asked for: %v", lossyName(i), count)
+		case !l.uncertain[i] && (registered != 1 || deregistered != 1):
+			t.Errorf("%s: less happened than was acknowledged: %v", lossyName(i), count)
+		}
+	}
+}
+
+// chat has two players talk, on one machine, in a room on the other.
+func chat(t *testing.T, a, b host) {
+	const lines = 15
+	hall := a.launch("roomd", "Hall", "It echoes.", "lamp")
+	hall.await(t, `^roomd: Hall listening on `)
+	players := map[string]*program{}
+	for _, name := range []string{"Alice", "Bob"} {
+		players[name] = b.launch("playerctl", name, "Hall")
+		players[name].await(t, `^The room is empty\.$|^In this room, there (is|are):$`)
+	}
+	players["Alice"].await(t, `^Bob entered the room\.$`)
+	for name, p := range players {
+		text := "take lamp\n"
+		for i := range lines {
+			text += fmt.Sprintf("say %s %d\n", name, i)
+		}
+		if _, err := p.stdin.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, other := range map[string]string{"Alice": "Bob", "Bob": "Alice"} {
+		own, others := fmt.Sprintf(`You said "%s %d"\.`, name, lines-1), fmt.Sprintf(`%s said "%s %d"\.`, other, other, lines-1)
+		players[name].await(t, fmt.Sprintf(`(?s)%s.*%s|%s.*%s`, own, others, others, own)) // in either order
+	}
+	taken := 0
+	for name, other := range map[string]string{"Alice": "Bob", "Bob": "Alice"} {
+		text := players[name].written()
+		taken += strings.Count(text, "lamp taken")
+		for about, expr := range map[string]string{
+			other: fmt.Sprintf(`%s said "%s (\d+)"\.`, other, other),
+			name:  fmt.Sprintf(`You said "%s (\d+)"\.`, name),
+		} {
+			heard := regexp.MustCompile(expr).FindAllStringSubmatch(text, -1)
+			for i, m := range heard {
+				if m[1] != strconv.Itoa(i) {
+					t.Errorf("%s heard of %s, as number %d, %s", name, about, i, m[0])
+				}
+			}
+			if len(heard) != lines {
+				t.Errorf("%s heard %d lines of %s, want %d:\n%s", name, len(heard), about, lines, text)
+			}
+		}
+	}
+	if taken != 1 {
+		t.Errorf("the lamp was taken %d times", taken)
+	}
+	for _, p := range players {
+		p.stdin.Close()
+		p.ends(t, 0)
+	}
+	_ = hall.cmd.Process.Signal(syscall.SIGTERM)
+	hall.ends(t, 0)
+}
