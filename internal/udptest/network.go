@@ -256,10 +256,10 @@ func (n *Network) send(from, to netip.AddrPort, payload []byte) {
 		return
 	}
 	payload = slices.Clone(payload)
-	n.deliver(datagram{from: from, payload: payload, due: n.settle(c, first)}, to)
+	n.deliver(datagram{from: from, payload: payload, due: n.settle(c, f, first)}, to)
 	if twice {
 		n.stats.Duplicated++
-		n.deliver(datagram{from: from, payload: payload, due: n.settle(c, second)}, to)
+		n.deliver(datagram{from: from, payload: payload, due: n.settle(c, f, second)}, to)
 	}
 }
 
@@ -287,14 +287,19 @@ func (n *Network) due(c *chance, f Faults, now time.Time) arrival {
 }
 
 // settle gives a datagram its place behind the one before it, unless it is
-// held back.
-func (n *Network) settle(c *chance, a arrival) time.Time {
+// held back. On a link with delay it comes a nanosecond later at least: what
+// arrives at the same instant may be handled in any order, and a run on fake
+// time would not repeat.
+func (n *Network) settle(c *chance, f Faults, a arrival) time.Time {
 	if a.held {
 		n.stats.Reordered++
 		return a.at
 	}
-	if a.at.Before(c.last) {
+	if !a.at.After(c.last) {
 		a.at = c.last
+		if f.MaxDelay > 0 {
+			a.at = a.at.Add(1)
+		}
 	}
 	c.last = a.at
 	return a.at
