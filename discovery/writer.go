@@ -37,8 +37,6 @@ func (s *Server) writeLoop() {
 			w.commit()
 		case e := <-s.evicts:
 			e.done <- w.evict(e.name)
-		case reg := <-s.late:
-			w.noteLate(&reg)
 		case <-ticker.C:
 			w.tick()
 		}
@@ -64,6 +62,7 @@ func (w *writer) tick() {
 		w.leases.setFloor(w.clock.leaseNow())
 	}
 	_ = w.settle()
+	w.noteLate()
 	w.expire()
 	w.keepTime()
 }
@@ -289,17 +288,29 @@ func (w *writer) keepTime() {
 	}
 }
 
-// noteLate writes a late renewal into the name's history.
-func (w *writer) noteLate(reg *room.Registration) {
+// noteLate writes the late renewals of the last tick into the names' histories.
+func (w *writer) noteLate() {
+	late := make([]room.Registration, len(w.late)) // nobody else takes any out
+	if len(late) == 0 {
+		return
+	}
+	for i := range late {
+		late[i] = <-w.late
+	}
 	_ = w.update(func(t *transaction) error {
-		now, err := t.Get(reg.Name)
-		if errors.Is(err, room.ErrUnknownName) || err == nil && now.Address != reg.Address {
-			return nil
+		for i := range late {
+			now, err := t.Get(late[i].Name)
+			if errors.Is(err, room.ErrUnknownName) || err == nil && now.Address != late[i].Address {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := t.Apply(storage.Event{Kind: storage.RenewedLate, Time: t.now.Wall, Registration: now}); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		return t.Apply(storage.Event{Kind: storage.RenewedLate, Time: t.now.Wall, Registration: now})
+		return nil
 	})
 }
 
