@@ -47,25 +47,38 @@ func registryCommand(args ...string) *exec.Cmd {
 // serveProcess starts `registry serve` on a store and waits until it answers.
 func serveProcess(t *testing.T, store, listen string, args ...string) *process {
 	t.Helper()
-	p := &process{stderr: new(strings.Builder)}
-	p.cmd = registryCommand(append([]string{"serve", "--store", store, "--listen", listen, "--http", "off"}, args...)...)
-	p.cmd.Stderr = p.stderr
-	out, err := p.cmd.StdoutPipe()
+	c := registryCommand(append([]string{"serve", "--store", store, "--listen", listen, "--http", "off"}, args...)...)
+	p, err := startProcess(t, c, (*exec.Cmd).Start)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	return p
+}
+
+// startProcess starts a registry with start and waits until it answers, or
+// returns an error when it has ended without having done so.
+func startProcess(t *testing.T, c *exec.Cmd, start func(*exec.Cmd) error) (*process, error) {
+	t.Helper()
+	p := &process{cmd: c, stderr: new(strings.Builder)}
+	c.Stderr = p.stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start(c); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.kill() })
+	hangs := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
+	hangs.Stop()
 	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "registry: listening on ")
 	if !ok {
-		_ = p.cmd.Wait()
-		t.Fatalf("registry serve printed %q, %v: %s", line, err, p.stderr)
+		_ = c.Wait()
+		return p, fmt.Errorf("registry serve printed %q, %v: %s", line, err, p.stderr)
 	}
 	p.addr = addr
-	return p
+	return p, nil
 }
 
 // kill ends the process as a power cut of that process would.
