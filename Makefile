@@ -68,7 +68,7 @@ bench:
 	go run ./bench
 
 soak:
-	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation' -v ./discovery
+	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation$$' -v ./internal/simulation
 
 clean:
 	rm -rf bin build

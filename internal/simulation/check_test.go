@@ -1,0 +1,114 @@
+package simulation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"foyer/wire"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// patience bounds the search for an order of one district's operations, which
+// takes a millisecond most often, unless there is none.
+const patience = 20 * time.Second
+
+// check holds the history against the model.
+func (w *world) check() {
+	for d, history := range registryModel.Partition(w.observed()) {
+		switch porcupine.CheckOperationsTimeout(registryModel, history, patience) {
+		case porcupine.Illegal:
+			_, info := porcupine.CheckOperationsVerbose(registryModel, history, patience)
+			w.illegal = append(w.illegal, explain(d, history, info.PartialLinearizationsOperations()[d]))
+		case porcupine.Unknown:
+			w.open++
+		}
+	}
+}
+
+// observed returns the history as porcupine takes it. Of the operations without
+// an answer it has those that can have changed something, from when the first
+// copy of a request of theirs reached the registry to when the last one had
+// surely been carried out.
+func (w *world) observed() (all []porcupine.Operation) {
+	for _, op := range w.history.operations {
+		seen := *op
+		if op.answer.unknown {
+			window, ok := w.tap.window(op)
+			if !ok || op.verb != wire.Register && op.verb != wire.Deregister {
+				continue
+			}
+			seen.called, seen.returned = window.begin, window.end
+		}
+		seen.until = never
+		switch op.verb {
+		case wire.Register:
+			seen.until = w.time.earliestEnd(seen.called, op.ttl)
+		case wire.Renew:
+			seen.until = w.time.earliestEnd(seen.called, w.actors[op.actor].district.ttl)
+		}
+		all = append(all, porcupine.Operation{
+			ClientId: op.actor, Input: &seen, Call: int64(seen.called), Return: int64(seen.returned),
+		})
+	}
+	return all
+}
+
+// An explanation is how far the history of a district can be explained.
+type explanation struct {
+	district  int
+	explained []*operation // in an order that the model allows, as many as there can be
+	rest      []*operation // in the order of their calls
+}
+
+func explain(district int, history []porcupine.Operation, orders [][]porcupine.Operation) explanation {
+	e := explanation{district: district}
+	for _, order := range orders {
+		if len(order) > len(e.explained) {
+			e.explained = e.explained[:0]
+			for _, o := range order {
+				e.explained = append(e.explained, o.Input.(*operation))
+			}
+		}
+	}
+	for _, o := range history {
+		if op := o.Input.(*operation); !slices.Contains(e.explained, op) {
+			e.rest = append(e.rest, op)
+		}
+	}
+	slices.SortFunc(e.rest, func(a, b *operation) int { return int(a.called - b.called) })
+	return e
+}
+
+// String shows the last operations that can be explained, the states that they
+// may have led to, and those that come next.
+func (e explanation) String() string {
+	const shown = 12
+	var b strings.Builder
+	fmt.Fprintf(&b, "the history of district %d can be explained to here:\n", e.district)
+	for _, op := range e.explained[max(0, len(e.explained)-shown):] {
+		fmt.Fprintf(&b, "  %v\n", op)
+	}
+	states := registryModel.Init()
+	for _, op := range e.explained {
+		_, states = registryModel.Step(states, op, nil)
+	}
+	for _, s := range states.([]state) {
+		fmt.Fprintf(&b, "  = %+v\n", s)
+	}
+	for _, op := range e.rest[:min(shown, len(e.rest))] {
+		fmt.Fprintf(&b, "? %v\n", op)
+	}
+	return b.String()
+}
+
+// verdict returns what is wrong with the world, or the empty string.
+func (w *world) verdict() string {
+	lines := w.problems.all()
+	for _, e := range w.illegal {
+		lines = append(lines, e.String())
+	}
+	return strings.Join(lines, "\n")
+}

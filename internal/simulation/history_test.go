@@ -1,0 +1,103 @@
+package simulation
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+)
+
+// The names and addresses of a world come in districts: a client acts in one
+// district only, so that the history of each can be checked by itself, and is
+// small enough to be.
+const (
+	namesPerDistrict     = 3
+	addressesPerDistrict = 4
+	keysPerDistrict      = 2
+)
+
+// none stands for no key and no address.
+const none = -1
+
+// never is later than everything in a world.
+const never = time.Duration(math.MaxInt64)
+
+// An operation is one call of a client's method as the caller saw it. Times
+// count from the beginning of the world.
+type operation struct {
+	district, actor int
+	verb            wire.Verb
+	name            int // in the district, as are address and owner
+	address         int // for LOOKUP none
+	owner           int // the key that it is signed with, or none
+	ttl             time.Duration
+	from            int // the actor whose IP address it comes from
+
+	called, returned time.Duration
+	answer           answer
+
+	// until is before when a lease granted to the operation cannot have ended.
+	until time.Duration
+}
+
+// An answer is what a call returned.
+type answer struct {
+	unknown bool      // it may have taken effect, until returned
+	code    room.Code // empty for OK
+	address int       // of a LOOKUP
+	ttl     time.Duration
+}
+
+func (op *operation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%12.6f %12.6f  %2d  %-10s", op.called.Seconds(), op.returned.Seconds(), op.actor, op.verb)
+	if op.address != none {
+		fmt.Fprintf(&b, " a%d", op.address)
+	}
+	fmt.Fprintf(&b, " n%d", op.name)
+	if op.owner != none {
+		fmt.Fprintf(&b, " key %d", op.owner)
+	}
+	if op.ttl > 0 {
+		fmt.Fprintf(&b, " ttl %v", op.ttl)
+	}
+	b.WriteString(" -> ")
+	switch a := op.answer; {
+	case a.unknown:
+		b.WriteString("?")
+	case a.code != "":
+		b.WriteString(string(a.code))
+	case op.verb == wire.Lookup:
+		fmt.Fprintf(&b, "a%d", a.address)
+	default:
+		fmt.Fprintf(&b, "OK %v", a.ttl)
+	}
+	return b.String()
+}
+
+// A history is what all clients of a world saw, in the order in which the calls
+// returned.
+type history struct {
+	mu         sync.Mutex
+	operations []*operation
+}
+
+func (h *history) add(op *operation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.operations = append(h.operations, op)
+}
+
+// digest is the same for two histories that are the same to the nanosecond.
+func (h *history) digest() uint64 {
+	sum := fnv.New64a()
+	for _, op := range h.operations {
+		fmt.Fprintln(sum, op)
+	}
+	return sum.Sum64()
+}

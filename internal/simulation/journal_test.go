@@ -1,0 +1,164 @@
+package simulation
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"foyer/room"
+	"foyer/storage"
+	"foyer/wire"
+)
+
+// A journal knows what the disk has to hold: it is told of every transaction
+// that has become durable. The one goroutine that changes the store owns it.
+type journal struct {
+	rooms     map[room.Name]room.Registration
+	outcomes  map[room.ID]outcome
+	addresses []room.Address // all that may be in use
+	problems  *problems
+	last      storage.Instant
+	recorded  int
+	changes   int
+}
+
+// An outcome is one with the time and when it was recorded.
+type outcome struct {
+	storage.Outcome
+	at storage.Instant
+}
+
+// A page is what one transaction did.
+type page struct {
+	now      storage.Instant
+	events   []storage.Event
+	outcomes []storage.Outcome
+}
+
+// commit writes a page down.
+func (j *journal) commit(p *page) {
+	changes, grants := 0, 0
+	for _, e := range p.events {
+		r := e.Registration
+		switch e.Kind {
+		case storage.Registered, storage.Replaced:
+			changes++
+			j.rooms[r.Name] = r
+		case storage.Extended:
+			j.rooms[r.Name] = r
+		case storage.Deregistered:
+			changes++
+			delete(j.rooms, r.Name)
+		case storage.Expired, storage.Evicted:
+			delete(j.rooms, r.Name)
+		}
+	}
+	for _, o := range p.outcomes {
+		if before, twice := j.outcomes[o.ID]; twice {
+			j.problems.add("the id %x was carried out twice: %q, then %q", o.ID, before.Reply, o.Reply)
+		}
+		o.Reply = bytes.Clone(o.Reply)
+		j.outcomes[o.ID] = outcome{o, p.now}
+		if reply, err := wire.ParseReply(o.Reply); err != nil {
+			j.problems.add("the recorded reply %q: %v", o.Reply, err)
+		} else if reply.OK {
+			grants++
+		}
+	}
+	if changes != grants {
+		j.problems.add("a transaction made %d changes and recorded %d grants", changes, grants)
+	}
+	j.recorded += len(p.outcomes)
+	j.changes += changes
+	if p.now.Wall.Before(j.last.Wall) || p.now.Lease < j.last.Lease {
+		j.problems.add("the registry's clock ran back from %v to %v", j.last, p.now)
+	}
+	j.last = p.now
+}
+
+// audit compares a store with the journal. The store must not be in use.
+func (j *journal) audit(s storage.Store, occasion string) {
+	problem := func(format string, args ...any) { j.problems.add(occasion+": "+format, args...) }
+	found := map[room.Name]bool{}
+	places := map[room.Address]room.Name{}
+	for r, err := range storage.All(s, 16) {
+		if err != nil {
+			problem("%v", err)
+			return
+		}
+		found[r.Name] = true
+		if want, ok := j.rooms[r.Name]; !ok {
+			problem("%q is registered at %s, and should not be", r.Name, r.Address)
+		} else if fmt.Sprint(r) != fmt.Sprint(want) {
+			problem("%q is %v, and should be %v", r.Name, r, want)
+		}
+		if other, twice := places[r.Address]; twice {
+			problem("%s is the address of %q and of %q", r.Address, other, r.Name)
+		}
+		places[r.Address] = r.Name
+	}
+	for _, name := range slices.Sorted(maps.Keys(j.rooms)) {
+		if !found[name] {
+			problem("%q was registered and is lost", name)
+		}
+	}
+	err := s.Update(j.last, func(tx storage.Tx) error {
+		for _, addr := range j.addresses {
+			switch name, err := tx.NameAt(addr); {
+			case errors.Is(err, room.ErrUnknownName):
+				name = ""
+				fallthrough
+			case err == nil:
+				if name != places[addr] {
+					problem("the index of addresses has %q at %s, that of names %q", name, addr, places[addr])
+				}
+			default:
+				return err
+			}
+		}
+		for id, o := range j.outcomes {
+			if j.last.Lease-o.at.Lease > storage.OutcomeRetention {
+				continue
+			}
+			switch found, ok, err := tx.Outcome(id); {
+			case err != nil:
+				return err
+			case !ok:
+				problem("the outcome of %x is lost: %q", id, o.Reply)
+			case !bytes.Equal(found.Reply, o.Reply) || found.Fingerprint != o.Fingerprint:
+				problem("the outcome of %x is %q, and was %q", id, found.Reply, o.Reply)
+			}
+		}
+		return errAudited
+	})
+	if !errors.Is(err, errAudited) {
+		problem("%v", err)
+	}
+}
+
+var errAudited = errors.New("audited")
+
+// A scribe is a transaction that writes down what is done in it.
+type scribe struct {
+	storage.Tx
+	page *page
+}
+
+func (s scribe) Apply(e storage.Event) error {
+	err := s.Tx.Apply(e)
+	if err == nil {
+		s.page.events = append(s.page.events, e)
+	}
+	return err
+}
+
+func (s scribe) Record(o storage.Outcome) error {
+	err := s.Tx.Record(o)
+	if err == nil {
+		o.Reply = bytes.Clone(o.Reply)
+		s.page.outcomes = append(s.page.outcomes, o)
+	}
+	return err
+}

@@ -1,0 +1,194 @@
+package simulation
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// A slot is what the model knows about one name.
+type slot struct {
+	registered bool
+	address    int8
+	owner      int8
+	from       int16         // matters if there is no owner
+	ttl        time.Duration // 0 without a lease
+	until      time.Duration // the lease cannot have ended before
+}
+
+// A state is one that a district may be in.
+type state [namesPerDistrict]slot
+
+// registryModel is the registry as docs/protocol.md describes it, for one
+// district. A lease ends by itself at any time after slot.until, which the
+// model notices only when an operation shows it. An operation whose outcome is
+// not known leads to two states, with its effect and without; so the model's
+// state is the set of those that are possible.
+var registryModel = porcupine.Model{
+	Partition: func(all []porcupine.Operation) [][]porcupine.Operation {
+		var districts [][]porcupine.Operation
+		for _, o := range all {
+			d := o.Input.(*operation).district
+			for len(districts) <= d {
+				districts = append(districts, nil)
+			}
+			districts[d] = append(districts[d], o)
+		}
+		return districts
+	},
+	Init: func() any { return []state{{}} },
+	Step: func(states, input, _ any) (bool, any) {
+		op := input.(*operation)
+		var next []state
+		for _, s := range states.([]state) {
+			add := func(s state) {
+				if !slices.Contains(next, s) {
+					next = append(next, s)
+				}
+			}
+			s.step(op, add)
+		}
+		return len(next) > 0, next
+	},
+	Equal: func(a, b any) bool {
+		x, y := a.([]state), b.([]state)
+		if len(x) != len(y) {
+			return false
+		}
+		for _, s := range x {
+			if !slices.Contains(y, s) {
+				return false
+			}
+		}
+		return true
+	},
+	Hash: func(states any) (sum uint64) {
+		for _, s := range states.([]state) {
+			sum += maphash.Comparable(hashSeed, s)
+		}
+		return sum
+	},
+	DescribeOperation: func(input, _ any) string { return input.(*operation).String() },
+	DescribeState:     func(states any) string { return fmt.Sprintf("%+v", states) },
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// step calls add with each state that s may have become when op has got its
+// answer; with none if it could not have got that.
+func (s state) step(op *operation, add func(state)) {
+	switch {
+	case op.answer.unknown:
+		add(s)
+		if changed, ok := s.granted(op); ok {
+			add(changed)
+		}
+	case op.answer.code == room.StaleRequest:
+		add(s)
+	case op.answer.code == "":
+		if changed, ok := s.granted(op); ok {
+			add(changed)
+		}
+	default:
+		if changed, ok := s.refused(op); ok {
+			add(changed)
+		}
+	}
+}
+
+// lapse frees the name if its lease may have ended before op returned.
+func (s *state) lapse(name int, op *operation) (free bool) {
+	if s[name].registered && s[name].until <= op.returned {
+		s[name] = slot{}
+	}
+	return !s[name].registered
+}
+
+// holder returns who else has the address of op, or none.
+func (s *state) holder(op *operation) int {
+	for i := range s {
+		if i != op.name && s[i].registered && int(s[i].address) == op.address {
+			return i
+		}
+	}
+	return none
+}
+
+// granted returns s with the effect of op, if op can be granted.
+func (s state) granted(op *operation) (state, bool) {
+	n := &s[op.name]
+	if op.verb == wire.Register {
+		if n.registered && !n.belongsTo(op) && !s.lapse(op.name, op) {
+			return s, false
+		}
+		if other := s.holder(op); other != none && !s.lapse(other, op) {
+			return s, false
+		}
+		*n = slot{registered: true, address: int8(op.address), owner: int8(op.owner), from: int16(op.from), ttl: op.ttl, until: never}
+		return s, n.grants(op)
+	}
+	if !n.registered {
+		return s, false
+	}
+	switch op.verb {
+	case wire.Lookup:
+		return s, int(n.address) == op.answer.address
+	case wire.Renew:
+		return s, int(n.address) == op.address && (n.owner == none || n.belongsTo(op)) && n.grants(op)
+	default:
+		may := n.belongsTo(op) || n.owner == none && int(n.from) == op.from
+		*n = slot{}
+		return s, may
+	}
+}
+
+// belongsTo reports whether op is signed with the owner's key.
+func (n *slot) belongsTo(op *operation) bool { return n.owner != none && int(n.owner) == op.owner }
+
+// grants starts the lease anew and reports whether op was told its length.
+func (n *slot) grants(op *operation) bool {
+	if n.ttl > 0 {
+		n.until = op.until
+	}
+	return op.answer.unknown || op.answer.ttl == n.ttl
+}
+
+// refused returns what is known of s after op has been refused as it was, if it
+// could be.
+func (s state) refused(op *operation) (state, bool) {
+	n := &s[op.name]
+	code := op.answer.code
+	switch {
+	case op.verb == wire.Register && code == room.AddressTaken:
+		// The name alone would not have been in the way.
+		free := !n.registered || n.belongsTo(op) || s.lapse(op.name, op)
+		return s, free && s.holder(op) != none
+	case op.verb != wire.Register && code == room.UnknownName:
+		return s, s.lapse(op.name, op)
+	case !n.registered:
+		return s, false
+	}
+	owned, signed := n.owner != none, op.owner != none
+	theirs := owned && signed && !n.belongsTo(op)
+	switch op.verb {
+	case wire.Register:
+		return s, code == room.NameTaken && !(owned && signed) || code == room.NotOwner && theirs
+	case wire.Renew:
+		if int(n.address) != op.address {
+			return s, code == room.Replaced
+		}
+		return s, code == room.NotOwner && owned && !signed || code == room.BadSignature && theirs
+	case wire.Deregister:
+		if !owned {
+			return s, code == room.NotOwner && int(n.from) != op.from
+		}
+		return s, code == room.NotOwner && !signed || code == room.BadSignature && theirs
+	}
+	return s, false
+}

@@ -1,0 +1,165 @@
+package simulation
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"foyer/storage/storetest"
+)
+
+// standard returns the plan of a world of the usual size: three in four are on
+// the model of a store, which is quick, the others on the real one.
+func standard(t *testing.T, seed uint64) plan {
+	p := plan{seed: seed, districts: 6, actors: 6, operations: 60}
+	if seed%4 == 0 {
+		p.medium = newFolder(t.TempDir(), p.stream("folder", 0))
+	} else {
+		p.medium = newMemory(storetest.Sabotage{})
+	}
+	return p
+}
+
+// run makes the world of a seed, fails the test if something is wrong with it,
+// and returns it.
+func run(t *testing.T, seed uint64) *world {
+	w := simulate(t, standard(t, seed))
+	if wrong := w.verdict(); wrong != "" {
+		t.Errorf("FOYER_SEED=%d go test -run 'TestSimulation$' foyer/internal/simulation\n%+v\n%s", seed, w.climate, wrong)
+	}
+	return w
+}
+
+// TestSimulation makes a handful of worlds that are always the same, and one
+// that never was before. With FOYER_SEED it makes that world alone; with
+// FOYER_SOAK, a duration, as many new ones as it can in that time.
+func TestSimulation(t *testing.T) {
+	if s := os.Getenv("FOYER_SOAK"); s != "" {
+		long, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatalf("FOYER_SOAK: %v", err)
+		}
+		soak(t, long)
+		return
+	}
+	seed := storetest.Seed(t)
+	if os.Getenv("FOYER_SEED") == "" {
+		for fixed := range uint64(6) {
+			run(t, 1+fixed)
+		}
+	}
+	w := run(t, seed)
+	t.Logf("the last world: %v", w)
+}
+
+// String sums up what happened.
+func (w *world) String() string {
+	unanswered := 0
+	for _, op := range w.history.operations {
+		if op.answer.unknown {
+			unanswered++
+		}
+	}
+	return fmt.Sprintf("%d operations (%d without an answer), %d outcomes, %d changes, %d kills, %d stalls, digest %x",
+		len(w.history.operations), unanswered, w.journal.recorded, w.journal.changes, w.registry.kills, w.time.stalls(), w.history.digest())
+}
+
+// soak makes new worlds, as many at a time as there are processors.
+func soak(t *testing.T, long time.Duration) {
+	first := storetest.Seed(t)
+	var worlds, operations, undecided atomic.Int64
+	began := time.Now()
+	report := func() {
+		fmt.Printf("%v: %d worlds from seed %d, %d operations, %d districts undecided\n",
+			time.Since(began).Round(time.Second), worlds.Load(), first, operations.Load(), undecided.Load())
+	}
+	t.Cleanup(report) // when the parallel subtests have ended
+	var reported atomic.Int64
+	for worker := range runtime.GOMAXPROCS(0) {
+		t.Run(strconv.Itoa(worker), func(t *testing.T) {
+			t.Parallel()
+			for time.Since(began) < long && !t.Failed() {
+				seed := first + uint64(worlds.Add(1)) - 1
+				w := run(t, seed)
+				operations.Add(int64(len(w.history.operations)))
+				undecided.Add(int64(w.open))
+				if minute := int64(time.Since(began) / (10 * time.Second)); minute > reported.Load() && reported.Swap(minute) < minute {
+					report()
+				}
+			}
+		})
+	}
+}
+
+// A seed is worth something only if it leads to the same world again.
+func TestASeedRepeats(t *testing.T) {
+	for _, seed := range []uint64{3, 4, storetest.Seed(t)} {
+		a, b := simulate(t, standard(t, seed)), simulate(t, standard(t, seed))
+		if a.history.digest() == b.history.digest() {
+			continue
+		}
+		for i, op := range a.history.operations {
+			if other := b.history.operations[i]; op.String() != other.String() {
+				t.Errorf("seed %d: operation %d differs:\n%v\n%v", seed, i, op, other)
+				break
+			}
+		}
+	}
+}
+
+// The real store does what the model of one does, to the byte.
+func TestStoresAgree(t *testing.T) {
+	real := standard(t, 8)
+	model := real
+	model.medium = newMemory(storetest.Sabotage{})
+	if a, b := simulate(t, real), simulate(t, model); a.history.digest() != b.history.digest() {
+		t.Errorf("on the real store: %v\non the model: %v", a, b)
+	}
+}
+
+// broken returns the plan of a small world on a store that is broken.
+func broken(seed uint64, s storetest.Sabotage) plan {
+	return plan{seed: seed, districts: 4, actors: 3, operations: 40, medium: newMemory(s), climate: func(c *climate) {
+		c.net.Loss, c.net.Duplicate = 0.2, 0.1
+		c.disk.crash = 0.03
+	}}
+}
+
+// A registry that forgets outcomes is found out, by the journal and by what its
+// clients see.
+func TestLostOutcomesAreNoticed(t *testing.T) {
+	expectObjections(t, storetest.Sabotage{DropOutcomes: true})
+}
+
+// So is one that writes its two indexes in two transactions and is killed
+// between them.
+func TestSplitIndexesAreNoticed(t *testing.T) {
+	expectObjections(t, storetest.Sabotage{SplitIndexes: true})
+}
+
+func expectObjections(t *testing.T, s storetest.Sabotage) {
+	const worlds = 6
+	audited, inexplicable := 0, 0
+	for seed := range uint64(worlds) {
+		w := simulate(t, broken(seed, s))
+		if len(w.problems.all()) > 0 {
+			audited++
+		}
+		if len(w.illegal) > 0 {
+			inexplicable++
+		}
+	}
+	t.Logf("of %d worlds the journal and the tap object to %d, and porcupine to %d", worlds, audited, inexplicable)
+	if audited < worlds || inexplicable < worlds/2 {
+		t.Error("too much went unnoticed")
+	}
+	for seed := range uint64(worlds) { // in the same worlds, without the damage
+		if wrong := simulate(t, broken(seed, storetest.Sabotage{})).verdict(); wrong != "" {
+			t.Errorf("seed %d, nothing broken: %s", seed, wrong)
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package simulation
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"foyer/internal/udp"
+	"foyer/room"
+	"foyer/wire"
+)
+
+// A tap reads along on the network.
+type tap struct {
+	time     *timeline
+	registry netip.AddrPort
+	problems *problems
+
+	mu       sync.Mutex
+	requests map[room.ID]*sighting
+	seen     []*sighting                // the same, in the order of their appearance
+	calling  map[netip.Addr]*operation  // by the host it comes from
+	of       map[*operation][]*sighting // what was sent for an operation
+	strange  map[netip.Addr]bool        // hosts whose requests are nobody's
+}
+
+// A sighting is a request that was seen.
+type sighting struct {
+	verb  wire.Verb
+	line  []byte
+	from  netip.AddrPort  // where it came from first
+	came  []time.Duration // when copies of it reached the registry
+	reply []byte          // to a REGISTER or DEREGISTER, once there was one
+}
+
+func newTap(t *timeline, registry netip.AddrPort, p *problems) *tap {
+	return &tap{
+		time: t, registry: registry, problems: p,
+		requests: map[room.ID]*sighting{},
+		calling:  map[netip.Addr]*operation{},
+		of:       map[*operation][]*sighting{},
+		strange:  map[netip.Addr]bool{},
+	}
+}
+
+// ignore makes the tap pass over what goes to and comes from host.
+func (t *tap) ignore(host netip.Addr) { t.strange[host] = true }
+
+// call notes that what host sends from now on is for op.
+func (t *tap) call(host netip.Addr, op *operation) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calling[host] = op
+}
+
+// pass is a [udptest.Filter].
+func (t *tap) pass(from, to netip.AddrPort, payload []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch t.registry {
+	case to:
+		if !t.strange[from.Addr()] {
+			t.request(from, payload)
+		}
+	case from:
+		if !t.strange[to.Addr()] {
+			for line := range bytes.Lines(payload) {
+				t.answer(bytes.TrimRight(line, "\n"))
+			}
+		}
+	}
+	return true
+}
+
+func (t *tap) request(from netip.AddrPort, line []byte) {
+	r, err := wire.ParseRequest(line)
+	if err != nil || r.ID == nil {
+		t.problems.add("a client sent %q: %v", line, err)
+		return
+	}
+	s := t.requests[r.UUID]
+	if s == nil {
+		s = &sighting{verb: r.Verb, line: bytes.Clone(line), from: from}
+		t.requests[r.UUID] = s
+		t.seen = append(t.seen, s)
+		op := t.calling[from.Addr()]
+		t.of[op] = append(t.of[op], s)
+	} else if !bytes.Equal(s.line, line) {
+		t.problems.add("the id of %q was used for %q", s.line, line)
+	}
+}
+
+func (t *tap) answer(line []byte) {
+	r, err := wire.ParseReply(line)
+	s := t.requests[r.UUID]
+	if err != nil || s == nil {
+		t.problems.add("the registry replied %q: %v", line, err)
+		return
+	}
+	if s.verb != wire.Register && s.verb != wire.Deregister {
+		return
+	}
+	switch room.Code(r.Code) {
+	case room.Busy, room.Unavailable, room.StaleRequest:
+		return // no outcomes
+	}
+	if s.reply == nil {
+		s.reply = bytes.Clone(line)
+	} else if !bytes.Equal(s.reply, line) {
+		t.problems.add("%q was answered with %q and with %q", s.line, s.reply, line)
+	}
+}
+
+// came notes that a datagram has reached the registry.
+func (t *tap) came(datagram []byte) {
+	tags, _, err := wire.ParseTags(datagram)
+	if err != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.requests[tags.UUID]; s != nil && bytes.Equal(s.line, datagram) {
+		s.came = append(s.came, t.time.now())
+	}
+}
+
+// window returns between when the requests of an operation can have taken
+// effect; ok is false if none has reached the registry.
+func (t *tap) window(op *operation) (w span, ok bool) {
+	w.begin = never
+	for _, s := range t.of[op] {
+		for _, came := range s.came {
+			w.begin = min(w.begin, came)
+			w.end = max(w.end, t.time.carriedOut(came))
+			ok = true
+		}
+	}
+	return w, ok
+}
+
+// recorded returns a request seen earlier, a number from 0 to 1 saying which
+// one, or nil.
+func (t *tap) recorded(which float64) *sighting {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.seen) == 0 {
+		return nil
+	}
+	return t.seen[int(which*float64(len(t.seen)))]
+}
+
+// problems gathers what a world did that it should not have done.
+type problems struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// mostProblems bounds what is kept: the first ones tell the most.
+const mostProblems = 20
+
+func (p *problems) add(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lines) < mostProblems {
+		p.lines = append(p.lines, fmt.Sprintf(format, args...))
+	}
+}
+
+func (p *problems) all() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lines)
+}
+
+// A meter is the registry's socket. It tells the tap what arrives, counts what each peer sends and is sent,
+// and objects when somebody is sent more than three bytes for one.
+type meter struct {
+	udp.Conn
+	tap *tap
+
+	mu    sync.Mutex
+	bytes map[netip.AddrPort]*traffic // as many as the world has sockets
+}
+
+type traffic struct{ in, out int }
+
+func (m *meter) of(peer netip.AddrPort) *traffic {
+	if m.bytes[peer] == nil {
+		m.bytes[peer] = &traffic{}
+	}
+	return m.bytes[peer]
+}
+
+func (m *meter) Receive(ds []udp.Datagram) (int, error) {
+	n, err := m.Conn.Receive(ds)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range ds[:n] {
+		m.tap.came(d.Data)
+		m.of(d.Peer).in += len(d.Data) + wire.HeaderSize
+	}
+	return n, err
+}
+
+func (m *meter) Send(ds []udp.Datagram) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range ds {
+		p := m.of(d.Peer)
+		if p.out += len(d.Data) + wire.HeaderSize; p.out > 3*p.in {
+			m.tap.problems.add("%v has sent %d bytes and is sent %d", d.Peer, p.in, p.out)
+		}
+	}
+	return m.Conn.Send(ds)
+}

@@ -1,0 +1,189 @@
+package simulation
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"foyer/internal/udptest"
+	"foyer/wire"
+)
+
+// A climate is what a world has to live with.
+type climate struct {
+	net     udptest.Faults
+	disk    diskFaults
+	trouble time.Duration // between two troubles, on average
+	replays time.Duration // between two datagrams of a stranger, on average
+	pause   time.Duration // between two operations of a client, on average
+}
+
+// climateOf draws one. All kinds of faults are there in most worlds, but not in
+// all, so that one does not always hide behind another.
+func climateOf(r *rand.Rand) climate {
+	pick := func(values ...float64) float64 { return values[r.IntN(len(values))] }
+	span := func(values ...time.Duration) time.Duration { return values[r.IntN(len(values))] }
+	return climate{
+		net: udptest.Faults{
+			Loss:      pick(0, 0.05, 0.2, 0.3),
+			Duplicate: pick(0, 0.1, 0.3),
+			Reorder:   pick(0, 0.1, 0.5),
+			MinDelay:  time.Duration(100_000 + r.IntN(1_000_000)),
+			MaxDelay:  span(2*time.Millisecond, 30*time.Millisecond, 400*time.Millisecond) + time.Duration(r.IntN(1_000_000)),
+			Hold:      span(10*time.Millisecond, 300*time.Millisecond, 2*time.Second),
+		},
+		disk: diskFaults{
+			refused: pick(0, 0.005, 0.03),
+			lost:    pick(0, 0.003, 0.01),
+			kept:    pick(0, 0.003, 0.01),
+			crash:   pick(0, 0.003, 0.01),
+			stall:   pick(0, 0.002, 0.01),
+			usual:   span(time.Millisecond, 5*time.Millisecond, 15*time.Millisecond),
+			stalled: span(500*time.Millisecond, 4*time.Second, 20*time.Second),
+		},
+		trouble: span(3*time.Second, 10*time.Second, 40*time.Second),
+		replays: span(100*time.Millisecond, time.Second, time.Minute),
+		pause:   span(200*time.Millisecond, time.Second, 2*time.Second),
+	}
+}
+
+// supervise makes trouble until stop is closed, and puts everything right then.
+func (w *world) supervise(r *rand.Rand, stop <-chan struct{}) {
+	for {
+		t := time.NewTimer(time.Duration(r.ExpFloat64() * float64(w.climate.trouble)))
+		select {
+		case <-t.C:
+			w.makeTrouble(r)
+		case <-w.registry.failed:
+			w.restart(r)
+		case <-stop:
+			t.Stop()
+			w.net.Heal()
+			w.net.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
+			w.registry.full.Store(false)
+			w.registry.faults.Store(&diskFaults{usual: time.Millisecond})
+			select {
+			case <-w.registry.failed:
+				w.registry.kill()
+				w.registry.start("after the last kill")
+			default: // what it has got wrong so far must not be healed by starting it again
+			}
+			return
+		}
+		t.Stop()
+	}
+}
+
+// restart kills the registry and starts it again after a while.
+func (w *world) restart(r *rand.Rand) {
+	w.registry.kill()
+	w.pause(r, 8*time.Second)
+	w.registry.start("after a kill")
+}
+
+// pause sleeps for up to most.
+func (w *world) pause(r *rand.Rand, most time.Duration) {
+	time.Sleep(time.Duration(r.Float64() * float64(most)))
+}
+
+func (w *world) makeTrouble(r *rand.Rand) {
+	switch r.IntN(6) {
+	case 0, 1:
+		w.restart(r)
+	case 2:
+		w.registry.stop()
+		w.pause(r, time.Second)
+		w.registry.start("after a stop")
+	case 3: // some clients, or all, cannot reach the registry
+		var away []netip.Addr
+		for _, a := range w.actors {
+			if r.IntN(2) == 0 {
+				away = append(away, a.host)
+			}
+		}
+		w.net.Partition(away)
+		w.pause(r, 10*time.Second)
+		w.net.Heal()
+	case 4: // the clock is set, most often by little
+		by := time.Duration((r.Float64() - 0.5) * float64(10*time.Second))
+		switch r.IntN(4) {
+		case 0:
+			by *= 60
+		case 1:
+			by *= 3600
+		}
+		w.registry.clock.Add(int64(by))
+	case 5:
+		w.registry.full.Store(true)
+		w.pause(r, 5*time.Second)
+		w.registry.full.Store(false)
+	}
+}
+
+// haunt sends to the registry what strangers do, until stop is closed: copies
+// of what was sent before, as if from where it came from or from elsewhere,
+// signed requests with a bit changed, and rubbish.
+func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
+	registry := w.registry.address
+	stranger := netip.AddrPortFrom(strangerHost, 5000)
+	forger := netip.AddrPortFrom(forgerHost, 6000)
+	for {
+		t := time.NewTimer(time.Duration(r.ExpFloat64() * float64(w.climate.replays)))
+		select {
+		case <-stop:
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		what, which, where := r.IntN(8), r.Float64(), r.Uint64()
+		if what < 4 { // of the last ones, most often
+			which = 1 - which*which*which
+		}
+		s := w.tap.recorded(min(which, 0.999999))
+		if s == nil {
+			continue
+		}
+		tags, _, _ := wire.ParseTags(s.line)
+		switch {
+		case what == 7:
+			rubbish := make([]byte, where%100)
+			for i := range rubbish {
+				rubbish[i] = byte(r.Uint32())
+			}
+			w.net.Inject(forger, registry, rubbish)
+		case what == 6 && tags.Sig != nil:
+			w.net.Inject(forger, registry, forge(s.line, where))
+		case what >= 4 && tags.Sig != nil: // who sends it matters to what is not signed
+			w.net.Inject(stranger, registry, s.line)
+		default:
+			w.net.Inject(s.from, registry, s.line)
+		}
+	}
+}
+
+// forge returns a signed request under another id, and with a bit changed: one
+// of the id as well, if chance will have it. Under the same id it could come
+// first, and keep the true one from being carried out; that is not promised to
+// be impossible to one who reads what clients send.
+func forge(line []byte, chance uint64) []byte {
+	forged := bytes.Clone(line)
+	const idEnd = len("@id=") + 36
+	digit := &forged[idEnd-1]
+	if *digit == '0' {
+		*digit = '1'
+	} else {
+		*digit = '0'
+	}
+	forged[chance%uint64(len(forged))] ^= 1 << (chance >> 32 % 8)
+	return forged
+}
+
+var (
+	registryHost = netip.MustParseAddr("192.0.2.1")
+	strangerHost = netip.MustParseAddr("192.0.2.2")
+	forgerHost   = netip.MustParseAddr("192.0.2.3")
+)
+
+// actorHost returns an address of its own for each actor.
+func actorHost(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}) }

@@ -1,0 +1,160 @@
+package simulation
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/wire"
+)
+
+// A plan says what world is to be made.
+type plan struct {
+	seed       uint64
+	districts  int
+	actors     int // in each district
+	operations int // of each actor
+	medium     medium
+
+	// climate, if it is not nil, changes the climate that the seed makes.
+	climate func(*climate)
+}
+
+// A world is one run of the simulation. Everything in it happens in one bubble
+// of testing/synctest.
+type world struct {
+	plan
+	climate  climate
+	time     timeline
+	net      *udptest.Network
+	tap      *tap
+	journal  *journal
+	registry *registry
+	actors   []*actor
+	history  history
+	problems problems
+
+	// Made by check.
+	illegal []explanation
+	open    int // districts that the time for checking did not suffice for
+}
+
+// stream returns a source of chance that depends on the seed and the name
+// alone, so that what one part of the world draws does not change what others
+// do.
+func (p *plan) stream(name string, number int) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, name, number)
+	return rand.New(rand.NewPCG(p.seed, h.Sum64()))
+}
+
+// simulate makes a world, lets it run, and checks it.
+func simulate(t *testing.T, p plan) *world {
+	w := &world{plan: p}
+	synctest.Test(t, func(t *testing.T) { w.run(t) })
+	w.check()
+	return w
+}
+
+func (w *world) run(t *testing.T) {
+	w.time.origin = time.Now()
+	w.climate = climateOf(w.stream("climate", 0))
+	if w.plan.climate != nil {
+		w.plan.climate(&w.climate)
+	}
+	w.net = udptest.New(w.seed)
+	w.net.SetFaults(w.climate.net)
+	w.journal = &journal{
+		rooms: map[room.Name]room.Registration{}, outcomes: map[room.ID]outcome{}, problems: &w.problems,
+	}
+	w.registry = &registry{
+		world: w, address: netip.AddrPortFrom(registryHost, 7666), medium: w.medium,
+		rand: w.stream("disk", 0), failed: make(chan struct{}, 1),
+	}
+	w.registry.faults.Store(&w.climate.disk)
+	w.tap = newTap(&w.time, w.registry.address, &w.problems)
+	w.tap.ignore(forgerHost)
+	w.net.SetFilter(w.tap.pass)
+	w.populate(t)
+	w.registry.start("at the beginning")
+
+	var acting, troubling sync.WaitGroup
+	stop := make(chan struct{})
+	troubling.Go(func() { w.supervise(w.stream("trouble", 0), stop) })
+	troubling.Go(func() { w.haunt(w.stream("haunting", 0), stop) })
+	for _, a := range w.actors {
+		acting.Go(func() { a.run(w.operations) })
+	}
+	acting.Wait()
+	close(stop)
+	troubling.Wait()
+	w.settle()
+	for _, a := range w.actors {
+		a.client.Close()
+	}
+}
+
+// populate makes the districts and the actors.
+func (w *world) populate(t *testing.T) {
+	r := w.stream("population", 0)
+	for i := range w.districts {
+		ttl := []time.Duration{5 * time.Second, 7 * time.Second, 12 * time.Second, 40 * time.Second, 6 * time.Minute}[r.IntN(5)]
+		d := newDistrict(i, ttl)
+		w.journal.addresses = append(w.journal.addresses, d.addresses[:]...)
+		for range w.plan.actors {
+			n := len(w.actors)
+			a := &actor{
+				world: w, district: d, number: n, host: actorHost(n), rand: w.stream("actor", n), pause: w.climate.pause,
+				owner: n%(keysPerDistrict+1) + none,
+			}
+			var seed [32]byte
+			binary.BigEndian.PutUint64(seed[:], w.seed)
+			binary.BigEndian.PutUint64(seed[8:], uint64(n))
+			var err error
+			a.client, err = client.New(client.Options{
+				Registries: []string{w.registry.address.String()},
+				Rand:       rand.NewChaCha8(seed),
+				Listen:     func() (client.PacketConn, error) { return w.net.Listen(netip.AddrPortFrom(a.host, 0)) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.actors = append(w.actors, a)
+		}
+	}
+}
+
+// settle lets every lease run out, looks every name up, and ends the registry.
+func (w *world) settle() {
+	time.Sleep(10 * time.Minute)
+	for _, a := range w.actors {
+		for name := range namesPerDistrict {
+			op := &operation{district: a.district.number, actor: a.number, verb: wire.Lookup, name: name, address: none, owner: none}
+			a.perform(op)
+			if op.answer.unknown {
+				w.problems.add("at the end: %v", op)
+			}
+		}
+	}
+	for name, r := range w.journal.rooms {
+		if r.TTL > 0 {
+			w.problems.add("the lease of %q, %v, never ended", name, r.TTL)
+		}
+	}
+	w.registry.kill()
+	if store, err := w.medium.open(); err != nil {
+		w.problems.add("at the end: %v", err)
+	} else {
+		w.journal.audit(store, "at the end")
+	}
+	w.medium.close()
+}
