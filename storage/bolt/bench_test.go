@@ -2,6 +2,7 @@ package bolt_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -164,6 +165,9 @@ func BenchmarkOpen(b *testing.B) {
 					b.StartTimer()
 					s, err := bolt.Open(path+".try", nil)
 					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := s.Find([]byte("room")); !errors.Is(err, room.ErrUnknownName) {
 						b.Fatal(err)
 					}
 					b.StopTimer()

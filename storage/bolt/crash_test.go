@@ -58,7 +58,7 @@ func TestKilledAnywhere(t *testing.T) {
 		path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "copied.db")
 		walk, model := storetest.NewWalk(seed, names), storetest.NewModel(storetest.Sabotage{})
 		s := openQuick(t, path)
-		for i := range 600 {
+		for i := range 250 {
 			step := walk.Next()
 			got, gerr := step.Carry(s)
 			want, werr := step.Carry(model)
@@ -81,7 +81,7 @@ func TestKilledAnywhere(t *testing.T) {
 				t.Fatalf("%d names, read after step %d: %v", names, i, err)
 			}
 			r.Close()
-			if i%21 != 0 {
+			if i%14 != 0 {
 				continue
 			}
 			// It goes on with the copy.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -15,14 +16,20 @@ import (
 // An examination is what was learnt of a file on the way through its pages,
 // before bbolt got to see it.
 type examination struct {
+	pages   *pageFile
+	rooms   bucketPage
 	state   state
 	workers []*roomsWorker
 }
 
+// A visit is shown the records of rooms, except their history, by one goroutine.
+// The strings in them are views into a page.
+type visit func(name string, r *record) error
+
 // A roomsWorker is what one goroutine learnt of the records in its share of the
 // pages.
 type roomsWorker struct {
-	visit   func(name string, r *record) error // may be nil; the strings are views
+	visit   visit // may be nil
 	folded  uint64
 	found   state             // the sums over its records
 	recent  map[string]uint64 // positions of the records that replay may find ahead of it
@@ -41,8 +48,8 @@ func (e nameEnding) compare(o nameEnding) int {
 
 // examine makes sure that a file is a sound database of a format that is known.
 // newVisit, which may be nil, is called for each goroutine that reads records,
-// and returns a function to show them to.
-func examine(file io.ReaderAt, size int64, newVisit func() func(string, *record) error) (*examination, error) {
+// when the state is known, and returns a function to show them to, or nil.
+func examine(file io.ReaderAt, size int64, newVisit func(*examination) visit) (*examination, error) {
 	if size == 0 {
 		return nil, fmt.Errorf("%w: it is empty", storage.ErrNotDatabase)
 	}
@@ -50,7 +57,7 @@ func examine(file io.ReaderAt, size int64, newVisit func() func(string, *record)
 	if err != nil {
 		return nil, asDamage(err)
 	}
-	x := &examination{}
+	x := &examination{pages: p}
 	if err := x.examine(p, newVisit); err != nil {
 		return nil, asDamage(err)
 	}
@@ -65,7 +72,7 @@ func asDamage(err error) error {
 	return damaged(err)
 }
 
-func (x *examination) examine(p *pageFile, newVisit func() func(string, *record) error) error {
+func (x *examination) examine(p *pageFile, newVisit func(*examination) visit) error {
 	buckets, err := p.buckets()
 	if err != nil {
 		return err
@@ -82,10 +89,11 @@ func (x *examination) examine(p *pageFile, newVisit func() func(string, *record)
 	if !hasRooms || !hasLog || len(buckets) != 3 {
 		return errors.New("it has other buckets than it should")
 	}
+	x.rooms = rooms
 	err = p.walkBucket(rooms, func() func([]element) error {
 		w := &roomsWorker{folded: x.state.folded, recent: map[string]uint64{}}
 		if newVisit != nil {
-			w.visit = newVisit()
+			w.visit = newVisit(x)
 		}
 		x.workers = append(x.workers, w)
 		return w.leaf
@@ -149,7 +157,7 @@ func (w *roomsWorker) leaf(list []element) error {
 		if r.position >= w.folded {
 			w.recent[strings.Clone(name)] = r.position
 		}
-		if !r.registered {
+		if !r.registered && w.recent != nil {
 			w.endings = append(w.endings, nameEnding{strings.Clone(name), r.position, r.ending})
 		}
 		if w.visit != nil {
@@ -159,6 +167,15 @@ func (w *roomsWorker) leaf(list []element) error {
 		}
 	}
 	return nil
+}
+
+// revisit shows the records once more. Nothing may have been written meanwhile.
+func (x *examination) revisit(newVisit func() visit) error {
+	x.pages.forget()
+	return x.pages.walkBucket(x.rooms, func() func([]element) error {
+		w := &roomsWorker{visit: newVisit(), folded: math.MaxUint64}
+		return w.leaf
+	})
 }
 
 // checkSums compares what was found with what the state says should be there.

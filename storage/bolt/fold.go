@@ -34,7 +34,7 @@ type pace struct {
 }
 
 var defaultPace = pace{
-	share: 2, minSweep: 1 << 15, maxSweep: 1 << 22,
+	share: 4, minSweep: 1 << 15, maxSweep: 1 << 22,
 	minSweepBlocks: 1 << 13, foldStep: 256,
 	enoughFreePages: 128, trimBlocks: 512,
 }
@@ -55,7 +55,10 @@ func (s *Store) foldQuota(changed int) int {
 	p := &s.options.pace
 	sweep := min(max(s.Len()/p.share, p.minSweep), p.maxSweep)
 	quota := changed * s.pending.len() / (sweep / 2)
-	if s.state.tail-s.sweepStart > uint64(max(p.minSweepBlocks, sweep/4)) {
+	// The second condition is for a process that has been killed again and
+	// again before a sweep was over.
+	late := uint64(max(p.minSweepBlocks, sweep/4))
+	if s.state.tail-s.sweepStart > late || s.state.tail-s.state.folded > 2*late {
 		quota = max(quota, p.foldStep)
 	}
 	return min(quota, 4*changed+p.foldStep)

@@ -171,7 +171,7 @@ func (t *shard) grown() *shard {
 
 // fill puts in what the loaders have collected. Nobody may read it yet. Each of
 // as many goroutines as there are processors fills shards of its own.
-func (x *index) fill(loaders []*nameLoader) {
+func (x *index) fill(loaders []*entryLoader) {
 	var taken atomic.Int64
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {

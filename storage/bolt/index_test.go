@@ -22,7 +22,7 @@ func TestIndex(t *testing.T) {
 		var x index
 		x.init(false)
 		want := map[string]*entry{}
-		for range 200_000 {
+		for range 60_000 {
 			e := testEntry(r.IntN(names), r.IntN(names))
 			switch r.IntN(3) {
 			case 0:
@@ -82,7 +82,7 @@ func TestIndexReaders(t *testing.T) {
 			}
 		})
 	}
-	for i := range 60_000 {
+	for i := range 20_000 {
 		e := testEntry(i, names+i%5000)
 		x.put(e)
 		if i%3 == 0 {
@@ -100,7 +100,7 @@ func TestOutcomeIndex(t *testing.T) {
 	const first = 1<<40 - 1000 // the positions pass a multiple of what a slot holds
 	want := map[room.ID]uint64{}
 	tail := uint64(first)
-	for range 100_000 {
+	for range 40_000 {
 		id := room.ID{byte(r.IntN(256)), byte(r.IntN(30))}
 		position, there := want[id]
 		switch {

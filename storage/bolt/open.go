@@ -25,8 +25,12 @@ type Options struct {
 	// 100 to 150 bytes of the file.
 	MaxOutcomes int
 
-	pace pace // defaultPace if it is zero; tests make it quicker
+	pace  pace   // defaultPace if it is zero; tests make it quicker
+	large uint64 // records and blocks from which on indexes are built behind Open
 }
+
+// defaultLarge is what is read in some ten milliseconds.
+const defaultLarge = 1 << 16
 
 // DefaultMaxOutcomes is 32 million: more than 50,000 requests a second, for as
 // long as their outcomes are kept.
@@ -66,7 +70,7 @@ func Open(path string, opts *Options) (*Store, error) {
 		s.options.MaxOutcomes = DefaultMaxOutcomes
 	}
 	if s.options.pace == (pace{}) {
-		s.options.pace = defaultPace
+		s.options.pace, s.options.large = defaultPace, defaultLarge
 	}
 	err := s.open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,25 +86,6 @@ func Open(path string, opts *Options) (*Store, error) {
 		return nil, openError(path, err)
 	}
 	return s, nil
-}
-
-func (s *Store) open() (err error) {
-	var found *examination
-	var loaders []*nameLoader
-	s.names.init(false)
-	s.db, err = s.openBolt(s.path, false, func(f *os.File, info os.FileInfo) (err error) {
-		s.file = info
-		found, err = examine(f, info.Size(), func() func(string, *record) error {
-			l := &nameLoader{index: &s.names}
-			loaders = append(loaders, l)
-			return l.visit
-		})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return guard(func() error { return s.load(found, loaders) })
 }
 
 // openBolt opens an existing file with bbolt. look, if it is not nil, is given

@@ -114,8 +114,14 @@ func openPages(file io.ReaderAt, size int64) (*pageFile, error) {
 	case p.pages > uint64(size)/p.pageSize:
 		return nil, fmt.Errorf("it is cut off: it has %d bytes and should have %d", size, p.pages*p.pageSize)
 	}
-	p.reached = make([]atomic.Uint64, p.pages/64+1)
+	p.forget()
 	return p, nil
+}
+
+// forget makes all pages unreached again.
+func (p *pageFile) forget() {
+	p.reached = make([]atomic.Uint64, p.pages/64+1)
+	p.count.Store(0)
 }
 
 // readMeta returns the meta page at an offset, or nil if there is none.

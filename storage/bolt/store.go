@@ -15,10 +15,8 @@ import (
 
 var _ storage.Store = (*Store)(nil)
 
-var errClosed = errors.New("the store is closed")
-
-// A Store is a [storage.Store] in one file. It starts no goroutines that
-// outlive Open.
+// A Store is a [storage.Store] in one file. It starts one goroutine, to build
+// the indexes of a large file, which ends when it is done; see load.go.
 type Store struct {
 	path    string
 	file    os.FileInfo // of the file that was opened, to know it again
@@ -28,7 +26,13 @@ type Store struct {
 	openBolt   func(path string, readOnly bool, look func(*os.File, os.FileInfo) error) (*bbolt.DB, error)
 	commitBolt func(*bbolt.Tx) error
 
+	// Set by the goroutine that builds the indexes, when it is done.
+	loaded  chan struct{} // closed then
+	loadErr error
+	closing atomic.Bool // tells it to give up
+
 	// Read by Find and its like from any goroutine, written by publish.
+	cold  atomic.Pointer[overlay] // instead of an index, while there is none
 	names index
 	count atomic.Int64
 	last  atomic.Pointer[storage.Instant]
@@ -57,7 +61,17 @@ type groupClocks struct {
 
 // Find implements [storage.Store]. The strings of the registration point into
 // memory that never changes; they may be kept.
+//
+// In the first moments after a large file was opened, while the indexes are
+// being built, it looks into the file, and allocates.
 func (s *Store) Find(name []byte) (room.Registration, error) {
+	if s.cold.Load() != nil {
+		return s.findCold(name)
+	}
+	return s.findIndexed(name)
+}
+
+func (s *Store) findIndexed(name []byte) (room.Registration, error) {
 	e := s.names.find(viewString(name))
 	if e == nil {
 		return room.Registration{}, room.ErrUnknownName
@@ -78,6 +92,9 @@ func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
 	defer s.mu.RUnlock()
 	if limit <= 0 {
 		return nil, nil
+	}
+	if o := s.cold.Load(); o != nil {
+		return s.listCold(o, after, limit)
 	}
 	// Every name that is registered is in the rooms or pending or both. Its
 	// registration is in the index, which does not change while mu is held.

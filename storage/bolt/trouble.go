@@ -160,13 +160,14 @@ func closeQuietly(db *bbolt.DB) {
 // Close implements [storage.Store]. It folds what is pending, so that opening
 // the file again takes less time; a failure of that does no harm.
 func (s *Store) Close() error {
+	s.closing.Store(true)
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.closed {
 		return nil
 	}
 	s.closed = true
-	if s.trouble == nil {
+	if err := s.awaitIndexes(); err == nil && s.trouble == nil {
 		s.foldAll()
 	}
 	s.mu.Lock()

@@ -19,6 +19,9 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	if s.closed {
 		return storage.Unavailable(errClosed)
 	}
+	if err := s.awaitIndexes(); err != nil {
+		return unavailable(err)
+	}
 	now.Wall = now.Wall.Round(0).UTC() // as it will be read from the file
 	now = latest(s.state.last, now)
 	if s.trouble != nil {
