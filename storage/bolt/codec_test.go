@@ -143,9 +143,9 @@ func TestRecord(t *testing.T) {
 	b := sampleRecord()
 	golden(t, "record.golden", b)
 	name := string(sample.Name)
-	r, err := decodeRecord(name, b, false)
-	if err != nil || r.position != 300 || r.ending != 2 || r.current != sample || len(r.history) != 3 {
-		t.Fatalf("%+v, %v", r, err)
+	var r record
+	if err := r.decode(name, b, recordWhole); err != nil || r.position != 300 || r.ending != 2 || r.current != sample || len(r.history) != 3 {
+		t.Fatalf("%v: %+v", err, r)
 	}
 	for i, want := range sampleEvents() {
 		d := decoder{b: r.history[i]}
@@ -153,7 +153,7 @@ func TestRecord(t *testing.T) {
 			t.Errorf("event %d: %+v, want %+v", i, got, want)
 		}
 	}
-	if _, err := decodeRecord("Great Hal1", b, true); !errors.Is(err, errMalformed) {
+	if err := new(record).decode("Great Hal1", b, recordHead); !errors.Is(err, errMalformed) {
 		t.Errorf("under another name: %v", err)
 	}
 	// The usual record is a registration and one byte for its event.
@@ -206,13 +206,12 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, b []byte) {
 		sealed := append(make([]byte, 4), b...)
 		sealRecord(sealed, name)
-		r, err := decodeRecord(name, sealed, false)
-		if err != nil {
+		var r, r2 record
+		if err := r.decode(name, sealed, recordWhole); err != nil {
 			return
 		}
 		again := appendRecord(nil, name, &r)
-		r2, err := decodeRecord(name, again, false)
-		if err != nil || r2.current != r.current || r2.position != r.position || !slices.EqualFunc(r2.history, r.history, bytes.Equal) {
+		if err := r2.decode(name, again, recordWhole); err != nil || r2.current != r.current || r2.position != r.position || !slices.EqualFunc(r2.history, r.history, bytes.Equal) {
 			t.Errorf("written again: %+v, %v, want %+v", r2, err, r)
 		}
 	})

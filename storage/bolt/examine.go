@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"foyer/storage"
@@ -32,8 +32,9 @@ type roomsWorker struct {
 	visit   visit // may be nil
 	folded  uint64
 	found   state             // the sums over its records
-	recent  map[string]uint64 // positions of the records that replay may find ahead of it
+	recent  map[string]uint64 // positions of the records that replay may find ahead of it; may be nil
 	endings []nameEnding      // names that are not registered
+	record  record            // the one being visited
 }
 
 // A nameEnding is when a name ended that has not been registered since.
@@ -90,7 +91,7 @@ func (x *examination) examine(p *pageFile, newVisit func(*examination) visit) er
 		return errors.New("it has other buckets than it should")
 	}
 	x.rooms = rooms
-	err = p.walkBucket(rooms, func() func([]element) error {
+	err = p.walkBucket(rooms, func() leafVisit {
 		w := &roomsWorker{folded: x.state.folded, recent: map[string]uint64{}}
 		if newVisit != nil {
 			w.visit = newVisit(x)
@@ -113,11 +114,9 @@ func (x *examination) examine(p *pageFile, newVisit func(*examination) visit) er
 // examineMeta reads format and state.
 func (x *examination) examineMeta(p *pageFile, meta bucketPage) error {
 	values := map[string][]byte{}
-	err := p.walkBucket(meta, func() func([]element) error {
-		return func(list []element) error {
-			for _, e := range list {
-				values[string(e.key)] = e.value
-			}
+	err := p.walkBucket(meta, func() leafVisit {
+		return func(e element) error {
+			values[string(e.key)] = slices.Clone(e.value)
 			return nil
 		}
 	})
@@ -146,34 +145,38 @@ func checkFormat(b []byte) error {
 	return nil
 }
 
-func (w *roomsWorker) leaf(list []element) error {
-	for _, e := range list {
-		name := viewString(e.key)
-		r, err := decodeRecord(name, e.value, true)
-		if err != nil || e.bucket {
-			return cmp.Or(err, errors.New("a bucket where a record should be"))
-		}
-		w.found.counted(e.value)
+func (w *roomsWorker) leaf(e element) error {
+	name := viewString(e.key)
+	part, r := recordHead, &w.record
+	if w.visit != nil {
+		part = recordCurrent
+	}
+	if err := r.decode(name, e.value, part); err != nil {
+		return err
+	}
+	if e.bucket {
+		return errors.New("a bucket is where a record should be")
+	}
+	w.found.counted(e.value)
+	if w.recent != nil {
 		if r.position >= w.folded {
 			w.recent[strings.Clone(name)] = r.position
 		}
-		if !r.registered && w.recent != nil {
+		if !r.registered {
 			w.endings = append(w.endings, nameEnding{strings.Clone(name), r.position, r.ending})
 		}
-		if w.visit != nil {
-			if err := w.visit(name, &r); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
+	if w.visit == nil {
+		return nil
+	}
+	return w.visit(name, r)
 }
 
 // revisit shows the records once more. Nothing may have been written meanwhile.
 func (x *examination) revisit(newVisit func() visit) error {
 	x.pages.forget()
-	return x.pages.walkBucket(x.rooms, func() func([]element) error {
-		w := &roomsWorker{visit: newVisit(), folded: math.MaxUint64}
+	return x.pages.walkBucket(x.rooms, func() leafVisit {
+		w := &roomsWorker{visit: newVisit()}
 		return w.leaf
 	})
 }

@@ -94,8 +94,7 @@ func (t *tx) fold(quota int) error {
 func (t *tx) foldName(rooms *bbolt.Bucket, p *pendingName) error {
 	var r record
 	if old := rooms.Get(viewBytes(p.name)); old != nil {
-		var err error
-		if r, err = decodeRecord(p.name, old, false); err != nil {
+		if err := r.decode(p.name, old, recordWhole); err != nil {
 			return damaged(err)
 		}
 		if r.position >= p.position {

@@ -101,7 +101,8 @@ func (o *overlay) find(btx *bbolt.Tx, name string) (r room.Registration, ok bool
 	if b == nil {
 		return room.Registration{}, false, nil
 	}
-	rec, err := decodeRecord(strings.Clone(name), slices.Clone(b), true)
+	var rec record
+	err = rec.decode(strings.Clone(name), slices.Clone(b), recordCurrent)
 	return rec.current, rec.registered, err
 }
 

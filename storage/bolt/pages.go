@@ -145,12 +145,13 @@ func readMeta(file io.ReaderAt, size, offset int64) ([]byte, error) {
 	return b, nil
 }
 
-// page reads a page with what overflows it and marks it as reached.
-func (p *pageFile) page(id uint64) ([]byte, error) {
+// page reads a page with what overflows it into buf, or into other memory if
+// that is too small, and marks it as reached.
+func (p *pageFile) page(id uint64, buf []byte) ([]byte, error) {
 	if id < 2 || id >= p.pages {
 		return nil, fmt.Errorf("there is no page %d", id)
 	}
-	b := make([]byte, p.pageSize)
+	b := slices.Grow(buf[:0], int(p.pageSize))[:p.pageSize]
 	if _, err := p.file.ReadAt(b, int64(id*p.pageSize)); err != nil {
 		return nil, err
 	}
@@ -199,27 +200,31 @@ type element struct {
 	bucket     bool   // in a leaf: the value is a bucket
 }
 
-// elements takes a page apart and checks the order of its keys.
-func elements(b []byte, in subtree) (list []element, leaf bool, err error) {
-	bad := func() ([]element, bool, error) {
-		return nil, false, fmt.Errorf("page %d does not decode", in.page)
-	}
+// A leafVisit is shown the elements of leaves in order. They are views into a
+// page that will be written over.
+type leafVisit func(element) error
+
+// elements takes a page apart, checks the order of its keys, and calls leaf or
+// branch for each, whichever it is. The last key of a branch tells where the
+// one before ends, so branch is called with the elements of all of it.
+func elements(b []byte, in subtree, leaf leafVisit, branch func([]element) error) error {
+	bad := func() error { return fmt.Errorf("page %d does not decode", in.page) }
 	if len(b) < pageHeader {
 		return bad()
 	}
 	flags, n := native.Uint16(b[8:]), int(native.Uint16(b[10:]))
-	leaf = flags == leafPage
-	if !leaf && (flags != branchPage || n == 0) || n > (len(b)-pageHeader)/elementSize {
+	isLeaf := flags == leafPage
+	if !isLeaf && (flags != branchPage || n == 0) || n > (len(b)-pageHeader)/elementSize {
 		return bad()
 	}
-	list = make([]element, n)
+	var all []element
 	before := in.from
-	for i := range list {
+	for i := range n {
 		at := pageHeader + i*elementSize
-		h := b[at:]
-		e := &list[i]
+		h := b[at : at+elementSize]
+		var e element
 		position, keySize, valueSize := native.Uint32(h), uint64(native.Uint32(h[4:])), uint64(0)
-		if leaf {
+		if isLeaf {
 			position, keySize, valueSize = native.Uint32(h[4:]), uint64(native.Uint32(h[8:])), uint64(native.Uint32(h[12:]))
 			e.bucket = native.Uint32(h)&1 != 0
 		} else {
@@ -232,11 +237,19 @@ func elements(b []byte, in subtree) (list []element, leaf bool, err error) {
 		e.key = b[start : start+keySize]
 		e.value = b[start+keySize : start+keySize+valueSize]
 		if c := bytes.Compare(before, e.key); c > 0 || c == 0 && i > 0 || in.below != nil && bytes.Compare(e.key, in.below) >= 0 {
-			return nil, false, fmt.Errorf("the keys of page %d are out of order", in.page)
+			return fmt.Errorf("the keys of page %d are out of order", in.page)
 		}
 		before = e.key
+		if !isLeaf {
+			all = append(all, e)
+		} else if err := leaf(e); err != nil {
+			return err
+		}
 	}
-	return list, leaf, nil
+	if isLeaf {
+		return nil
+	}
+	return branch(all)
 }
 
 // children returns the subtrees of a branch.
@@ -251,147 +264,149 @@ func children(list []element, in subtree) []subtree {
 	return subtrees
 }
 
-// walk calls leaf with the elements of each leaf of a subtree, in order.
-func (p *pageFile) walk(in subtree, leaf func([]element) error) error {
-	if in.depth > maxDepth {
+// A walker walks subtrees. It keeps a page of memory for each level.
+type walker struct {
+	*pageFile
+	leaf   leafVisit
+	levels [maxDepth][]byte
+}
+
+func (w *walker) walk(in subtree) (err error) {
+	if in.depth >= maxDepth {
 		return fmt.Errorf("page %d is too deep", in.page)
 	}
-	b, err := p.page(in.page)
-	if err != nil {
+	level := &w.levels[in.depth]
+	if *level, err = w.page(in.page, *level); err != nil {
 		return err
 	}
-	list, isLeaf, err := elements(b, in)
-	if err != nil {
-		return err
-	}
-	if isLeaf {
-		return leaf(list)
-	}
-	for _, child := range children(list, in) {
-		if err := p.walk(child, leaf); err != nil {
-			return err
+	return elements(*level, in, w.leaf, func(list []element) error {
+		for _, child := range children(list, in) {
+			if err := w.walk(child); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // buckets walks the tree of buckets, and returns where they begin.
 func (p *pageFile) buckets() (map[string]bucketPage, error) {
 	found := map[string]bucketPage{}
-	err := p.walk(subtree{page: p.root}, func(list []element) error {
-		for _, e := range list {
-			if !e.bucket || len(e.value) < bucketSize {
-				return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
-			}
-			found[string(e.key)] = bucketPage{native.Uint64(e.value), slices.Clone(e.value[bucketSize:])}
+	w := walker{pageFile: p, leaf: func(e element) error {
+		if !e.bucket || len(e.value) < bucketSize {
+			return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
 		}
+		found[string(e.key)] = bucketPage{native.Uint64(e.value), slices.Clone(e.value[bucketSize:])}
 		return nil
-	})
-	return found, err
+	}}
+	return found, w.walk(subtree{page: p.root})
 }
 
 // walkBucket walks a bucket with as many goroutines as there are processors.
-// Each of them calls leaf of a walker of its own.
-func (p *pageFile) walkBucket(b bucketPage, newLeaf func() (leaf func([]element) error)) error {
+// Each of them calls a leafVisit of its own.
+func (p *pageFile) walkBucket(b bucketPage, newLeaf func() leafVisit) error {
 	if b.root == 0 {
-		list, isLeaf, err := elements(b.inline, subtree{})
-		if err == nil && !isLeaf {
-			err = errors.New("a bucket within a page does not decode")
-		}
-		if err != nil {
-			return err
-		}
-		return newLeaf()(list)
+		return elements(b.inline, subtree{}, newLeaf(), func([]element) error {
+			return errors.New("a bucket within a page does not decode")
+		})
 	}
-	// The top of the tree is taken apart until there is enough to share out.
-	workers := runtime.GOMAXPROCS(0)
-	queue := []subtree{{page: b.root}}
-	var leaves []func([]element) error
-	for range workers {
-		leaves = append(leaves, newLeaf())
+	walkers := make([]*walker, runtime.GOMAXPROCS(0))
+	for i := range walkers {
+		walkers[i] = &walker{pageFile: p, leaf: newLeaf()}
 	}
-	for len(queue) < 8*workers {
-		var next []subtree
-		branches := false
-		for _, in := range queue {
-			page, err := p.page(in.page)
-			if err != nil {
-				return err
-			}
-			list, isLeaf, err := elements(page, in)
-			if err != nil {
-				return err
-			}
-			if isLeaf {
-				if err := leaves[0](list); err != nil {
-					return err
-				}
-				continue
-			}
-			branches = true
-			next = append(next, children(list, in)...)
-		}
-		if queue = next; !branches {
-			return nil
-		}
-		if len(queue) > 0 && queue[0].depth > maxDepth {
-			return fmt.Errorf("page %d is too deep", queue[0].page)
-		}
+	queue, err := p.shareOut(b.root, 8*len(walkers), walkers[0].leaf)
+	if err != nil {
+		return err
 	}
 	var taken atomic.Int64
 	var wg sync.WaitGroup
-	errs := make([]error, workers)
-	for w, leaf := range leaves {
+	errs := make([]error, len(walkers))
+	for i, w := range walkers {
 		wg.Go(func() {
-			for errs[w] == nil {
-				i := int(taken.Add(1)) - 1
-				if i >= len(queue) {
+			for errs[i] == nil {
+				next := int(taken.Add(1)) - 1
+				if next >= len(queue) {
 					return
 				}
-				errs[w] = p.walk(queue[i], leaf)
+				errs[i] = w.walk(queue[next])
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return firstError(errs)
+}
+
+func firstError(errs []error) error {
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i]
+}
+
+// shareOut takes the top of a tree apart until it has as many subtrees as
+// wanted, or there are no branches left. Leaves on the way it shows to leaf.
+func (p *pageFile) shareOut(root uint64, want int, leaf leafVisit) ([]subtree, error) {
+	queue := []subtree{{page: root}}
+	for len(queue) > 0 && len(queue) < want && queue[0].depth < maxDepth {
+		var next []subtree
+		for _, in := range queue {
+			page, err := p.page(in.page, nil) // the keys of next point into it
+			if err != nil {
+				return nil, err
+			}
+			err = elements(page, in, leaf, func(list []element) error {
+				next = append(next, children(list, in)...)
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		queue = next
+	}
+	return queue, nil
 }
 
 // walkLog walks a bucket, but does not read its leaves: most of the log may be
 // of no use any more, and what is of use is checked when it is read. The blocks
 // of the log never overflow a page.
 func (p *pageFile) walkLog(b bucketPage) error {
+	none := func(element) error { return nil }
 	if b.root == 0 {
-		return p.walkBucket(b, func() func([]element) error { return func([]element) error { return nil } })
+		return p.walkBucket(b, func() leafVisit { return none })
 	}
 	height, err := p.height(b.root)
 	if err != nil {
 		return err
 	}
-	queue := []subtree{{page: b.root}}
-	for range height {
-		var next []subtree
-		for _, in := range queue {
-			page, err := p.page(in.page)
-			if err != nil {
+	w := logWalker{pageFile: p, height: height}
+	return w.walk(subtree{page: b.root})
+}
+
+// A logWalker is a walker that goes no further than to the branches.
+type logWalker struct {
+	*pageFile
+	height int
+}
+
+func (w logWalker) walk(in subtree) error {
+	if in.depth == w.height {
+		return w.reach(in.page)
+	}
+	b, err := w.page(in.page, nil)
+	if err != nil {
+		return err
+	}
+	noLeaf := func(element) error { return fmt.Errorf("page %d is a leaf where a branch should be", in.page) }
+	return elements(b, in, noLeaf, func(list []element) error {
+		for _, child := range children(list, in) {
+			if err := w.walk(child); err != nil {
 				return err
 			}
-			list, isLeaf, err := elements(page, in)
-			if err != nil {
-				return err
-			}
-			if isLeaf {
-				return fmt.Errorf("page %d is a leaf where a branch should be", in.page)
-			}
-			next = append(next, children(list, in)...)
 		}
-		queue = next
-	}
-	for _, in := range queue {
-		if err := p.reach(in.page); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // height returns how many branches are above each leaf.
@@ -418,7 +433,7 @@ func (p *pageFile) height(root uint64) (int, error) {
 
 // checkFree makes sure that each page is either reached or free. It comes last.
 func (p *pageFile) checkFree() error {
-	b, err := p.page(p.freelist)
+	b, err := p.page(p.freelist, nil)
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,8 @@ func (r *Reader) replay(btx *bbolt.Tx) error {
 		if b == nil {
 			return 0
 		}
-		rec, err := decodeRecord(name, b, true)
-		if err != nil {
+		var rec record
+		if err := rec.decode(name, b, recordHead); err != nil {
 			return math.MaxUint64 // whoever reads the record is told
 		}
 		return rec.position

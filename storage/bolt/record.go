@@ -63,29 +63,43 @@ func sealRecord(b []byte, name string) {
 	binary.BigEndian.PutUint32(b, checksumAt(viewBytes(name), b[4:]))
 }
 
-// decodeRecord decodes the record of name, except, if brief, its history.
-func decodeRecord(name string, b []byte, brief bool) (r record, err error) {
+// How much of a record to decode. The checksum is of all of it, always.
+type recordPart int
+
+const (
+	recordHead    recordPart = iota // when it ended, and whether it is registered
+	recordCurrent                   // and the registration
+	recordWhole                     // and the history
+)
+
+// decode decodes a part of the record of name.
+func (r *record) decode(name string, b []byte, part recordPart) error {
+	*r = record{}
 	if len(b) < 4 || binary.BigEndian.Uint32(b) != checksumAt(viewBytes(name), b[4:]) {
-		return record{}, fmt.Errorf("%w: the checksum of the record of %q is wrong", errMalformed, name)
+		return fmt.Errorf("%w: the checksum of the record of %q is wrong", errMalformed, name)
 	}
 	d := decoder{b: b[4:]}
 	r.position, r.ending = d.uvarint(), d.uvarint()
-	if r.registered = d.byte() == 1; r.registered {
+	r.registered = d.byte() == 1
+	if part >= recordCurrent && r.registered {
 		r.current = d.registration(name)
 	}
-	if brief && !d.bad {
-		return r, nil
+	if part == recordWhole {
+		r.decodeHistory(name, &d)
 	}
+	if d.bad {
+		return fmt.Errorf("%w: the record of %q does not decode", errMalformed, name)
+	}
+	return nil
+}
+
+func (r *record) decodeHistory(name string, d *decoder) {
 	for range int(d.byte()) {
 		if len(d.b) > 0 && d.b[0]&impliedEvent != 0 {
-			if !r.registered {
-				d.fail()
-				break
-			}
 			kind := storage.Kind(d.byte() &^ impliedEvent)
-			if !known(kind) {
+			if !r.registered || !known(kind) {
 				d.fail()
-				break
+				return
 			}
 			r.history = append(r.history, appendImplied(nil, kind, r.current))
 			continue
@@ -94,8 +108,7 @@ func decodeRecord(name string, b []byte, brief bool) (r record, err error) {
 		d.event(name)
 		r.history = append(r.history, before[:len(before)-len(d.b)])
 	}
-	if d.bad || len(d.b) != 0 || len(r.history) > storage.HistoryPerName {
-		return record{}, fmt.Errorf("%w: the record of %q does not decode", errMalformed, name)
+	if len(d.b) != 0 || len(r.history) > storage.HistoryPerName {
+		d.fail()
 	}
-	return r, nil
 }

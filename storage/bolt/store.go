@@ -156,8 +156,7 @@ func (s *Store) History(name room.Name) (events []storage.Event, err error) {
 func history(btx *bbolt.Tx, p *pendingName, name string) ([]storage.Event, error) {
 	var r record
 	if b := btx.Bucket(bucketRooms).Get([]byte(name)); b != nil {
-		var err error
-		if r, err = decodeRecord(name, slices.Clone(b), false); err != nil {
+		if err := r.decode(name, slices.Clone(b), recordWhole); err != nil {
 			return nil, damaged(err)
 		}
 	}

@@ -57,7 +57,8 @@ func (v *verifier) rooms(btx *bbolt.Tx) {
 			continue
 		}
 		v.found.counted(b)
-		rec, err := decodeRecord(string(k), b, false)
+		var rec record
+		err := rec.decode(string(k), b, recordWhole)
 		switch p := v.overlay.pending.byName[string(k)]; {
 		case err != nil:
 			v.problem("%v", err)
