@@ -4,6 +4,10 @@
 // which does it all for as long as a room runs), and sessions in rooms
 // ([Client.Join]).
 //
+// Who has many names uses [Client.LookupAll] and [Client.RenewAll], which put
+// as many lines into a datagram as fit; who asks for the same ones often
+// sets Options.Cache, and Options.Stale to go on while no registry answers.
+//
 // UDP loses, repeats and reorders. A request is sent again, the same bytes at
 // growing intervals, until its reply has come or [Timeout] is over; it bears an
 // id, so that the peer carries it out once however often it arrives, and a
@@ -41,6 +45,11 @@ const (
 	// a reply; further callers wait for their turn.
 	maxInFlight = 1024
 
+	// maxFlights bounds the datagrams of several lines (LookupAll, RenewAll) that
+	// wait for replies. The replies to one fill two datagrams at most, and all of
+	// them fit into the receive buffer that Linux gives a socket by default.
+	maxFlights = 32
+
 	// maxPlain bounds the sockets that are open at once for requests in the
 	// plain dialect.
 	maxPlain = 64
@@ -71,6 +80,25 @@ type Options struct {
 	// Plain keeps to the plain dialect: no tags are ever sent.
 	Plain bool
 
+	// Cache is how many look-ups' answers are kept, each for its TTL; 0 for none.
+	// One takes about half a kilobyte. The least recently used one makes room
+	// for a new one. That there is no such room is never kept: a registry
+	// says for how long an address holds, and nothing of the sort about its
+	// absence, and rooms are looked up just when they have been started.
+	//
+	// Look-ups of one name at the same time become one request. Registering,
+	// renewing and deregistering through the same Client makes it forget the
+	// name's answer.
+	Cache int
+
+	// Stale is for how long beyond its TTL a cached answer is served when no
+	// registry answers, or none can serve requests; 0 for not at all. It is as
+	// RFC 8767 has it for the DNS: a look-up gets the stale answer after 1.8
+	// seconds of silence, is still under way until Timeout is over, and if it
+	// fails, further ones get their stale answers at once for 30 seconds, or
+	// until a registry has answered anything.
+	Stale time.Duration
+
 	// Listen opens a socket on any free port. A Client opens one for its
 	// tagged requests, one for each session, and one for each plain request.
 	// Nil means UDP sockets of the system.
@@ -95,19 +123,21 @@ type Client struct {
 	log        *slog.Logger
 	chance     chance
 
-	conn   PacketConn    // for tagged requests to registries
-	slots  chan struct{} // one element for each request in flight
-	plains chan struct{} // one element for each plain socket
-	closed chan struct{}
-	reader sync.WaitGroup
+	conn    PacketConn    // for tagged requests to registries
+	slots   chan struct{} // one element for each request in flight
+	flights chan struct{} // one element for each datagram of several lines in flight
+	plains  chan struct{} // one element for each plain socket
+	closed  chan struct{}
+	running sync.WaitGroup // the reader, and the cache's look-ups
 
 	clock atomic.Int64 // what to add to our time to get the registry's, in milliseconds
 
 	mu        sync.Mutex
-	calls     map[[16]byte]*call // in flight, by id; at most maxInFlight
+	calls     map[[16]byte]*call // in flight, by id; at most maxInFlight, and the lines of maxFlights datagrams
 	dialects  dialects           // of the registries that were asked
 	addresses resolutions        // of the registries that are given by name
 	preferred netip.AddrPort     // the registry that answered last
+	cache     *cache             // nil for none; set once, its content is guarded too
 }
 
 // New returns a Client with a socket and one goroutine that reads from it, both
@@ -123,11 +153,18 @@ func New(o Options) (*Client, error) {
 		log:       o.Logger,
 		chance:    chance{source: o.Rand},
 		slots:     make(chan struct{}, maxInFlight),
+		flights:   make(chan struct{}, maxFlights),
 		plains:    make(chan struct{}, maxPlain),
 		closed:    make(chan struct{}),
 		calls:     map[[16]byte]*call{},
 		dialects:  dialects{},
 		addresses: resolutions{},
+	}
+	if o.Cache < 0 || o.Stale < 0 {
+		return nil, fmt.Errorf("a cache of %d answers that are served for %v is less than nothing", o.Cache, o.Stale)
+	}
+	if o.Cache > 0 {
+		c.cache = newCache(c, o.Cache, o.Stale)
 	}
 	for _, s := range o.Registries {
 		r, err := parseRegistry(s)
@@ -146,7 +183,7 @@ func New(o Options) (*Client, error) {
 	if c.conn, err = c.listen(); err != nil {
 		return nil, fmt.Errorf("cannot open a socket: %w", err)
 	}
-	c.reader.Go(c.read)
+	c.running.Go(c.read)
 	return c, nil
 }
 
@@ -164,7 +201,7 @@ func (c *Client) Close() error {
 	close(c.closed)
 	c.mu.Unlock()
 	err := c.conn.Close()
-	c.reader.Wait()
+	c.running.Wait()
 	return err
 }
 
@@ -180,4 +217,15 @@ func limited(ctx context.Context) (context.Context, context.CancelFunc) {
 func parsePort(s string) (uint16, bool) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return uint16(n), err == nil && n > 0
+}
+
+// goWhileOpen runs f in a goroutine that Close waits for. When the Client is
+// closed f runs all the same, and fails. It is called with c.mu held.
+func (c *Client) goWhileOpen(f func()) {
+	select {
+	case <-c.closed:
+		go f()
+	default:
+		c.running.Go(f)
+	}
 }

@@ -16,13 +16,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// A question is a request to a registry, before it is given an id.
-type question struct {
-	name, address []byte // in canonical form; no address for some verbs
-	tagged        func(id uuid.UUID) []byte
-	plain         []byte
-}
-
 // An answer is a reply that counts.
 type answer struct {
 	refusal *room.Error   // nil if the registry did what was asked
@@ -53,33 +46,44 @@ type arrival struct {
 	onlyPlain bool
 }
 
-// arrivals bounds what waits for a call to look at it. Beyond that, arrivals
-// are lost like datagrams; the next attempt brings more.
+// arrivals bounds what waits for a call to look at it, beside two for each line.
+// Beyond that, arrivals are lost like datagrams; the next attempt brings more.
 const arrivals = 8
 
-// A call is one question on its way. The goroutine that asks owns it, except
-// where said otherwise.
+// A call is one datagram on its way: a question, or several of one kind, each
+// with an id of its own. The goroutine that asks owns it, except where said
+// otherwise.
 type call struct {
-	c        *Client
-	question *question
-	peers    []netip.AddrPort
-	id       uuid.UUID
-	line     []byte       // tagged
-	arrived  chan arrival // from the readers
+	c       *Client
+	open    []*line                    // not yet answered
+	done    func(*line, answer, error) // called once for each line that was open
+	peers   []netip.AddrPort
+	arrived chan arrival // from the readers
 
 	turn        int   // whom to ask: peers, round and round
 	stay        int   // attempts until it is the next one's turn
+	refused     bool  // for the time being, since the last attempt
 	sendErr     error // of the last attempt
-	refusal     error // the last one that was temporary
-	since       int   // attempts since then
 	corrections int   // of the clock
+	apart       bool  // the lines are to be asked one by one
 
 	plainConn PacketConn // nil until it is needed
 	plainRead sync.WaitGroup
 
 	// Guarded by Client.mu. No more entries than peers.
-	asked     []netip.AddrPort       // tagged, under this id
+	asked     []netip.AddrPort       // tagged, under these ids
 	plainSent map[netip.AddrPort]int // attempts in the plain dialect
+}
+
+// A line is one question of a call. A retry sends the same bytes.
+type line struct {
+	question *question
+	index    int // of the question among the caller's
+	id       uuid.UUID
+	text     []byte // tagged; nil until it is needed
+
+	refusal error // the last one that was temporary
+	since   int   // attempts since then
 }
 
 const (
@@ -99,7 +103,7 @@ var errCrowded = errors.New("too many other requests were in flight all the time
 // end that Timeout sets, is over. Its error is nil, a [*NoAnswerError],
 // ErrNoRegistry, [net.ErrClosed], or a refusal of a code that is temporary;
 // an answer may be any other refusal.
-func (c *Client) ask(ctx context.Context, q *question) (answer, error) {
+func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -108,11 +112,22 @@ func (c *Client) ask(ctx context.Context, q *question) (answer, error) {
 	case <-ctx.Done():
 		return answer{}, noAnswer(ctx, c.names(), errCrowded)
 	}
-	peers, err := c.peers(ctx)
-	if err != nil {
-		return answer{}, err
+	c.exchange(ctx, []*line{{question: q}}, func(_ *line, got answer, failed error) { a, err = got, failed })
+	return a, err
+}
+
+// exchange puts lines, which fit into one datagram, to the registries until each
+// has an answer or ctx is over, and calls done for each, with what ask returns.
+// The lines that it returns instead are to be asked one by one: the plain
+// dialect has one question to a datagram. A single line is never among them.
+func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, answer, error)) (rest []*line) {
+	k := &call{c: c, open: lines, done: done, stay: patience, arrived: make(chan arrival, arrivals+2*len(lines))}
+	var err error
+	if k.peers, err = c.peers(ctx); err != nil {
+		k.fail(func(*line) error { return err })
+		return nil
 	}
-	k := &call{c: c, question: q, peers: peers, arrived: make(chan arrival, arrivals), turn: c.start(peers), stay: patience}
+	k.turn = c.start(k.peers)
 	k.begin()
 	defer k.end()
 
@@ -120,31 +135,32 @@ func (c *Client) ask(ctx context.Context, q *question) (answer, error) {
 	k.attempt(ctx)
 	timer := time.NewTimer(times.next())
 	defer timer.Stop()
-	for {
+	for len(k.open) > 0 && !k.apart {
 		select {
 		case <-ctx.Done():
-			return answer{}, k.failure(ctx)
+			k.fail(func(l *line) error { return k.failure(ctx, l) })
 		case <-c.closed:
-			return answer{}, errClosed
+			k.fail(func(*line) error { return errClosed })
 		case <-timer.C:
 			k.attempt(ctx)
 			timer.Reset(times.next())
 		case got := <-k.arrived:
-			if k.counts(ctx, got) {
-				c.answered(got.from)
-				return got.answer, nil
-			}
+			k.take(ctx, got)
 		}
 	}
+	return k.open
 }
 
-// attempt sends the request once, to the first registry that it can be sent to.
+// attempt sends what is open once, to the first registry that it can be sent to.
 func (k *call) attempt(ctx context.Context) {
 	if k.stay == 0 {
 		k.turn++
 	}
 	k.stay = max(k.stay-1, 0)
-	k.since++
+	k.refused = false
+	for _, l := range k.open {
+		l.since++
+	}
 	for range k.peers {
 		if k.sendErr = k.send(ctx, k.peers[k.turn%len(k.peers)]); k.sendErr == nil {
 			return
@@ -153,40 +169,53 @@ func (k *call) attempt(ctx context.Context) {
 	}
 }
 
-// counts reports whether what has arrived is the answer, and does what there is
-// to do if it is not.
-func (k *call) counts(ctx context.Context, got arrival) bool {
+// take closes the line that got is the answer to, or does what there is to do if
+// it is none.
+func (k *call) take(ctx context.Context, got arrival) {
+	i := slices.IndexFunc(k.open, func(l *line) bool { return got.plain || l.id == got.id })
 	switch {
-	case !got.plain && got.id != k.id: // of an id that was given up
-		return false
+	case i < 0: // of an id that was given up, or answered before
 	case got.onlyPlain:
 		k.sendErr = k.send(ctx, got.from)
-		return false
-	case got.refusal == nil:
-		return true
-	case got.refusal.Code.Temporary():
-		k.refusal, k.since = got.refusal, 0
-		k.turn++
-		k.stay = 1
-		return false
-	case got.refusal.Code == room.StaleRequest && isTime(got.now) && k.corrections < maxCorrections:
+	case got.refusal != nil && got.refusal.Code.Temporary():
+		k.open[i].refusal, k.open[i].since = got.refusal, 0
+		if !k.refused { // one datagram may refuse many lines
+			k.refused = true
+			k.turn++
+			k.stay = 1
+		}
+	case got.refusal != nil && got.refusal.Code == room.StaleRequest && isTime(got.now) && k.corrections < maxCorrections:
+		// The other lines' ids are of the same time.
 		k.corrections++
 		k.c.setClock(got.now)
 		k.end()
 		k.begin()
 		k.sendErr = k.send(ctx, got.from)
-		return false
+	default:
+		l := k.open[i]
+		k.open = slices.Delete(k.open, i, i+1)
+		k.c.answered(l.id, got.from)
+		k.done(l, got.answer, nil)
 	}
-	return true
 }
 
-// failure returns the error for a request that ctx has ended.
-func (k *call) failure(ctx context.Context) error {
+// fail closes all lines.
+func (k *call) fail(why func(*line) error) {
+	open := k.open
+	k.forget()
+	k.open = nil
+	for _, l := range open {
+		k.done(l, answer{}, why(l))
+	}
+}
+
+// failure returns the error for a line that ctx has ended.
+func (k *call) failure(ctx context.Context, l *line) error {
 	switch {
-	case k.refusal != nil && k.since == 0:
-		return k.refusal
-	case k.refusal != nil:
-		return noAnswer(ctx, k.c.names(), k.refusal)
+	case l.refusal != nil && l.since == 0:
+		return l.refusal
+	case l.refusal != nil:
+		return noAnswer(ctx, k.c.names(), l.refusal)
 	}
 	return noAnswer(ctx, k.c.names(), k.sendErr)
 }
@@ -222,27 +251,43 @@ func (c *Client) start(peers []netip.AddrPort) int {
 	return max(slices.Index(peers, c.preferred), 0)
 }
 
-func (c *Client) answered(peer netip.AddrPort) {
+// answered notes that peer has answered the request with that id.
+func (c *Client) answered(id [16]byte, peer netip.AddrPort) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.calls, id)
 	c.preferred = peer
+	if c.cache != nil {
+		c.cache.silent = time.Time{}
+	}
 }
 
-// begin gives the call a new id.
+// begin gives the lines new ids.
 func (k *call) begin() {
-	k.id = k.c.chance.id(k.c.now())
-	k.line = nil
+	for _, l := range k.open {
+		l.id = k.c.chance.id(k.c.now())
+		l.text = nil
+	}
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
 	k.asked = nil
-	k.c.calls[k.id] = k
+	for _, l := range k.open {
+		k.c.calls[l.id] = k
+	}
 }
 
-// end forgets the id and closes the plain socket. It may be called twice.
-func (k *call) end() {
+// forget takes back the lines' ids.
+func (k *call) forget() {
 	k.c.mu.Lock()
-	delete(k.c.calls, k.id)
-	k.c.mu.Unlock()
+	defer k.c.mu.Unlock()
+	for _, l := range k.open {
+		delete(k.c.calls, l.id)
+	}
+}
+
+// end forgets the ids and closes the plain socket. It may be called twice.
+func (k *call) end() {
+	k.forget()
 	if k.plainConn != nil {
 		k.plainConn.Close()
 		k.plainRead.Wait()
@@ -263,14 +308,35 @@ func (k *call) send(ctx context.Context, peer netip.AddrPort) error {
 		}
 	}
 	c.mu.Unlock()
-	if plain {
+	switch {
+	case plain && len(k.open) > 1:
+		k.apart = true
+		return nil
+	case plain:
 		return k.sendPlain(ctx, peer)
 	}
-	if k.line == nil {
-		k.line = k.question.tagged(k.id)
-	}
-	_, err := c.conn.WriteToUDPAddrPort(k.line, peer)
+	_, err := c.conn.WriteToUDPAddrPort(k.datagram(), peer)
 	return err
+}
+
+// datagram returns the open lines.
+func (k *call) datagram() []byte {
+	for _, l := range k.open {
+		if l.text == nil {
+			l.text = l.question.tagged(l.id)
+		}
+	}
+	if len(k.open) == 1 {
+		return k.open[0].text
+	}
+	datagram := make([]byte, 0, wire.MaxDatagram)
+	for i, l := range k.open {
+		if i > 0 {
+			datagram = append(datagram, '\n')
+		}
+		datagram = append(datagram, l.text...)
+	}
+	return datagram
 }
 
 func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
@@ -296,7 +362,7 @@ func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
 	}
 	k.plainSent[peer]++
 	k.c.mu.Unlock()
-	_, err := k.plainConn.WriteToUDPAddrPort(k.question.plain, peer)
+	_, err := k.plainConn.WriteToUDPAddrPort(k.open[0].question.plain(), peer)
 	return err
 }
 
@@ -353,9 +419,9 @@ func (c *Client) took(line []byte, from netip.AddrPort) {
 		return
 	}
 	c.log.Debug("a registry speaks only the plain dialect", "registry", from)
-	for _, k := range c.calls {
+	for id, k := range c.calls {
 		if slices.Contains(k.asked, from) {
-			k.deliver(arrival{answer: answer{from: from, id: k.id}, onlyPlain: true})
+			k.deliver(arrival{answer: answer{from: from, id: id}, onlyPlain: true})
 		}
 	}
 }

@@ -52,13 +52,14 @@ func FuzzRegistryDatagram(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, datagram []byte) {
 		c := newOffline(t)
-		k := &call{c: c, arrived: make(chan arrival, arrivals), plainSent: map[netip.AddrPort]int{c.registries[0].addr: 1}}
+		l := &line{}
+		k := &call{c: c, open: []*line{l}, arrived: make(chan arrival, arrivals), plainSent: map[netip.AddrPort]int{c.registries[0].addr: 1}}
 		k.begin()
 		defer k.end()
 		c.mu.Lock()
-		delete(c.calls, k.id)
-		copy(k.id[:], []byte{0x01, 0x8f, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0})
-		c.calls[k.id] = k
+		delete(c.calls, l.id)
+		copy(l.id[:], []byte{0x01, 0x8f, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 0})
+		c.calls[l.id] = k
 		k.asked = append(k.asked, c.registries[0].addr)
 		c.dialects.asked(c.registries[0].addr)
 		c.mu.Unlock()
@@ -71,7 +72,7 @@ func FuzzRegistryDatagram(f *testing.F) {
 			switch {
 			case got.ttl < 0:
 				t.Errorf("lease %v", got.ttl)
-			case !got.plain && got.id != k.id:
+			case !got.plain && got.id != l.id:
 				t.Errorf("took the reply to %v", got.id)
 			case got.plain && strings.HasPrefix(string(datagram), "@"):
 				t.Errorf("took tags for plain")

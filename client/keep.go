@@ -173,11 +173,13 @@ func (c *Client) renewOrCheck(ctx context.Context, r Registration, lease time.Du
 	if err != nil {
 		return 0, err
 	}
-	found, err := c.Lookup(ctx, r.Name)
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	found, err := c.lookup(ctx, r.Name)
 	if err != nil {
 		return 0, err
 	}
-	return 0, q.stands(string(found.Address))
+	return 0, q.stands(found.Address)
 }
 
 // A lostError is the refusal that shows that somebody else has the name.

@@ -9,8 +9,6 @@ import (
 
 	"foyer/room"
 	"foyer/wire"
-
-	"github.com/google/uuid"
 )
 
 // An Answer is what a registry knows about a name.
@@ -18,8 +16,12 @@ type Answer struct {
 	Address room.Address
 
 	// TTL is for how long the answer may be cached, in whole seconds; 0 means
-	// not at all.
+	// not at all. Of an answer that has been cached it is what is left.
 	TTL time.Duration
+
+	// Stale says that the answer is older than it may be, because no registry
+	// answers: see Options.Stale. Its TTL is 0.
+	Stale bool
 }
 
 // A Registration says where a room listens, and what its registry is asked
@@ -39,18 +41,29 @@ type Registration struct {
 
 // Lookup returns the address of the room called name. Its error is a
 // [*room.Error], of code unknown-name if there is none, or a [*NoAnswerError].
+// With Options.Cache the answer may be one that the Client already has.
 func (c *Client) Lookup(ctx context.Context, name room.Name) (Answer, error) {
+	if c.cache != nil {
+		found := c.cache.lookup(ctx, []room.Name{name})[0]
+		return found.Answer, found.Err
+	}
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	return c.lookup(ctx, name)
 }
 
+// lookup asks a registry, whatever is cached.
 func (c *Client) lookup(ctx context.Context, name room.Name) (Answer, error) {
 	q, err := newQuestion(wire.Lookup, Registration{Name: name})
 	if err != nil {
 		return Answer{}, err
 	}
 	a, err := c.ask(ctx, q)
+	return found(a, err)
+}
+
+// found reads the answer to a look-up.
+func found(a answer, err error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
@@ -88,6 +101,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 	if err != nil {
 		return 0, err
 	}
+	defer c.forget(q.name()) // after silence, too: it may have been carried out
 	a, err := c.ask(ctx, q)
 	if err != nil {
 		return 0, err
@@ -104,7 +118,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 		return 0, err
 	case err != nil: // the name is free, so the refusal has another reason
 		return 0, a.refusal
-	case a.sent > 1 && string(found.Address) == string(q.address):
+	case a.sent > 1 && q.stands(found.Address) == nil:
 		return 0, nil
 	}
 	return 0, a.refusalAs(room.NameTaken)
@@ -123,29 +137,26 @@ func (c *Client) Renew(ctx context.Context, r Registration) (granted time.Durati
 		return 0, err
 	}
 	a, err := c.ask(ctx, q)
+	return c.renewed(q, a, err)
+}
+
+// renewed reads the answer to a renewal.
+func (c *Client) renewed(q *question, a answer, err error) (granted time.Duration, _ error) {
 	if err != nil {
 		return 0, err
 	}
-	if a.refusal != nil {
-		return 0, a.refusalAs(room.UnknownName)
-	}
-	if a.plain {
-		return 0, q.stands(a.text)
-	}
-	return a.ttl, nil
-}
-
-// stands returns an error unless text, what a registry says about the name, is
-// the address of the registration.
-func (q *question) stands(text string) error {
-	addr, err := room.ParseAddress(text)
+	c.forget(q.name())
 	switch {
-	case err != nil:
-		return fmt.Errorf("the registry answered with an address that cannot be read: %w", err)
-	case string(addr) != string(q.address):
-		return room.Errorf(room.Replaced, "name %q is now registered at %s", q.name, addr)
+	case a.refusal != nil:
+		return 0, a.refusalAs(room.UnknownName)
+	case !a.plain:
+		return a.ttl, nil
 	}
-	return nil
+	at, err := found(a, nil)
+	if err != nil {
+		return 0, err
+	}
+	return 0, q.stands(at.Address)
 }
 
 // Deregister ends the registration of name; key is the owner's, or nil. Its
@@ -158,6 +169,7 @@ func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.Pri
 	if err != nil {
 		return err
 	}
+	defer c.forget(q.name())
 	a, err := c.ask(ctx, q)
 	if err != nil {
 		return err
@@ -178,58 +190,4 @@ func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.Pri
 		return a.refusalAs(room.UnknownName)
 	}
 	return a.refusal
-}
-
-// newQuestion checks r and returns the request. Its error is a [*room.Error].
-func newQuestion(verb wire.Verb, r Registration) (*question, error) {
-	name, err := room.ParseName(string(r.Name))
-	if err != nil {
-		return nil, err
-	}
-	request := wire.Request{Verb: verb, Name: []byte(name)}
-	if verb.HasAddress() {
-		addr, err := room.ParseAddress(string(r.Address))
-		if err != nil {
-			return nil, err
-		}
-		request.Address = []byte(addr)
-		if r.TTL < 0 {
-			return nil, room.Errorf(room.Malformed, "a lease of %v is less than nothing", r.TTL)
-		}
-		if r.TTL > 0 {
-			request.HasTTL, request.TTL = true, uint64((r.TTL+time.Second-1)/time.Second)
-		}
-	}
-	var key []byte
-	if r.Key != nil {
-		if len(r.Key) != ed25519.PrivateKeySize {
-			return nil, room.Errorf(room.BadSignature, "the private key is not %d bytes long", ed25519.PrivateKeySize)
-		}
-		public := room.Key(r.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
-		key = []byte(public.String())
-	}
-	q := &question{plain: plainLine(request), name: request.Name, address: request.Address}
-	q.tagged = func(id uuid.UUID) []byte {
-		tagged := request
-		tagged.ID = []byte(id.String())
-		if verb == wire.Register {
-			tagged.Key = key
-		}
-		line := wire.AppendRequest(nil, &tagged)
-		if key != nil {
-			line = wire.Sign(line, r.Key)
-		}
-		return line
-	}
-	return q, nil
-}
-
-// plainLine returns the request in the plain dialect, which asks with a look-up
-// whether a registration stands.
-func plainLine(r wire.Request) []byte {
-	plain := wire.Request{Verb: r.Verb, Address: r.Address, Name: r.Name}
-	if r.Verb == wire.Renew {
-		plain.Verb = wire.Lookup
-	}
-	return wire.AppendRequest(nil, &plain)
 }

@@ -1,0 +1,255 @@
+package client
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"foyer/room"
+)
+
+// recheckAfter is how long stale answers are served at once after a look-up has
+// failed: the failure recheck timer of RFC 8767, section 5.
+const recheckAfter = 30 * time.Second
+
+// A cache keeps the answers to look-ups, and has every name looked up by one
+// request at a time. Its fields are guarded by Client.mu.
+type cache struct {
+	c     *Client       // set once
+	size  int           // set once
+	stale time.Duration // set once
+
+	kept   map[room.Name]*list.Element // at most size
+	recent list.List                   // of kept *entry, the one used last in front
+
+	// searches are under way, by name. Each has somebody who waits for it, or
+	// an entry, which was served stale; none lives much longer than Timeout
+	// without an answer.
+	searches map[room.Name]*search
+
+	silent time.Time // until when stale answers are served at once; zero if a registry has answered since
+}
+
+// An entry is an answer that is kept.
+type entry struct {
+	name    room.Name
+	address room.Address
+	expires time.Time // stale from then on
+}
+
+// A search is a name that is being looked up. One that is no longer in
+// cache.searches is of no use but to those who wait for it.
+type search struct {
+	name  room.Name
+	batch *searchBatch
+	done  chan struct{}
+	found Found // set before done is closed
+}
+
+// A searchBatch is the searches that were begun together, and end together when
+// nobody waits for them any more.
+type searchBatch struct {
+	late     chan struct{}      // closed when no registry has answered for lateAfter
+	cancel   context.CancelFunc // ends the searches
+	searches []*search
+	waiting  int // callers times searches; one that was served stale counts on, so that its search goes on
+}
+
+func newCache(c *Client, size int, stale time.Duration) *cache {
+	return &cache{c: c, size: size, stale: stale, kept: map[room.Name]*list.Element{}, searches: map[room.Name]*search{}}
+}
+
+// lookup is LookupAll. Lookup is the same for one name.
+func (k *cache) lookup(ctx context.Context, names []room.Name) []Found {
+	results := make([]Found, len(names))
+	waits := k.begin(ctx, names, results)
+	for i, s := range waits {
+		if s != nil {
+			results[i] = k.wait(ctx, s)
+		}
+	}
+	return results
+}
+
+// begin fills in the results that there are, and returns the searches for the
+// others, begun if they were not under way.
+func (k *cache) begin(ctx context.Context, names []room.Name, results []Found) []*search {
+	now := time.Now()
+	waits := make([]*search, len(names))
+	b := &searchBatch{late: make(chan struct{})}
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	for i, name := range names {
+		name, err := room.ParseName(string(name))
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		answer, ok := k.answer(name, now, now.Before(k.silent))
+		if ok {
+			results[i].Answer = answer
+			continue
+		}
+		s := k.searches[name]
+		if s == nil {
+			s = &search{name: name, batch: b, done: make(chan struct{})}
+			b.searches = append(b.searches, s)
+			k.searches[name] = s
+		}
+		s.batch.waiting++
+		waits[i] = s
+	}
+	if len(b.searches) > 0 {
+		// The callers come and go: none of their contexts ends the others' search.
+		ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		k.c.goWhileOpen(func() { k.run(ctx, b) })
+	}
+	return waits
+}
+
+// run looks up the names of a batch.
+func (k *cache) run(ctx context.Context, b *searchBatch) {
+	defer b.cancel()
+	names := make([]room.Name, len(b.searches))
+	for i, s := range b.searches {
+		names[i] = s.name
+	}
+	var once sync.Once
+	late := func() { once.Do(func() { close(b.late) }) }
+	k.c.lookupAll(ctx, names, late, func(i int, f Found) { k.finish(b.searches[i], f) })
+}
+
+// finish keeps what was found, and hands it to those who wait.
+func (k *cache) finish(s *search, f Found) {
+	now := time.Now()
+	k.c.mu.Lock()
+	if isSilence(f.Err) && !errors.Is(f.Err, context.Canceled) {
+		k.silent = now.Add(recheckAfter)
+	}
+	if k.searches[s.name] == s { // and the answer was not outdated on its way
+		delete(k.searches, s.name)
+		if f.Err == nil && f.Answer.TTL > 0 {
+			k.keep(entry{s.name, f.Answer.Address, now.Add(f.Answer.TTL)})
+		} else if f.Err == nil || errors.Is(f.Err, room.ErrUnknownName) {
+			k.drop(s.name)
+		}
+	}
+	k.c.mu.Unlock()
+	s.found = f
+	close(s.done)
+}
+
+// isSilence reports whether a look-up failed so that a stale answer is better.
+func isSilence(err error) bool {
+	refusal, ok := errors.AsType[*room.Error](err)
+	return errors.Is(err, ErrNoAnswer) || ok && refusal.Code.Temporary()
+}
+
+// wait returns what the search has found or, where that takes too long, what
+// there was.
+func (k *cache) wait(ctx context.Context, s *search) Found {
+	late := s.batch.late
+	for {
+		select {
+		case <-s.done:
+			k.left(s)
+			if isSilence(s.found.Err) {
+				if old, ok := k.staleAnswer(s.name); ok {
+					return Found{Answer: old}
+				}
+			}
+			return s.found
+		case <-late:
+			late = nil
+			select {
+			case <-s.done: // after all
+				continue
+			default:
+			}
+			if old, ok := k.staleAnswer(s.name); ok {
+				return Found{Answer: old}
+			}
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				if old, ok := k.staleAnswer(s.name); ok {
+					return Found{Answer: old}
+				}
+			}
+			k.left(s)
+			return Found{Err: noAnswer(ctx, k.c.names(), nil)}
+		}
+	}
+}
+
+// left notes that somebody no longer waits for a search. When nobody does, it is
+// ended, and with it those that were begun with it.
+func (k *cache) left(s *search) {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	s.batch.waiting--
+	if s.batch.waiting > 0 {
+		return
+	}
+	s.batch.cancel()
+	for _, other := range s.batch.searches {
+		if k.searches[other.name] == other {
+			delete(k.searches, other.name)
+		}
+	}
+}
+
+// staleAnswer returns the answer that is kept, if it may still be served.
+func (k *cache) staleAnswer(name room.Name) (Answer, bool) {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	return k.answer(name, time.Now(), true)
+}
+
+// answer returns the answer that is kept, if it is fresh or may be stale and is
+// not too old.
+func (k *cache) answer(name room.Name, now time.Time, mayBeStale bool) (Answer, bool) {
+	element := k.kept[name]
+	if element == nil {
+		return Answer{}, false
+	}
+	e := element.Value.(*entry)
+	if left := e.expires.Sub(now); left > 0 {
+		k.recent.MoveToFront(element)
+		return Answer{Address: e.address, TTL: left.Truncate(time.Second)}, true
+	}
+	if !mayBeStale || now.Sub(e.expires) >= k.stale {
+		return Answer{}, false
+	}
+	k.recent.MoveToFront(element)
+	return Answer{Address: e.address, Stale: true}, true
+}
+
+// keep takes an answer in; the least recently used one may have to go.
+func (k *cache) keep(e entry) {
+	k.drop(e.name)
+	if len(k.kept) >= k.size {
+		k.drop(k.recent.Back().Value.(*entry).name)
+	}
+	k.kept[e.name] = k.recent.PushFront(&e)
+}
+
+func (k *cache) drop(name room.Name) {
+	if element := k.kept[name]; element != nil {
+		k.recent.Remove(element)
+		delete(k.kept, name)
+	}
+}
+
+// forget drops what is known about a name, and what is being asked about it: it
+// has changed, or may have.
+func (c *Client) forget(name room.Name) {
+	if c.cache == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cache.drop(name)
+	delete(c.cache.searches, name)
+}

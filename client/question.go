@@ -1,0 +1,95 @@
+package client
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"time"
+
+	"foyer/room"
+	"foyer/wire"
+
+	"github.com/google/uuid"
+)
+
+// A question is a request to a registry, before it is given an id.
+type question struct {
+	request wire.Request       // in canonical form
+	key     ed25519.PrivateKey // that signs it, or nil
+}
+
+// newQuestion checks r and returns the request. Its error is a [*room.Error].
+func newQuestion(verb wire.Verb, r Registration) (*question, error) {
+	name, err := room.ParseName(string(r.Name))
+	if err != nil {
+		return nil, err
+	}
+	q := &question{request: wire.Request{Verb: verb, Name: []byte(name)}, key: r.Key}
+	if verb.HasAddress() {
+		addr, err := room.ParseAddress(string(r.Address))
+		if err != nil {
+			return nil, err
+		}
+		q.request.Address = []byte(addr)
+		if r.TTL < 0 {
+			return nil, room.Errorf(room.Malformed, "a lease of %v is less than nothing", r.TTL)
+		}
+		if r.TTL > 0 {
+			q.request.HasTTL, q.request.TTL = true, uint64((r.TTL+time.Second-1)/time.Second)
+		}
+	}
+	if r.Key != nil {
+		if len(r.Key) != ed25519.PrivateKeySize {
+			return nil, room.Errorf(room.BadSignature, "the private key is not %d bytes long", ed25519.PrivateKeySize)
+		}
+		if verb == wire.Register {
+			public := room.Key(r.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+			q.request.Key = []byte(public.String())
+		}
+	}
+	return q, nil
+}
+
+func (q *question) name() room.Name { return room.Name(q.request.Name) }
+
+// tagged returns the request under an id.
+func (q *question) tagged(id uuid.UUID) []byte {
+	line := q.unsigned(id)
+	if q.key != nil {
+		line = wire.Sign(line, q.key)
+	}
+	return line
+}
+
+func (q *question) unsigned(id uuid.UUID) []byte {
+	r := q.request
+	r.ID = []byte(id.String())
+	return wire.AppendRequest(nil, &r)
+}
+
+// size returns the length of what tagged returns, without the work of signing.
+func (q *question) size() int {
+	n := len(q.unsigned(uuid.Nil))
+	if q.key != nil {
+		n += len(";sig=") + base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize)
+	}
+	return n
+}
+
+// plain returns the request in the plain dialect, which asks with a look-up
+// whether a registration stands.
+func (q *question) plain() []byte {
+	r := wire.Request{Verb: q.request.Verb, Address: q.request.Address, Name: q.request.Name}
+	if r.Verb == wire.Renew {
+		r.Verb, r.Address = wire.Lookup, nil
+	}
+	return wire.AppendRequest(nil, &r)
+}
+
+// stands returns an error unless found, what a registry says about the name, is
+// the address of the registration.
+func (q *question) stands(found room.Address) error {
+	if string(found) != string(q.request.Address) {
+		return room.Errorf(room.Replaced, "name %q is now registered at %s", q.request.Name, found)
+	}
+	return nil
+}
