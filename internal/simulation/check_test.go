@@ -28,19 +28,18 @@ func (w *world) check() {
 	}
 }
 
-// observed returns the history as porcupine takes it. Of the operations without
-// an answer it has those that can have changed something, from when the first
-// copy of a request of theirs reached the registry to when the last one had
-// surely been carried out.
+// observed returns the history as porcupine takes it: as the registry's side of
+// the network shows it, which leaves less time for each operation than its
+// client has seen, and so asks for more. Of the operations without an answer
+// there are those that can have changed something.
 func (w *world) observed() (all []porcupine.Operation) {
 	for _, op := range w.history.operations {
-		seen := *op
-		if op.answer.unknown {
-			window, ok := w.tap.window(op)
-			if !ok || op.verb != wire.Register && op.verb != wire.Deregister {
-				continue
-			}
-			seen.called, seen.returned = window.begin, window.end
+		seen, ok := w.tap.observe(op)
+		if seen.answer.unknown && (!ok || op.verb != wire.Register && op.verb != wire.Deregister) {
+			continue
+		}
+		if !ok || seen.called < op.called || seen.returned < seen.called || !op.answer.unknown && seen.answer != op.answer {
+			w.problems.add("%v: the network has seen %v", op, seen)
 		}
 		seen.until = never
 		switch op.verb {
@@ -50,7 +49,7 @@ func (w *world) observed() (all []porcupine.Operation) {
 			seen.until = w.time.earliestEnd(seen.called, w.actors[op.actor].district.ttl)
 		}
 		all = append(all, porcupine.Operation{
-			ClientId: op.actor, Input: &seen, Call: int64(seen.called), Return: int64(seen.returned),
+			ClientId: op.actor, Input: seen, Call: int64(seen.called), Return: int64(seen.returned),
 		})
 	}
 	return all

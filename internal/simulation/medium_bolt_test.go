@@ -65,36 +65,25 @@ func (f *folder) powerFails(durable bool, update func() error) error {
 	return nil
 }
 
-// image returns a file as a crash may leave it that comes between the flush of
-// the pages of a transaction and that of its meta page: bbolt writes the first,
-// flushes, writes the second, and flushes again. Before the first flush each
-// page may have reached the disk or not; before the second all have, and the
-// meta page may be half written.
+// image returns a file as a crash may leave it that comes while the pages of a
+// transaction are written: bbolt writes those, flushes, writes the meta page that
+// makes them valid, and flushes again. Before the first flush each page may have
+// reached the disk or not. The meta page is old or new: what counts in it is in
+// one sector, and those are written whole.
 func image(before, after []byte, r *rand.Rand) []byte {
-	const (
-		page      = 4096
-		metaPages = 2
-		meta      = 72 // bytes of a meta page up to its checksum
-	)
-	size := len(before)
-	if flushed := r.IntN(2) == 0; flushed || len(after) < size {
-		size = len(after)
+	const page, metaPages = 4096, 2
+	size := len(after)
+	if r.IntN(2) == 0 {
+		size = len(before) // it had not grown yet
+	}
+	share := r.Float64() // of the pages that have reached the disk
+	if r.IntN(3) == 0 {
+		share = 1
 	}
 	img := make([]byte, size)
 	copy(img, before)
-	share := r.Float64() // that has reached the disk
-	whole := r.IntN(3) == 0
-	if whole {
-		img = append([]byte(nil), after...)
-		copy(img, before[:metaPages*page])
-		for at := 0; at < metaPages*page; at += page {
-			cut := at + r.IntN(meta)
-			copy(img[at:cut], after[at:cut])
-		}
-		return img
-	}
-	for at := metaPages * page; at < size; at += page {
-		if r.Float64() < share && at < len(after) {
+	for at := metaPages * page; at < min(size, len(after)); at += page {
+		if r.Float64() < share {
 			copy(img[at:min(at+page, size)], after[at:])
 		}
 	}

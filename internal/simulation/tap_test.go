@@ -29,11 +29,15 @@ type tap struct {
 
 // A sighting is a request that was seen.
 type sighting struct {
-	verb  wire.Verb
-	line  []byte
-	from  netip.AddrPort  // where it came from first
-	came  []time.Duration // when copies of it reached the registry
-	reply []byte          // to a REGISTER or DEREGISTER, once there was one
+	verb wire.Verb
+	line []byte
+	from netip.AddrPort  // where it came from first
+	came []time.Duration // when copies of it reached the registry
+
+	// The reply to a REGISTER or DEREGISTER, once there was one, and when it
+	// was first sent.
+	reply   []byte
+	replied time.Duration
 }
 
 func newTap(t *timeline, registry netip.AddrPort, p *problems) *tap {
@@ -108,7 +112,7 @@ func (t *tap) answer(line []byte) {
 		return // no outcomes
 	}
 	if s.reply == nil {
-		s.reply = bytes.Clone(line)
+		s.reply, s.replied = bytes.Clone(line), t.time.now()
 	} else if !bytes.Equal(s.reply, line) {
 		t.problems.add("%q was answered with %q and with %q", s.line, s.reply, line)
 	}
@@ -127,18 +131,37 @@ func (t *tap) came(datagram []byte) {
 	}
 }
 
-// window returns between when the requests of an operation can have taken
-// effect; ok is false if none has reached the registry.
-func (t *tap) window(op *operation) (w span, ok bool) {
-	w.begin = never
-	for _, s := range t.of[op] {
+// observe narrows an operation to what the registry's side of the network shows
+// of it: it cannot have taken effect before the first copy of a request of it
+// arrived, nor after the first reply was sent, whether or not its client got
+// that. One that was never answered may take effect as long as copies arrive.
+// ok is false if nothing has arrived.
+func (t *tap) observe(op *operation) (seen *operation, ok bool) {
+	o := *op
+	o.called, o.returned = never, 0
+	sent := t.of[op]
+	for _, s := range sent {
 		for _, came := range s.came {
-			w.begin = min(w.begin, came)
-			w.end = max(w.end, t.time.carriedOut(came))
+			o.called = min(o.called, came)
+			o.returned = max(o.returned, t.time.carriedOut(came))
 			ok = true
 		}
 	}
-	return w, ok
+	if !op.answer.unknown {
+		o.returned = op.returned
+	}
+	if len(sent) == 0 {
+		return &o, false
+	}
+	// Only the last id counts: the earlier ones were refused as stale.
+	if last := sent[len(sent)-1]; last.reply != nil {
+		reply, _ := wire.ParseReply(last.reply)
+		o.returned = min(o.returned, last.replied)
+		o.answer = answer{
+			code: room.Code(reply.Code), address: none, ttl: time.Duration(reply.TTL) * time.Second,
+		}
+	}
+	return &o, ok
 }
 
 // recorded returns a request seen earlier, a number from 0 to 1 saying which

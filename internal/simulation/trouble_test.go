@@ -154,7 +154,7 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 			w.net.Inject(forger, registry, rubbish)
 		case what == 6 && tags.Sig != nil:
 			w.net.Inject(forger, registry, forge(s.line, where))
-		case what >= 4 && tags.Sig != nil: // who sends it matters to what is not signed
+		case what >= 4 && tags.Sig != nil && s.verb == wire.Register: // of others it may matter where they come from
 			w.net.Inject(stranger, registry, s.line)
 		default:
 			w.net.Inject(s.from, registry, s.line)
