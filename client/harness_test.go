@@ -187,13 +187,26 @@ func (r *fakeRegistry) answer(_ netip.AddrPort, line string) []string {
 	if r.plain && strings.HasPrefix(line, "@") {
 		return []string{"NOTOK Invalid request"}
 	}
+	var datagrams []string
+	for one := range strings.SplitSeq(line, "\n") {
+		text := r.answerLine(one)
+		if last := len(datagrams) - 1; last >= 0 && len(datagrams[last])+1+len(text) <= wire.MaxDatagram {
+			datagrams[last] += "\n" + text
+		} else {
+			datagrams = append(datagrams, text)
+		}
+	}
+	return datagrams
+}
+
+func (r *fakeRegistry) answerLine(line string) string {
 	q, err := wire.ParseRequest([]byte(line))
 	if err != nil {
-		return []string{reply(line, ";code=malformed", "NOTOK "+err.Error())}
+		return reply(line, ";code=malformed", "NOTOK "+err.Error())
 	}
 	id := string(q.ID)
 	if recorded, ok := r.outcomes[id]; ok && id != "" {
-		return []string{recorded}
+		return recorded
 	}
 	extra, text := r.carryOut(&q, []byte(line))
 	out := reply(line, extra, text)
@@ -203,7 +216,7 @@ func (r *fakeRegistry) answer(_ netip.AddrPort, line string) []string {
 			r.effects[id]++
 		}
 	}
-	return []string{out}
+	return out
 }
 
 func (r *fakeRegistry) carryOut(q *wire.Request, line []byte) (extra, text string) {

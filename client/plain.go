@@ -150,7 +150,9 @@ func fits(command, text string) (exact, loose bool) {
 	line := !strings.Contains(text, "\n")
 	loose = line && isComplaint(text)
 	switch {
-	case verb == "join", verb == "look":
+	case verb == "join":
+		return isSummary(text) || strings.HasPrefix(text, alreadyHere), loose
+	case verb == "look":
 		return isSummary(text), loose
 	case verb == "take":
 		rest = strings.Join(strings.Fields(rest), " ")
@@ -158,11 +160,12 @@ func fits(command, text string) (exact, loose bool) {
 		return exact, loose || line && (strings.HasSuffix(text, taken) || strings.HasSuffix(text, cannotTake))
 	case verb == "drop":
 		rest = strings.Join(strings.Fields(rest), " ")
-		return strings.EqualFold(text, rest+dropped), loose || line && strings.HasSuffix(text, dropped)
+		exact = strings.EqualFold(text, rest+dropped) || strings.EqualFold(text, noSpace+rest)
+		return exact, loose || line && (strings.HasSuffix(text, dropped) || strings.HasPrefix(text, noSpace))
 	case verb == "say" && rest == "":
 		return text == sayWhat, loose
 	case verb == "say":
-		return text == youSaid+rest+`".`, loose || strings.HasPrefix(text, youSaid)
+		return text == youSaid+rest+`".` || text == tooLong, loose || strings.HasPrefix(text, youSaid)
 	case verb == "exit":
 		return text == "Goodbye", loose
 	case slices.Contains(directions, verb):
@@ -174,12 +177,15 @@ func fits(command, text string) (exact, loose bool) {
 
 // The texts of the dialect, as docs/protocol.md has them.
 const (
-	taken      = " taken"
-	cannotTake = " cannot be taken in this room"
-	dropped    = " dropped"
-	youSaid    = `You said "`
-	sayWhat    = "What did you want to say?"
-	notHere    = "you are not in this room"
+	taken       = " taken"
+	cannotTake  = " cannot be taken in this room"
+	dropped     = " dropped"
+	noSpace     = "There is no space here for "
+	youSaid     = `You said "`
+	sayWhat     = "What did you want to say?"
+	tooLong     = "That is too long to say"
+	alreadyHere = "You are already here as "
+	notHere     = "you are not in this room"
 )
 
 func cannotGo(direction string) string { return "You cannot go " + direction + " from this room." }
@@ -191,9 +197,22 @@ func isComplaint(text string) bool {
 
 // isRefusal reports whether the reply to a command says that it was not done.
 func isRefusal(command, text string) bool {
-	verb, _ := splitCommand(command)
-	return isComplaint(text) || text == sayWhat || verb == "take" && strings.HasSuffix(text, cannotTake) ||
-		slices.Contains(directions, verb) && strings.EqualFold(text, cannotGo(verb))
+	if isComplaint(text) || text == sayWhat {
+		return true
+	}
+	switch verb, _ := splitCommand(command); {
+	case verb == "take":
+		return strings.HasSuffix(text, cannotTake)
+	case verb == "drop":
+		return strings.HasPrefix(text, noSpace)
+	case verb == "say":
+		return text == tooLong
+	case verb == "join":
+		return strings.HasPrefix(text, alreadyHere)
+	case slices.Contains(directions, verb):
+		return strings.EqualFold(text, cannotGo(verb))
+	}
+	return false
 }
 
 // isSummary reports whether text is name, description and what there is, with

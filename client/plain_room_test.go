@@ -104,6 +104,34 @@ func TestPlainRoom(t *testing.T) {
 	}
 }
 
+// TestPlainRoomComplaints: the refusals that our own rooms add to the dialect are
+// replies, not messages.
+func TestPlainRoomComplaints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		texts := map[string]string{
+			"join Alice": summary, "drop old lamp": "There is no space here for old lamp", "say far too much": "That is too long to say",
+			"join Bob": "You are already here as Alice",
+		}
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string { return []string{texts[line]} })
+		c := newClient(t, n, client.Options{Plain: true})
+		s := join(t, c, p.address(t))
+		for _, command := range []string{"drop old lamp", "say far too much", "join Bob"} {
+			want(t, s, command, false, texts[command])
+		}
+		select {
+		case text := <-s.Messages():
+			t.Errorf("told %q", text)
+		default:
+		}
+		start := time.Now()
+		var refusal *room.Error
+		if _, _, err := c.Join(t.Context(), p.address(t), "Bob"); !errors.As(err, &refusal) || refusal.Text != texts["join Bob"] || time.Since(start) != 0 {
+			t.Errorf("join after %v: %v", time.Since(start), err)
+		}
+	})
+}
+
 // TestPlainRoomLate: replies come twice, and late; none is taken for the reply
 // to another command, and none for a message.
 func TestPlainRoomLate(t *testing.T) {

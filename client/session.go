@@ -264,6 +264,25 @@ func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply
 	return Reply{}, noAnswer(ctx, s.name, sendErr)
 }
 
+// probe asks the room for what has no effect and tells nobody, and ends the
+// session if there is no reply. At most one is under way: it takes no longer than
+// Timeout, and the next one is not due before.
+func (s *Session) probe() {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	default:
+		return // the command that is under way will tell
+	}
+	ctx, cancel := limited(context.Background())
+	defer cancel()
+	if _, err := s.exchange(ctx, "look"); errors.Is(err, ErrNoAnswer) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.finish(err)
+	}
+}
+
 // attempt sends p for the first time, or again.
 func (s *Session) attempt(p *pending, earlier int) error {
 	s.mu.Lock()
@@ -289,7 +308,9 @@ func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],
 // [net.ErrClosed] after Close, a [*room.Error] if the room does not know the
-// player any more; nil if it is not over.
+// player any more, a [*NoAnswerError] if it has been silent for 20 seconds and
+// then did not answer (in the tagged dialect: the plain one has no request that
+// could be made behind the player's back); nil if it is not over.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -275,16 +275,77 @@ func TestKeepAlive(t *testing.T) {
 		s := join(t, newClient(t, n, client.Options{}), r.address(t))
 		time.Sleep(time.Hour)
 		lines := r.received()
+		looks := 0
 		for i := range lines[1:] {
-			if gap := lines[i+1].at.Sub(lines[i].at); gap > 3*time.Second || gap < 2*time.Second && i > 0 {
-				t.Errorf("nothing was sent for %v", gap)
+			// A look says that the player is here, too, and does not wait.
+			look := strings.HasSuffix(lines[i+1].line, " look")
+			if look {
+				looks++
 			}
+			if gap := lines[i+1].at.Sub(lines[i].at); gap > 3*time.Second || gap < 2*time.Second && i > 0 && !look {
+				t.Errorf("nothing was sent for %v, then %q", gap, lines[i+1].line)
+			}
+		}
+		if looks != 3600/20-1 {
+			t.Errorf("%d looks in an hour", looks)
 		}
 		want(t, s, "exit", true, "Goodbye")
 		before := len(r.received())
 		time.Sleep(time.Hour)
 		if got := len(r.received()); got != before {
 			t.Errorf("%d datagrams after leaving", got-before)
+		}
+	})
+}
+
+// TestDeadRoom: a room that has died is noticed by a player who does nothing.
+func TestDeadRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		r := newFakeRoom(t, n, 40001)
+		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		time.Sleep(time.Minute)
+		if s.Err() != nil {
+			t.Fatal(s.Err())
+		}
+		r.stop()
+		start := time.Now()
+		for text := range s.Messages() {
+			t.Errorf("told %q", text)
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+		var silence *client.NoAnswerError
+		if err := s.Err(); !errors.As(err, &silence) || silence.Peer != "room 192.0.2.2:40001" {
+			t.Errorf("over: %v", err)
+		}
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrNoAnswer) {
+			t.Errorf("a command afterwards: %v", err)
+		}
+	})
+}
+
+// TestRestartedRoom: one that has come back at the same address, without its
+// players, as well.
+func TestRestartedRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		r := newFakeRoom(t, n, 40001)
+		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		r.stop()
+		serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			if strings.HasSuffix(line, " ") {
+				return nil // an acknowledgement
+			}
+			return []string{reply(line, ";code=unknown-session", "NOTOK you are not in this room")}
+		})
+		start := time.Now()
+		for range s.Messages() {
+		}
+		var refusal *room.Error
+		if err := s.Err(); !errors.As(err, &refusal) || refusal.Code != "unknown-session" || time.Since(start) > 30*time.Second {
+			t.Errorf("over after %v: %v", time.Since(start), err)
 		}
 	})
 }

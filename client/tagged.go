@@ -26,6 +26,11 @@ const (
 	// a fifth is lost, ten in a row are once in ten million.
 	keepAlive = 2500 * time.Millisecond
 
+	// probeAfter is how long a room may be silent before it is asked for
+	// something, to hear whether it is still there: acknowledgements have no
+	// reply. With Timeout that makes 25 seconds until its end is noticed.
+	probeAfter = 20 * time.Second
+
 	// maxSid bounds the session id that a room may choose, in bytes.
 	maxSid = 100
 
@@ -44,6 +49,7 @@ type tagged struct {
 	early  map[uint64]string // events after that one; at most eventWindow
 	ackAt  time.Time         // when to acknowledge; zero if there is nothing new
 	quiet  time.Time         // when to send something lest the room forget us
+	heard  time.Time         // when the room last spoke, or was last probed
 	parted bool              // nothing more to say
 }
 
@@ -90,8 +96,10 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 		}
 		s.pending.answer(reply{err: errOnlyPlain})
 	case tags.HasEv:
+		t.heard = time.Now()
 		return t.event(s, tags.Ev, string(text))
 	case tags.ID != nil && s.pending != nil && tags.UUID == s.pending.id:
+		t.heard = time.Now()
 		return t.reply(s, datagram, from)
 	default: // a second copy of an earlier reply
 		s.c.ignored(from)
@@ -168,6 +176,15 @@ func (t *tagged) event(s *Session, number uint64, text string) error {
 const disconnect = "disconnect"
 
 func (t *tagged) due() time.Time {
+	switch ack, probe := t.ackDue(), t.probeDue(); {
+	case probe.IsZero(), !ack.IsZero() && ack.Before(probe):
+		return ack
+	default:
+		return probe
+	}
+}
+
+func (t *tagged) ackDue() time.Time {
 	switch {
 	case t.sid == nil:
 		return time.Time{}
@@ -177,9 +194,20 @@ func (t *tagged) due() time.Time {
 	return t.quiet
 }
 
+func (t *tagged) probeDue() time.Time {
+	if !t.joined || t.parted {
+		return time.Time{}
+	}
+	return t.heard.Add(probeAfter)
+}
+
 func (t *tagged) idle(s *Session, now time.Time) {
-	if due := t.due(); !due.IsZero() && !now.Before(due) {
+	if due := t.ackDue(); !due.IsZero() && !now.Before(due) {
 		t.acknowledge(s)
+	}
+	if due := t.probeDue(); !due.IsZero() && !now.Before(due) {
+		t.heard = now
+		s.reader.Go(s.probe)
 	}
 }
 
