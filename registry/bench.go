@@ -170,10 +170,10 @@ func printBench(w io.Writer, s *benchSummary) error {
 	for _, code := range codes {
 		fmt.Fprintf(w, "%-12s %d %s\n", "refused", s.Refused[code], code)
 	}
-	_, err := fmt.Fprintf(w, "%-12s", "latency")
+	fmt.Fprintf(w, "%-12s", "latency")
 	for _, q := range quantiles {
-		_, err = fmt.Fprintf(w, " %s %v", q.name, time.Duration(s.LatencyMicros[q.name]*1000).Round(100*time.Nanosecond))
+		fmt.Fprintf(w, " %s %v", q.name, time.Duration(s.LatencyMicros[q.name]*1000).Round(100*time.Nanosecond))
 	}
-	_, err = fmt.Fprintln(w)
+	_, err := fmt.Fprintln(w)
 	return err
 }

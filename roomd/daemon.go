@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -90,7 +91,7 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	case errors.Is(keepErr, room.ErrReplaced) && registered:
 		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), keepErr)
 	case !errors.Is(keepErr, context.Canceled):
-		return notRegistered(r.Name, keepErr)
+		return notRegistered(r.Name, r.Key, keepErr)
 	}
 	if err := d.deregister(ctx, registry, r, registered); err != nil {
 		return errors.Join(serveErr, err)
@@ -100,9 +101,13 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 
 // notRegistered says of a refusal which room it is about. Silence is not about
 // the room.
-func notRegistered(name room.Name, err error) error {
+func notRegistered(name room.Name, key ed25519.PrivateKey, err error) error {
 	if _, refused := errors.AsType[*room.Error](err); !refused || errors.Is(err, client.ErrNoAnswer) {
 		return err
+	}
+	if errors.Is(err, room.ErrUnauthorized) && key != nil {
+		// What the operator of the registry has to be told.
+		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(name), err, room.Key(key.Public().(ed25519.PublicKey)))
 	}
 	return fmt.Errorf("%q cannot be registered: %w", string(name), err)
 }

@@ -103,10 +103,8 @@ func cutWord(b []byte) (word, rest []byte) {
 	for len(b) > 0 && b[0] == ' ' {
 		b = b[1:]
 	}
-	if i := bytes.IndexByte(b, ' '); i >= 0 {
-		return b[:i], b[i+1:]
-	}
-	return b, nil
+	word, rest, _ = bytes.Cut(b, []byte{' '})
+	return word, rest
 }
 
 func parseVerb(word []byte) Verb {

@@ -205,7 +205,7 @@ func init() {
 	for c := byte('a'); c <= 'z'; c++ {
 		isValueByte[c], isValueByte[c-32] = true, true
 	}
-	for c := byte(0); c < 6; c++ {
+	for c := range byte(6) {
 		hexValue['a'+c], hexValue['A'+c] = 10+c, 10+c
 	}
 	for _, c := range []byte("._~+/=-") {
