@@ -1,12 +1,16 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -17,7 +21,7 @@ var quick = pace{share: 2, minSweep: 40, maxSweep: 80, minSweepBlocks: 30, foldS
 
 func openQuick(t *testing.T, path string) *Store {
 	t.Helper()
-	s, err := Open(path, &Options{pace: quick})
+	s, err := Open(path, &Options{pace: quick, noSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,5 +107,105 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		s.Close()
 		verify(t, path)
+	}
+}
+
+// TestFormat1 opens a file that the first version of the format left, with a log
+// that is partly folded. FOYER_GOLDEN=1 writes it anew.
+func TestFormat1(t *testing.T) {
+	const fixture = "testdata/format1.db"
+	fill := func(s storage.Store) *storetest.Walk {
+		walk := storetest.NewWalk(1, 30)
+		for range 24 {
+			walk.Next().Carry(s)
+		}
+		return walk
+	}
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	if os.Getenv("FOYER_GOLDEN") != "" {
+		s := openQuick(t, path)
+		fill(s)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages, err := openPages(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(fixture, b[:pages.pages*pageSize], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	copyFile(t, fixture, path)
+	model := storetest.NewModel(storetest.Sabotage{})
+	walk := fill(model)
+	for range 2 {
+		s := openQuick(t, path)
+		if err := walk.Compare(s, model); err != nil {
+			t.Error(err)
+		}
+		s.Close()
+		verify(t, path)
+	}
+}
+
+// TestHistoryNamesAfterAKill lets more names end than are remembered, some of
+// them in the part of the log that is replayed.
+func TestHistoryNamesAfterAKill(t *testing.T) {
+	folder := t.TempDir()
+	path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "copied.db")
+	s := openQuick(t, path)
+	defer s.Close()
+	model := storetest.NewModel(storetest.Sabotage{})
+	names := storage.HistoryNames + 5000
+	nameOf := func(i int) room.Name { return room.Name(fmt.Sprintf("room %d", i)) }
+	now := storage.Instant{}
+	step := func(i int) func(storage.Tx) error {
+		return func(tx storage.Tx) error {
+			for j := i; j < min(i+997, names); j++ {
+				r := room.Registration{Name: nameOf(j * 7919 % names), Address: "room://h:1"}
+				for _, k := range []storage.Kind{storage.Registered, storage.Expired} {
+					if err := tx.Apply(storage.Event{Kind: k, Registration: r}); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}
+	}
+	for i := 0; i < names; i += 997 {
+		now.Lease += time.Second
+		for _, s := range []storage.Store{s, model} {
+			if err := s.Update(now, step(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	copyFile(t, path, copied)
+	verify(t, copied)
+	again := openQuick(t, copied)
+	defer again.Close()
+	if again.pending.len() == 0 {
+		t.Error("nothing is left to be replayed")
+	}
+	forgotten := 0
+	for i := range names {
+		want, _ := model.History(nameOf(i))
+		if got, err := again.History(nameOf(i)); err != nil || len(got) != len(want) {
+			t.Fatalf("%q has %d events, %v; want %d", nameOf(i), len(got), err, len(want))
+		}
+		if len(want) == 0 {
+			forgotten++
+		}
+	}
+	if forgotten != 5000 {
+		t.Errorf("%d are forgotten", forgotten)
+	}
+	// The order in which the rest will be forgotten is the same, too.
+	again.awaitIndexes()
+	if !slices.Equal(slices.Collect(again.ended.all), slices.Collect(s.ended.all)) {
+		t.Error("the order of the ended names has changed")
 	}
 }

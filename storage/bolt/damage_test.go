@@ -233,7 +233,7 @@ func TestDamage(t *testing.T) {
 					t.Errorf("%s: read: %v", what, err)
 				}
 			}
-			s, err := Open(copied, &Options{pace: quick})
+			s, err := Open(copied, &Options{pace: quick, noSync: true})
 			if err != nil {
 				refused++
 				if !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, storage.ErrNotDatabase) {

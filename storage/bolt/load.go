@@ -44,6 +44,7 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return err
 	}
+	s.db.NoSync = s.options.noSync
 	if err := guard(l.replay); err != nil {
 		return err
 	}

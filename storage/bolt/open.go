@@ -25,8 +25,11 @@ type Options struct {
 	// 100 to 150 bytes of the file.
 	MaxOutcomes int
 
-	pace  pace   // defaultPace if it is zero; tests make it quicker
-	large uint64 // records and blocks from which on indexes are built behind Open
+	// For tests: defaultPace if it is zero; how many records and blocks are too
+	// many to wait for the indexes; whether to do without flushes.
+	pace   pace
+	large  uint64
+	noSync bool
 }
 
 // defaultLarge is what is read in some ten milliseconds.

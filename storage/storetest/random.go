@@ -164,10 +164,10 @@ func (r request) carry(tx storage.Tx) (string, error) {
 // looks at everything: the list, each registration, each history, the counts.
 func (w *Walk) Compare(got, want storage.Store) error {
 	if got.Last() != want.Last() {
-		return fmt.Errorf("Last() = %v, want %v", got.Last(), want.Last())
+		return fmt.Errorf("what Last() returns is %v, want %v", got.Last(), want.Last())
 	}
 	if got.Len() != want.Len() {
-		return fmt.Errorf("Len() = %d, want %d", got.Len(), want.Len())
+		return fmt.Errorf("what Len() returns is %d, want %d", got.Len(), want.Len())
 	}
 	wantList, err := want.List("", want.Len()+1)
 	if err != nil {
@@ -186,21 +186,21 @@ func (w *Walk) Compare(got, want storage.Store) error {
 		after = page[len(page)-1].Name
 	}
 	if !slices.Equal(gotList, wantList) {
-		return fmt.Errorf("List:\n got %+v\nwant %+v", gotList, wantList)
+		return fmt.Errorf("the lists differ:\n got %+v\nwant %+v", gotList, wantList)
 	}
 	for i := range w.names {
 		name := room.Name(fmt.Sprintf("room %x", i))
 		g, gerr := got.Find([]byte(name))
 		m, merr := want.Find([]byte(name))
 		if g != m || !errors.Is(gerr, merr) {
-			return fmt.Errorf("Find(%q) = %+v, %v; want %+v, %v", name, g, gerr, m, merr)
+			return fmt.Errorf("what Find(%q) returns is %+v, %v; want %+v, %v", name, g, gerr, m, merr)
 		}
 		gh, err := got.History(name)
 		if err != nil {
 			return err
 		}
 		if mh, _ := want.History(name); !slices.Equal(gh, mh) {
-			return fmt.Errorf("History(%q):\n got %+v\nwant %+v", name, gh, mh)
+			return fmt.Errorf("what History(%q) returns:\n got %+v\nwant %+v", name, gh, mh)
 		}
 	}
 	return nil
