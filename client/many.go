@@ -113,8 +113,12 @@ func (b *batch) run(ctx context.Context) {
 			b.askEach(ctx, lines)
 			return
 		}
+		slots := b.c.flights
+		if ctx.Err() != nil {
+			slots = nil // select would take either
+		}
 		select {
-		case b.c.flights <- struct{}{}:
+		case slots <- struct{}{}:
 			reason = nil
 			inFlight.Go(func() {
 				defer func() { <-b.c.flights }()

@@ -1,0 +1,424 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"foyer/client"
+	"foyer/internal/udptest"
+	"foyer/room"
+	"foyer/wire"
+)
+
+// many returns count registrations, all but every seventh of them registered.
+func many(r *fakeRegistry, count int) (names []room.Name, all []client.Registration) {
+	key := testKey(1)
+	r.do(func() {
+		for i := range count {
+			reg := client.Registration{Name: room.Name(fmt.Sprintf("Room %d", i)), Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", 1+i)), TTL: 30 * time.Second}
+			owner := ""
+			if i%2 == 1 {
+				reg.Key = key
+				owner = room.Key(key[32:]).String()
+			}
+			if i%7 != 0 {
+				r.rooms[string(reg.Name)] = registered{string(reg.Address), owner, 30}
+			}
+			names, all = append(names, reg.Name), append(all, reg)
+		}
+	})
+	return names, all
+}
+
+func checkFound(t *testing.T, found []client.Found, all []client.Registration) {
+	t.Helper()
+	for i, f := range found {
+		switch {
+		case i%7 == 0 && !errors.Is(f.Err, room.ErrUnknownName):
+			t.Errorf("%s: %v", all[i].Name, f)
+		case i%7 != 0 && (f.Err != nil || f.Answer.Address != all[i].Address):
+			t.Errorf("%s: %v", all[i].Name, f)
+		}
+	}
+	if len(found) != len(all) {
+		t.Errorf("%d results for %d names", len(found), len(all))
+	}
+}
+
+func checkRenewed(t *testing.T, renewed []client.Renewed, lease time.Duration) {
+	t.Helper()
+	for i, r := range renewed {
+		switch {
+		case i%7 == 0 && !errors.Is(r.Err, room.ErrUnknownName):
+			t.Errorf("%d: %v", i, r)
+		case i%7 != 0 && (r.Err != nil || r.Lease != lease):
+			t.Errorf("%d: %v", i, r)
+		}
+	}
+}
+
+func TestMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		n.SetFaults(udptest.Faults{MinDelay: 10 * time.Millisecond, MaxDelay: 10 * time.Millisecond})
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		const count = 2000
+		names, all := many(r, count)
+		checkFound(t, c.LookupAll(t.Context(), names), all)
+		lookups := len(r.received())
+		checkRenewed(t, c.RenewAll(t.Context(), all), 30*time.Second)
+		renewals := len(r.received()) - lookups
+		// 51 bytes and the name; 91 more and the address if signed.
+		if lookups > count*60/wire.MaxDatagram || renewals > count*150/wire.MaxDatagram {
+			t.Errorf("%d datagrams for look-ups, %d for renewals", lookups, renewals)
+		}
+		flying := 0
+		at := map[time.Time]int{}
+		ids := map[string]bool{}
+		for _, got := range r.received() {
+			at[got.at]++
+			flying = max(flying, at[got.at])
+			if len(got.line) > wire.MaxDatagram {
+				t.Errorf("a datagram of %d bytes", len(got.line))
+			}
+			for line := range strings.SplitSeq(got.line, "\n") {
+				q, err := wire.ParseRequest([]byte(line))
+				if err != nil || ids[string(q.ID)] {
+					t.Errorf("%q: %v", line, err)
+				}
+				ids[string(q.ID)] = true
+			}
+		}
+		if flying > 32 {
+			t.Errorf("%d datagrams at a time", flying)
+		}
+		if len(c.LookupAll(t.Context(), nil)) != 0 || len(c.RenewAll(t.Context(), nil)) != 0 {
+			t.Error("results for nothing")
+		}
+	})
+}
+
+// TestManyLossy: with a fifth lost each way everything is answered all the same,
+// and what has been answered is not asked again.
+func TestManyLossy(t *testing.T) {
+	s := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(s)
+		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		const count = 5000
+		names, all := many(r, count)
+		failed := 0
+		for i, f := range c.LookupAll(t.Context(), names) {
+			if errors.Is(f.Err, client.ErrNoAnswer) {
+				failed++
+			} else if i%7 == 0 != errors.Is(f.Err, room.ErrUnknownName) || f.Err == nil && f.Answer.Address != all[i].Address {
+				t.Errorf("%s: %v", names[i], f)
+			}
+		}
+		for i, f := range c.RenewAll(t.Context(), all) {
+			if errors.Is(f.Err, client.ErrNoAnswer) {
+				failed++
+			} else if i%7 == 0 != errors.Is(f.Err, room.ErrUnknownName) {
+				t.Errorf("%s: %v", names[i], f)
+			}
+		}
+		if failed > 2*count/500 { // a datagram that fails takes up to 22 lines along
+			t.Errorf("%d of %d failed", failed, 2*count)
+		}
+		t.Logf("%d failed, %d datagrams", failed, len(r.received()))
+	})
+}
+
+// TestManyPartly: a registry that answers only some lines of each datagram gets
+// the others again, and those alone.
+func TestManyPartly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		names, all := many(r, 60)
+		answered := map[string]bool{}
+		r.instead(func(datagram string) (replies []string, ok bool) {
+			for i, line := range strings.Split(datagram, "\n") {
+				if answered[line] {
+					t.Errorf("asked again: %q", line)
+				}
+				if i < 6 {
+					answered[line] = true
+					replies = append(replies, r.answerLine(line))
+				}
+			}
+			slices.Reverse(replies) // and each in a datagram of its own
+			return replies, true
+		})
+		checkFound(t, c.LookupAll(t.Context(), names), all)
+	})
+}
+
+// TestManyForgeries: a reply counts for the line whose id it bears, and from the
+// registry only.
+func TestManyForgeries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r := newFakeRegistry(t, n, 7666, false)
+		forger := listen(t, n, abroad, 7666)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		names, all := many(r, 60)
+		n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
+		var once sync.Once
+		r.instead(func(datagram string) ([]string, bool) {
+			once.Do(func() {
+				n.Inject(forger.AddrPort(), r.peer.lines[0].from, []byte(reply(datagram, "", "OK room://198.51.100.3:1")))
+			})
+			replies := []string{"@id=01890a5d-ac96-774b-bcce-b302099a8057 OK room://198.51.100.3:1", "\n\n@\n"}
+			for line := range strings.SplitSeq(datagram, "\n") {
+				replies = append(replies, r.answerLine(line), r.answerLine(line)+"\n"+reply(line, "", "OK room://198.51.100.3:2"))
+			}
+			return append(replies, "OK room://198.51.100.3:1"), true
+		})
+		checkFound(t, c.LookupAll(t.Context(), names), all)
+	})
+}
+
+func TestManyPlain(t *testing.T) {
+	for _, only := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Plain=%t", only), func(t *testing.T) {
+			s := seed(t)
+			synctest.Test(t, func(t *testing.T) {
+				n := udptest.New(s)
+				n.SetFaults(udptest.Faults{Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 2 * time.Millisecond})
+				r := newFakeRegistry(t, n, 7666, true)
+				c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: only})
+				names, all := many(r, 500)
+				checkFound(t, c.LookupAll(t.Context(), names), all)
+				checkRenewed(t, c.RenewAll(t.Context(), all), 0)
+				r.do(func() {
+					at := r.rooms["Room 1"]
+					at.address = "room://192.0.2.9:1"
+					r.rooms["Room 1"] = at
+				})
+				if got := c.RenewAll(t.Context(), all[:3])[1]; !errors.Is(got.Err, room.ErrReplaced) {
+					t.Errorf("renewal of one that has moved: %v", got)
+				}
+				for _, got := range r.received() {
+					if !strings.HasPrefix(got.line, "@") && strings.Contains(got.line, "\n") {
+						t.Errorf("several lines in the plain dialect: %q", got.line)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestManySilence: the whole takes Timeout, not Timeout for each 32 datagrams.
+func TestManySilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		p := serve(t, n, office, 7666, silent)
+		names := make([]room.Name, 10000)
+		for i := range names {
+			names[i] = room.Name(fmt.Sprintf("Room %d", i))
+		}
+		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		try := func(ctx context.Context, want time.Duration, is error) {
+			t.Helper()
+			start := time.Now()
+			for i, f := range c.LookupAll(ctx, names) {
+				var silence *client.NoAnswerError
+				if !errors.As(f.Err, &silence) || silence.Peer != "registry 192.0.2.2:7666" || silence.Err != is {
+					t.Fatalf("%d: %v", i, f)
+				}
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("took %v, want %v", took, want)
+			}
+		}
+		try(t.Context(), client.Timeout, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		try(ctx, time.Second, context.DeadlineExceeded)
+		lines := p.received()
+		if len(lines) > 32*10+32*6 {
+			t.Errorf("%d datagrams", len(lines))
+		}
+
+		// The last answers count, not the beginning.
+		r := newFakeRegistry(t, n, 7667, false)
+		c = newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		n.SetFaults(udptest.Faults{MinDelay: 100 * time.Millisecond, MaxDelay: 100 * time.Millisecond})
+		start := time.Now()
+		for i, f := range c.LookupAll(t.Context(), append(names, names...)) {
+			if !errors.Is(f.Err, room.ErrUnknownName) {
+				t.Fatalf("%d: %v", i, f)
+			}
+		}
+		if took := time.Since(start); took < client.Timeout {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestManyRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r := newFakeRegistry(t, n, 7666, false)
+		ctx := t.Context()
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		names, all := many(r, 100)
+
+		// What is wrong with one name is no matter for the others.
+		names[50], all[50].Address = "two  spaces", "nowhere"
+		all[51].Key = all[51].Key[:3]
+		all[52].TTL = -1
+		found, renewed := c.LookupAll(ctx, names), c.RenewAll(ctx, all)
+		if !errors.Is(found[50].Err, &room.Error{Code: room.BadName}) || found[51].Err != nil {
+			t.Errorf("got %v, %v", found[50], found[51])
+		}
+		for i, code := range map[int]room.Code{50: room.BadAddress, 51: room.BadSignature, 52: room.Malformed} {
+			if !errors.Is(renewed[i].Err, &room.Error{Code: code}) {
+				t.Errorf("got %v", renewed[i])
+			}
+		}
+		names, all = many(r, 100)
+
+		// Busy for a while: the same ids again.
+		until := time.Now().Add(2 * time.Second)
+		busy := 0
+		r.instead(func(datagram string) (replies []string, ok bool) {
+			if time.Now().After(until) {
+				return nil, false
+			}
+			for i, line := range strings.Split(datagram, "\n") {
+				if i%2 == 0 {
+					replies = append(replies, reply(line, ";code=busy", "NOTOK busy"))
+					busy++
+				} else {
+					replies = append(replies, r.answerLine(line))
+				}
+			}
+			return replies, true
+		})
+		checkFound(t, c.LookupAll(ctx, names), all)
+		if busy == 0 {
+			t.Error("nothing was refused")
+		}
+		until = time.Now().Add(time.Hour)
+		for i, f := range c.LookupAll(ctx, names[:1:1]) {
+			if !errors.Is(f.Err, room.ErrBusy) {
+				t.Errorf("%d: %v", i, f)
+			}
+		}
+
+		// A clock that is wrong is corrected once for each datagram.
+		now := time.Now().Add(-time.Hour)
+		stale := 0
+		r.instead(func(datagram string) (replies []string, ok bool) {
+			for line := range strings.SplitSeq(datagram, "\n") {
+				q, _ := wire.ParseRequest([]byte(line))
+				var ms int64
+				for _, b := range q.UUID[:6] {
+					ms = ms<<8 | int64(b)
+				}
+				if off := time.UnixMilli(ms).Sub(now); off.Abs() > 5*time.Minute {
+					replies = append(replies, reply(line, fmt.Sprintf(";code=stale-request;now=%d", now.UnixMilli()), "NOTOK stale"))
+					stale++
+				} else {
+					replies = append(replies, r.answerLine(line))
+				}
+			}
+			return []string{strings.Join(replies[:min(10, len(replies))], "\n")}, true
+		})
+		checkRenewed(t, c.RenewAll(ctx, all), 30*time.Second)
+		if stale == 0 || stale > len(all) {
+			t.Errorf("%d stale requests", stale)
+		}
+	})
+}
+
+func TestManyFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		dead := serve(t, n, office, 7666, silent)
+		old := newFakeRegistry(t, n, 7667, true)
+		names, all := many(old, 300)
+		c := newClient(t, n, client.Options{Registries: []string{dead.addr(), old.addr()}})
+		checkFound(t, c.LookupAll(t.Context(), names), all)
+		old.stop()
+		r := newFakeRegistry(t, n, 7668, false)
+		many(r, 300)
+		c = newClient(t, n, client.Options{Registries: []string{dead.addr(), r.addr()}})
+		start := time.Now()
+		checkFound(t, c.LookupAll(t.Context(), names), all)
+		checkRenewed(t, c.RenewAll(t.Context(), all), 30*time.Second)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %v", took)
+		}
+		none := newClient(t, n, client.Options{})
+		for _, f := range none.LookupAll(t.Context(), names) {
+			if !errors.Is(f.Err, client.ErrNoRegistry) {
+				t.Error(f.Err)
+			}
+		}
+	})
+}
+
+func TestManyClose(t *testing.T) {
+	for _, cached := range []int{0, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			n := udptest.New(1)
+			p := serve(t, n, office, 7666, silent)
+			c := newClient(t, n, client.Options{Registries: []string{p.addr()}, Cache: cached})
+			time.AfterFunc(time.Second, func() { c.Close() })
+			for range 2 { // then with a Client that is closed
+				names := make([]room.Name, 1000)
+				for i := range names {
+					names[i] = room.Name(fmt.Sprint(i))
+				}
+				for _, f := range c.LookupAll(t.Context(), names) {
+					if !errors.Is(f.Err, net.ErrClosed) {
+						t.Fatal(f.Err)
+					}
+				}
+				if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, net.ErrClosed) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestManyAtOnce: callers share what a Client has in flight, with single
+// requests among them.
+func TestManyAtOnce(t *testing.T) {
+	s := seed(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(s)
+		n.SetQueue(1 << 14)
+		n.SetFaults(udptest.Faults{Loss: 0.05, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
+		r := newFakeRegistry(t, n, 7666, false)
+		names, all := many(r, 700)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		var callers sync.WaitGroup
+		for i := range 8 {
+			callers.Go(func() { checkFound(t, c.LookupAll(t.Context(), names), all) })
+			callers.Go(func() { checkRenewed(t, c.RenewAll(t.Context(), all), 30*time.Second) })
+			callers.Go(func() {
+				if a, err := c.Lookup(t.Context(), names[i*7+1]); err != nil || a.Address != all[i*7+1].Address {
+					t.Errorf("got %v, %v", a, err)
+				}
+			})
+		}
+		callers.Wait()
+	})
+}
