@@ -63,6 +63,10 @@ func (c *clock) instant() storage.Instant {
 	return storage.Instant{Wall: c.now(), Lease: c.leaseNow()}
 }
 
+// resume makes the lease clock go on from now, without the time since it last
+// advanced.
+func (c *clock) resume() { c.tickMono = time.Now() }
+
 // advance moves the lease clock on and reports whether more time passed than
 // it advanced by: a stall. Only the writer calls it.
 func (c *clock) advance() (stalled bool) {

@@ -55,10 +55,7 @@ func (b *bench) start() {
 		b.t.Fatal(err)
 	}
 	b.stall = new(stallingStore{Store: b.store})
-	b.server, err = New(b.stall, Options{SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	b.server = New(b.stall, Options{SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()

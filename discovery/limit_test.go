@@ -145,11 +145,8 @@ func serveDatagram(s *Server, w *writer, data []byte) *exchange {
 	return &j.exchange
 }
 
-func newIdleServer(tb testing.TB, store storage.Store) (*Server, *writer) {
-	s, err := New(store, Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
+func newIdleServer(store storage.Store) (*Server, *writer) {
+	s := New(store, Options{})
 	return s, &writer{Server: s}
 }
 
@@ -165,7 +162,7 @@ func FuzzDatagram(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		store := storetest.NewModel(storetest.Sabotage{})
-		s, w := newIdleServer(t, store)
+		s, w := newIdleServer(store)
 		for _, data := range [][]byte{first, second, first} {
 			if len(data) > wire.MaxDatagram+1 {
 				return
@@ -193,7 +190,7 @@ func FuzzDatagram(f *testing.F) {
 
 // A look-up costs no allocation from datagram to datagram.
 func TestLookupAllocations(t *testing.T) {
-	s, w := newIdleServer(t, storetest.NewModel(storetest.Sabotage{}))
+	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
 	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.1:40001 Great Hall"))
 	var x exchange
 	out := make([]udp.Datagram, 0, 8)
@@ -215,7 +212,7 @@ func TestLookupAllocations(t *testing.T) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	s, w := newIdleServer(b, storetest.NewModel(storetest.Sabotage{}))
+	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
 	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.1:40001 Great Hall"))
 	for name, request := range map[string]string{
 		"plain":  "LOOKUP Great Hall",

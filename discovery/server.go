@@ -51,8 +51,8 @@ type Options struct {
 }
 
 // New returns a Server on store, which must not be changed by anybody else and
-// is not closed by the Server. It reads the registrations that have a lease.
-func New(store storage.Store, o Options) (*Server, error) {
+// is not closed by the Server.
+func New(store storage.Store, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -73,26 +73,7 @@ func New(store storage.Store, o Options) (*Server, error) {
 	}
 	s.jobs.New = func() any { return new(job) }
 	s.leases = newLeases(s.clock.leaseNow())
-	return s, s.loadLeases()
-}
-
-// loadLeases starts the leases of all registrations. While the registry was
-// down no lease ran. A short one begins anew, as renewals are not written; a
-// long one goes on from its last checkpoint, at most one interval back.
-func (s *Server) loadLeases() error {
-	now := s.clock.leaseNow()
-	for r, err := range storage.All(s.store, DumpPage) {
-		if err != nil {
-			return fmt.Errorf("reading the leases: %w", err)
-		}
-		if r.TTL > longLease {
-			r.LeaseEnd = min(r.LeaseEnd+checkpointEvery, now+r.TTL)
-		} else {
-			r.LeaseEnd = now + r.TTL
-		}
-		s.leases.put(&r)
-	}
-	return nil
+	return s
 }
 
 // AuthorizeOnly closes the registry to registrations that are not signed with
@@ -120,7 +101,7 @@ func (s *Server) Healthy() bool { return !s.failing.Load() }
 // Serve answers the requests that arrive on conns until ctx ends. Then it stops
 // reading, answers what it has taken in, and returns nil; it does not close
 // conns. It returns an error, in the same orderly way, if a socket fails for
-// good. It can be called once.
+// good, or the store cannot be read. It can be called once.
 func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -136,7 +117,11 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		verifiers.Go(s.verifyLoop)
 	}
-	go s.writeLoop()
+	var writeErr error
+	go func() {
+		defer close(s.stopped)
+		writeErr = s.writeLoop(cancel)
+	}()
 
 	<-ctx.Done()
 	// In this order: no more reading, then nothing more to verify, then nothing
@@ -149,7 +134,7 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	verifiers.Wait()
 	close(s.queue)
 	<-s.stopped
-	return errors.Join(failures...)
+	return errors.Join(append(failures, writeErr)...)
 }
 
 // readLoop receives batches and answers what can be answered from memory.

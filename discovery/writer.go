@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"foyer/room"
@@ -11,10 +12,14 @@ import (
 
 // writeLoop is the one goroutine that changes the store. It takes whatever is
 // waiting and commits it as one transaction; what arrives meanwhile is the next
-// one. It never waits for company.
-func (s *Server) writeLoop() {
-	defer close(s.stopped)
+// one. It never waits for company. If it cannot begin it calls giveUp.
+func (s *Server) writeLoop(giveUp func()) error {
 	w := writer{Server: s, checkpointed: s.clock.leaseNow()}
+	if err := w.loadLeases(); err != nil {
+		giveUp()
+		w.refuseAll()
+		return fmt.Errorf("reading the leases: %w", err)
+	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -30,7 +35,7 @@ func (s *Server) writeLoop() {
 			if !ok {
 				w.checkpointed = -checkpointEvery
 				w.keepTime()
-				return
+				return nil
 			}
 			w.group = append(w.group[:0], j)
 			w.gather()
@@ -54,6 +59,35 @@ type writer struct {
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
 	doubtful []room.Name
+}
+
+// loadLeases starts the leases of all registrations. Look-ups are answered
+// meanwhile; whatever changes something waits. While the registry was down no
+// lease ran: a short one begins anew, as renewals are not written; a long one
+// goes on from its last checkpoint, at most one interval back.
+func (w *writer) loadLeases() error {
+	now := w.clock.leaseNow()
+	for r, err := range storage.All(w.store, DumpPage) {
+		if err != nil {
+			return err
+		}
+		if r.TTL > longLease {
+			r.LeaseEnd = min(r.LeaseEnd+checkpointEvery, now+r.TTL)
+		} else {
+			r.LeaseEnd = now + r.TTL
+		}
+		w.leases.put(&r)
+	}
+	w.clock.resume()
+	return nil
+}
+
+// refuseAll answers what waits, until nothing more comes.
+func (w *writer) refuseAll() {
+	for j := range w.queue {
+		w.serve(&j.exchange, errUnavailable)
+		w.finish(j)
+	}
 }
 
 func (w *writer) tick() {

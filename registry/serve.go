@@ -94,10 +94,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	defer os.Remove(o.store.socket())
 	defer socket.Close()
-	server, err := discovery.New(store, discovery.Options{Log: o.log})
-	if err != nil {
-		return err
-	}
+	server := discovery.New(store, discovery.Options{Log: o.log})
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
 		stop := onHangup(func() { o.rereadKeys(server) })

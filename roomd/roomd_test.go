@@ -36,10 +36,7 @@ func startRegistry(t *testing.T, address string) *registry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := discovery.New(storetest.NewModel(storetest.Sabotage{}), discovery.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := discovery.New(storetest.NewModel(storetest.Sabotage{}), discovery.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, conn) }()

@@ -63,12 +63,7 @@ func (r *registry) start(occasion string) {
 		w.time.down()
 		r.failed <- struct{}{}
 	}
-	server, err := discovery.New(p.disk, discovery.Options{SystemClock: r.systemClock})
-	if err != nil {
-		w.problems.add("%s: %v", occasion, err)
-		conn.Close()
-		return
-	}
+	server := discovery.New(p.disk, discovery.Options{SystemClock: r.systemClock})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	socket := &meter{Conn: udp.Single(conn), tap: w.tap, bytes: map[netip.AddrPort]*traffic{}}
