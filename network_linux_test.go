@@ -79,30 +79,6 @@ func hosts(t *testing.T, f namespace.Faults, seed uint64) (a, b host) {
 	return a, b
 }
 
-// ends waits for a program's end and checks its status.
-func (p *program) ends(t *testing.T, status int) {
-	t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		t.Fatalf("%s does not end; it wrote:\n%s", p.cmd, p.written())
-	}
-	if got := p.cmd.ProcessState.ExitCode(); got != status {
-		t.Errorf("%s ended with %d, not %d; it wrote:\n%s", p.cmd, got, status, p.written())
-	}
-}
-
-func (p *program) written() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.both.String()
-}
-
-func (p *program) await(t *testing.T, expr string) {
-	t.Helper()
-	p.expect(t, regexp.MustCompile("(?m)"+expr))
-}
-
 // TestWildcard has a registry that listens on all addresses of a machine with
 // several. Its replies come from the address that was asked, else the client
 // would not take them; so do those of a room that advertises one of them.

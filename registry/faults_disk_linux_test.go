@@ -17,9 +17,6 @@ import (
 	"foyer/internal/namespace"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
-
 // A shortage is a registry that cannot write at times.
 type shortage struct {
 	*testing.T

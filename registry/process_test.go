@@ -21,6 +21,9 @@ import (
 	"foyer/wire"
 )
 
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
 // TestMain makes the test binary the registry itself when it is told to, so
 // that the processes which are killed have the race detector in them as well.
 func TestMain(m *testing.M) {
