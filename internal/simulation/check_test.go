@@ -6,26 +6,58 @@ import (
 	"strings"
 	"time"
 
+	"foyer/room"
 	"foyer/wire"
 
 	"github.com/anishathalye/porcupine"
 )
 
-// patience bounds the search for an order of one district's operations, which
-// takes a millisecond most often, unless there is none.
-const patience = 20 * time.Second
+// How long to look for an order of one district's operations. It takes a
+// millisecond most often, unless there is none.
+const (
+	patience     = 3 * time.Second
+	morePatience = 20 * time.Second
+)
 
-// check holds the history against the model.
+// check holds the history against the model. Where a stall or a kill has left so
+// many operations without an answer that to try all that may have become of
+// them takes too long, the journal is asked.
 func (w *world) check() {
 	for d, history := range registryModel.Partition(w.observed()) {
-		switch porcupine.CheckOperationsTimeout(registryModel, history, patience) {
+		result := porcupine.CheckOperationsTimeout(registryModel, history, patience)
+		if result == porcupine.Unknown {
+			w.asked++
+			history = w.settled(history)
+			result = porcupine.CheckOperationsTimeout(registryModel, history, morePatience)
+		}
+		switch result {
 		case porcupine.Illegal:
-			_, info := porcupine.CheckOperationsVerbose(registryModel, history, patience)
+			_, info := porcupine.CheckOperationsVerbose(registryModel, history, morePatience)
 			w.illegal = append(w.illegal, explain(d, history, info.PartialLinearizationsOperations()[d]))
 		case porcupine.Unknown:
-			w.open++
+			w.undecided++
 		}
 	}
+}
+
+// settled returns the history with what the journal knows of operations without
+// an answer: they have taken effect before their outcome became durable, or
+// never.
+func (w *world) settled(history []porcupine.Operation) (all []porcupine.Operation) {
+	for _, o := range history {
+		op := *o.Input.(*operation)
+		if op.answer.unknown {
+			i := slices.IndexFunc(op.ids, func(id room.ID) bool { return w.journal.outcomes[id].Reply != nil })
+			if i < 0 {
+				continue
+			}
+			found := w.journal.outcomes[op.ids[i]]
+			op.answer, op.returned = parseAnswer(found.Reply), found.durable
+			o.Input, o.Return = &op, int64(op.returned)
+		}
+		all = append(all, o)
+	}
+	return all
 }
 
 // observed returns the history as porcupine takes it: as the registry's side of

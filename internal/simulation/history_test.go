@@ -41,7 +41,9 @@ type operation struct {
 	called, returned time.Duration
 	answer           answer
 
-	// until is before when a lease granted to the operation cannot have ended.
+	// Found out afterwards: under which ids it was asked for, and before when a
+	// lease granted to it cannot have ended.
+	ids   []room.ID
 	until time.Duration
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"foyer/room"
 	"foyer/storage"
@@ -19,6 +20,7 @@ type journal struct {
 	outcomes  map[room.ID]outcome
 	addresses []room.Address // all that may be in use
 	problems  *problems
+	time      *timeline
 	last      storage.Instant
 	recorded  int
 	changes   int
@@ -27,7 +29,8 @@ type journal struct {
 // An outcome is one with the time and when it was recorded.
 type outcome struct {
 	storage.Outcome
-	at storage.Instant
+	at      storage.Instant
+	durable time.Duration // when it became so, from the beginning of the world
 }
 
 // A page is what one transaction did.
@@ -60,7 +63,7 @@ func (j *journal) commit(p *page) {
 			j.problems.add("the id %x was carried out twice: %q, then %q", o.ID, before.Reply, o.Reply)
 		}
 		o.Reply = bytes.Clone(o.Reply)
-		j.outcomes[o.ID] = outcome{o, p.now}
+		j.outcomes[o.ID] = outcome{o, p.now, j.time.now()}
 		if reply, err := wire.ParseReply(o.Reply); err != nil {
 			j.problems.add("the recorded reply %q: %v", o.Reply, err)
 		} else if reply.OK {

@@ -71,11 +71,11 @@ func (w *world) String() string {
 // soak makes new worlds, as many at a time as there are processors.
 func soak(t *testing.T, long time.Duration) {
 	first := storetest.Seed(t)
-	var worlds, operations, undecided atomic.Int64
+	var worlds, operations, histories, asked, undecided atomic.Int64
 	began := time.Now()
 	report := func() {
-		fmt.Printf("%v: %d worlds from seed %d, %d operations, %d districts undecided\n",
-			time.Since(began).Round(time.Second), worlds.Load(), first, operations.Load(), undecided.Load())
+		fmt.Printf("%v: %d worlds from seed %d, %d operations; of %d histories %d with the journal's help, %d undecided\n",
+			time.Since(began).Round(time.Second), worlds.Load(), first, operations.Load(), histories.Load(), asked.Load(), undecided.Load())
 	}
 	t.Cleanup(report) // when the parallel subtests have ended
 	var reported atomic.Int64
@@ -86,8 +86,10 @@ func soak(t *testing.T, long time.Duration) {
 				seed := first + uint64(worlds.Add(1)) - 1
 				w := run(t, seed)
 				operations.Add(int64(len(w.history.operations)))
-				undecided.Add(int64(w.open))
-				if minute := int64(time.Since(began) / (10 * time.Second)); minute > reported.Load() && reported.Swap(minute) < minute {
+				histories.Add(int64(w.districts))
+				asked.Add(int64(w.asked))
+				undecided.Add(int64(w.undecided))
+				if n := int64(time.Since(began) / (10 * time.Second)); reported.Swap(n) < n {
 					report()
 				}
 			}

@@ -29,6 +29,7 @@ type tap struct {
 
 // A sighting is a request that was seen.
 type sighting struct {
+	id   room.ID
 	verb wire.Verb
 	line []byte
 	from netip.AddrPort  // where it came from first
@@ -87,7 +88,7 @@ func (t *tap) request(from netip.AddrPort, line []byte) {
 	}
 	s := t.requests[r.UUID]
 	if s == nil {
-		s = &sighting{verb: r.Verb, line: bytes.Clone(line), from: from}
+		s = &sighting{id: r.UUID, verb: r.Verb, line: bytes.Clone(line), from: from}
 		t.requests[r.UUID] = s
 		t.seen = append(t.seen, s)
 		op := t.calling[from.Addr()]
@@ -133,17 +134,21 @@ func (t *tap) came(datagram []byte) {
 
 // observe narrows an operation to what the registry's side of the network shows
 // of it: it cannot have taken effect before the first copy of a request of it
-// arrived, nor after the first reply was sent, whether or not its client got
-// that. One that was never answered may take effect as long as copies arrive.
+// arrived and, if it changes something, the transaction of that time was over,
+// nor after the first reply was sent, whether or not its client got that. One that was never answered may take effect as long as copies arrive.
 // ok is false if nothing has arrived.
 func (t *tap) observe(op *operation) (seen *operation, ok bool) {
 	o := *op
 	o.called, o.returned = never, 0
 	sent := t.of[op]
 	for _, s := range sent {
+		o.ids = append(o.ids, s.id)
 		for _, came := range s.came {
-			o.called = min(o.called, came)
 			o.returned = max(o.returned, t.time.carriedOut(came))
+			if op.verb == wire.Register || op.verb == wire.Deregister {
+				came = t.time.taken(came)
+			}
+			o.called = min(o.called, came)
 			ok = true
 		}
 	}
@@ -155,13 +160,16 @@ func (t *tap) observe(op *operation) (seen *operation, ok bool) {
 	}
 	// Only the last id counts: the earlier ones were refused as stale.
 	if last := sent[len(sent)-1]; last.reply != nil {
-		reply, _ := wire.ParseReply(last.reply)
 		o.returned = min(o.returned, last.replied)
-		o.answer = answer{
-			code: room.Code(reply.Code), address: none, ttl: time.Duration(reply.TTL) * time.Second,
-		}
+		o.answer = parseAnswer(last.reply)
 	}
 	return &o, ok
+}
+
+// parseAnswer reads the reply to a REGISTER or DEREGISTER.
+func parseAnswer(line []byte) answer {
+	reply, _ := wire.ParseReply(line) // answer and commit have looked for errors
+	return answer{code: room.Code(reply.Code), address: none, ttl: time.Duration(reply.TTL) * time.Second}
 }
 
 // recorded returns a request seen earlier, a number from 0 to 1 saying which

@@ -95,6 +95,19 @@ func (t *timeline) stalls() (n int) {
 	return n
 }
 
+// taken returns before when the registry cannot have begun to carry out a change
+// that it was asked for at that time: not before the transaction has ended that
+// was under way. Two requests keep their order: they are most often carried out
+// in that, and it is what porcupine tries first.
+func (t *timeline) taken(received time.Duration) time.Duration {
+	for _, w := range t.waits {
+		if w.begin < received && received <= w.end {
+			return w.end - (w.end-received)>>20
+		}
+	}
+	return received
+}
+
 // carriedOut returns by when the registry has surely done what it received at
 // that time, if it ever does it: transactions run one after the other, and a
 // request that waits is carried out in the next one.

@@ -44,8 +44,9 @@ type world struct {
 	problems problems
 
 	// Made by check.
-	illegal []explanation
-	open    int // districts that the time for checking did not suffice for
+	illegal   []explanation
+	asked     int // districts for which the journal had to be asked
+	undecided int // districts for which that did not help
 }
 
 // stream returns a source of chance that depends on the seed and the name
@@ -74,7 +75,8 @@ func (w *world) run(t *testing.T) {
 	w.net = udptest.New(w.seed)
 	w.net.SetFaults(w.climate.net)
 	w.journal = &journal{
-		rooms: map[room.Name]room.Registration{}, outcomes: map[room.ID]outcome{}, problems: &w.problems,
+		rooms: map[room.Name]room.Registration{}, outcomes: map[room.ID]outcome{},
+		problems: &w.problems, time: &w.time,
 	}
 	w.registry = &registry{
 		world: w, address: netip.AddrPortFrom(registryHost, 7666), medium: w.medium,
