@@ -2,20 +2,22 @@ package client_test
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"testing"
 
 	"foyer/client"
+	"foyer/room"
 )
 
-// BenchmarkLookup asks a registry on the loopback interface that does nothing
-// but answer.
-func BenchmarkLookup(b *testing.B) {
+// newAnswering returns a Client of a registry on the loopback interface that does
+// nothing but answer.
+func newAnswering(b *testing.B) *client.Client {
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer conn.Close()
+	b.Cleanup(func() { conn.Close() })
 	go func() {
 		buffer := make([]byte, 2048)
 		var out []byte
@@ -24,8 +26,11 @@ func BenchmarkLookup(b *testing.B) {
 			if err != nil {
 				return
 			}
-			tags, _, _ := bytes.Cut(buffer[:n], []byte(" "))
-			out = append(append(out[:0], tags...), " OK room://192.0.2.7:40001"...)
+			out = out[:0]
+			for line := range bytes.Lines(buffer[:n]) {
+				tags, _, _ := bytes.Cut(line, []byte(" "))
+				out = append(append(out, tags...), " OK room://192.0.2.7:40001\n"...)
+			}
 			conn.WriteToUDPAddrPort(out, from)
 		}
 	}()
@@ -33,7 +38,12 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.Close()
+	b.Cleanup(func() { c.Close() })
+	return c
+}
+
+func BenchmarkLookup(b *testing.B) {
+	c := newAnswering(b)
 	b.ReportAllocs()
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
@@ -44,4 +54,22 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkLookupAll is the same for a thousand names at a time.
+func BenchmarkLookupAll(b *testing.B) {
+	c := newAnswering(b)
+	names := make([]room.Name, 1000)
+	for i := range names {
+		names[i] = room.Name(fmt.Sprintf("Great Hall %d", i))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, f := range c.LookupAll(b.Context(), names) {
+			if f.Err != nil {
+				b.Fatal(f.Err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(names)), "ns/name")
 }

@@ -30,6 +30,49 @@ func ExampleClient_Lookup() {
 	}
 }
 
+func ExampleClient_LookupAll() {
+	c, err := client.New(client.Options{
+		Registries: []string{"127.0.0.1:7666"},
+		Cache:      1000,
+		Stale:      time.Hour, // better an old address than none
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	names := []room.Name{"Foyer", "Great Hall", "Attic"}
+	for i, found := range c.LookupAll(context.Background(), names) {
+		switch {
+		case found.Err != nil:
+			fmt.Println(names[i], "cannot be found:", found.Err)
+		case found.Answer.Stale:
+			fmt.Println(names[i], "was at", found.Answer.Address.HostPort(), "when a registry last answered")
+		default:
+			fmt.Println(names[i], "is at", found.Answer.Address.HostPort())
+		}
+	}
+}
+
+func ExampleClient_RenewAll() {
+	c, err := client.New(client.Options{Registries: []string{"127.0.0.1:7666"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	rooms := []client.Registration{
+		{Name: "Foyer", Address: "room://hall.example:40001", TTL: 30 * time.Second},
+		{Name: "Great Hall", Address: "room://hall.example:40002", TTL: 30 * time.Second},
+	}
+	for i, renewed := range c.RenewAll(context.Background(), rooms) {
+		if !errors.Is(renewed.Err, room.ErrUnknownName) {
+			continue
+		}
+		if _, err := c.Register(context.Background(), rooms[i]); err != nil {
+			log.Print(err)
+		}
+	}
+}
+
 func ExampleClient_Keep() {
 	c, err := client.New(client.Options{Registries: []string{"registry-1.example:7666", "registry-2.example:7666"}})
 	if err != nil {

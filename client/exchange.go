@@ -1,10 +1,8 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -15,40 +13,6 @@ import (
 
 	"github.com/google/uuid"
 )
-
-// An answer is a reply that counts.
-type answer struct {
-	refusal *room.Error   // nil if the registry did what was asked
-	text    string        // behind OK or NOTOK
-	ttl     time.Duration // lease or time to cache, 0 without one
-	now     uint64        // the registry's time in Unix milliseconds, 0 for none
-
-	from  netip.AddrPort
-	id    uuid.UUID // of the request, in the tagged dialect
-	plain bool      // in the plain dialect
-	sent  int       // in which the request was sent to from so many times
-}
-
-// newAnswer copies what is needed of a reply, which is a view into a buffer.
-func newAnswer(r *wire.Reply, from netip.AddrPort) answer {
-	const most = 1 << 32 // seconds; more would overflow a Duration
-	a := answer{text: string(r.Text), ttl: time.Duration(min(r.TTL, most)) * time.Second, now: r.Now, from: from}
-	if !r.OK {
-		a.refusal = &room.Error{Code: room.Code(r.Code), Text: a.text}
-	}
-	return a
-}
-
-// An arrival is what a reader has for a call: an answer, or the news that a
-// peer speaks only the plain dialect.
-type arrival struct {
-	answer
-	onlyPlain bool
-}
-
-// arrivals bounds what waits for a call to look at it, beside two for each line.
-// Beyond that, arrivals are lost like datagrams; the next attempt brings more.
-const arrivals = 8
 
 // A call is one datagram on its way: a question, or several of one kind, each
 // with an id of its own. The goroutine that asks owns it, except where said
@@ -364,90 +328,4 @@ func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
 	k.c.mu.Unlock()
 	_, err := k.plainConn.WriteToUDPAddrPort(k.open[0].question.plain(), peer)
 	return err
-}
-
-// tookPlain handles a datagram to the call's plain socket.
-func (k *call) tookPlain(datagram []byte, from netip.AddrPort) {
-	reply, err := wire.ParseReply(bytes.TrimRight(datagram, "\r\n"))
-	k.c.mu.Lock()
-	sent := k.plainSent[from]
-	k.c.mu.Unlock()
-	if err != nil || reply.Any || sent == 0 {
-		k.c.ignored(from)
-		return
-	}
-	a := newAnswer(&reply, from)
-	a.plain, a.sent = true, sent
-	k.deliver(arrival{answer: a})
-}
-
-func (k *call) deliver(a arrival) {
-	select {
-	case k.arrived <- a:
-	default:
-	}
-}
-
-// read takes what arrives at the Client's socket until it is closed.
-func (c *Client) read() {
-	c.readFrom(c.conn, func(datagram []byte, from netip.AddrPort) {
-		for line := range bytes.Lines(datagram) {
-			c.took(bytes.TrimRight(line, "\r\n"), from)
-		}
-	})
-}
-
-// took handles one line from a peer.
-func (c *Client) took(line []byte, from netip.AddrPort) {
-	reply, err := wire.ParseReply(line)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err == nil && reply.Any {
-		k := c.calls[reply.UUID]
-		if reply.ID == nil || k == nil || !slices.Contains(k.asked, from) {
-			c.ignored(from)
-			return
-		}
-		c.dialects.answeredTags(from)
-		a := newAnswer(&reply, from)
-		a.id = reply.UUID
-		k.deliver(arrival{answer: a})
-		return
-	}
-	if len(line) == 0 || line[0] == '@' || !c.dialects.answeredPlain(from, time.Now()) {
-		c.ignored(from)
-		return
-	}
-	c.log.Debug("a registry speaks only the plain dialect", "registry", from)
-	for id, k := range c.calls {
-		if slices.Contains(k.asked, from) {
-			k.deliver(arrival{answer: answer{from: from, id: id}, onlyPlain: true})
-		}
-	}
-}
-
-func (c *Client) ignored(from netip.AddrPort) {
-	c.log.Debug("a datagram was ignored", "from", from)
-}
-
-// errorPause is how long a reader rests after an error. Some systems report
-// here what became of datagrams sent earlier: that must not end the reader, nor
-// keep it busy.
-const errorPause = time.Millisecond
-
-// readFrom hands datagrams to took until conn is closed. What took gets is
-// valid until it returns.
-func (c *Client) readFrom(conn PacketConn, took func(datagram []byte, from netip.AddrPort)) {
-	buffer := make([]byte, 1<<16)
-	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buffer)
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil:
-			time.Sleep(errorPause)
-		default:
-			took(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
-		}
-	}
 }

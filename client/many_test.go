@@ -116,7 +116,7 @@ func TestManyLossy(t *testing.T) {
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, false)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
-		const count = 5000
+		const count = 2000
 		names, all := many(r, count)
 		failed := 0
 		for i, f := range c.LookupAll(t.Context(), names) {
@@ -410,7 +410,7 @@ func TestManyAtOnce(t *testing.T) {
 		names, all := many(r, 700)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
 		var callers sync.WaitGroup
-		for i := range 8 {
+		for i := range 4 {
 			callers.Go(func() { checkFound(t, c.LookupAll(t.Context(), names), all) })
 			callers.Go(func() { checkRenewed(t, c.RenewAll(t.Context(), all), 30*time.Second) })
 			callers.Go(func() {

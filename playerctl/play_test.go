@@ -10,7 +10,9 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"foyer/client"
 	"foyer/room"
 )
 
@@ -28,12 +30,13 @@ type fakeRoom struct {
 	joinErr  []error // of the next joins
 	answer   func(command string) (text string, ok bool, err error)
 	messages chan string
+	over     error // why the session ends when messages are closed
 }
 
 func newWorld(names ...room.Name) *fakeWorld {
 	w := &fakeWorld{rooms: map[room.Name]*fakeRoom{}}
 	for _, n := range names {
-		w.rooms[n] = &fakeRoom{world: w, name: n}
+		w.rooms[n] = &fakeRoom{world: w, name: n, over: errClosed}
 	}
 	return w
 }
@@ -98,7 +101,7 @@ func (r *fakeRoom) Do(_ context.Context, command string) (string, bool, error) {
 
 func (r *fakeRoom) Messages() <-chan string { return r.messages }
 func (r *fakeRoom) Close() error            { return nil }
-func (r *fakeRoom) Err() error              { return errClosed }
+func (r *fakeRoom) Err() error              { return r.over }
 
 // only answers one command.
 func only(command, text string, ok bool, err error) func(string) (string, bool, error) {
@@ -368,6 +371,25 @@ func TestWhileWaiting(t *testing.T) {
 			close(answer)
 			check(t, s, "Bob left the game.\nlamp taken\nlamp dropped\nGoodbye\n")
 		})
+	})
+}
+
+// A room that falls silent while the player does nothing is named, and the
+// program fails.
+func TestRoomDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("Foyer")
+		foyer := w.rooms["Foyer"]
+		foyer.over = inRoom("Foyer", &client.NoAnswerError{Peer: "room 192.0.2.7:40001"})
+		in, stdin := io.Pipe()
+		defer stdin.Close()
+		c := newConsole(in, io.Discard)
+		defer c.Close()
+		p := &player{name: "Alice", world: w, console: c}
+		time.AfterFunc(time.Minute, func() { close(foyer.messages) })
+		if err := p.play(t.Context(), "Foyer"); err == nil || err.Error() != "the room Foyer did not answer within 5 seconds" {
+			t.Errorf("ended with %v", err)
+		}
 	})
 }
 
