@@ -66,7 +66,8 @@ func simulate(t *testing.T, p plan) *world {
 	return w
 }
 
-func (w *world) run(t *testing.T) {
+// build makes everything but the troubles, and starts the registry.
+func (w *world) build(t *testing.T) {
 	w.time.origin = time.Now()
 	w.climate = climateOf(w.stream("climate", 0))
 	if w.plan.climate != nil {
@@ -88,7 +89,11 @@ func (w *world) run(t *testing.T) {
 	w.net.SetFilter(w.tap.pass)
 	w.populate(t)
 	w.registry.start("at the beginning")
+}
 
+// run lets a world live and end.
+func (w *world) run(t *testing.T) {
+	w.build(t)
 	var acting, troubling sync.WaitGroup
 	stop := make(chan struct{})
 	troubling.Go(func() { w.supervise(w.stream("trouble", 0), stop) })
@@ -100,9 +105,7 @@ func (w *world) run(t *testing.T) {
 	close(stop)
 	troubling.Wait()
 	w.settle()
-	for _, a := range w.actors {
-		a.client.Close()
-	}
+	w.end()
 }
 
 // populate makes the districts and the actors.
@@ -135,7 +138,7 @@ func (w *world) populate(t *testing.T) {
 	}
 }
 
-// settle lets every lease run out, looks every name up, and ends the registry.
+// settle lets every lease run out and looks every name up.
 func (w *world) settle() {
 	time.Sleep(10 * time.Minute)
 	for _, a := range w.actors {
@@ -152,6 +155,10 @@ func (w *world) settle() {
 			w.problems.add("the lease of %q, %v, never ended", name, r.TTL)
 		}
 	}
+}
+
+// end ends the registry, audits what it leaves, and closes the clients.
+func (w *world) end() {
 	w.registry.kill()
 	if store, err := w.medium.open(); err != nil {
 		w.problems.add("at the end: %v", err)
@@ -159,4 +166,7 @@ func (w *world) settle() {
 		w.journal.audit(store, "at the end")
 	}
 	w.medium.close()
+	for _, a := range w.actors {
+		a.client.Close()
+	}
 }
