@@ -304,3 +304,48 @@ func FuzzExamine(f *testing.F) {
 		examine(bytes.NewReader(patch), int64(len(patch)), nil)
 	})
 }
+
+// TestPageHeads makes every page that is in use longer, or another one, than it
+// is. bbolt would free, and overwrite, pages of others along with it, or count
+// for hours.
+func TestPageHeads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	mustFill(t, path, 600, 200, 1)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[int]string{} // pages by their number
+	if err := db.View(func(btx *bbolt.Tx) error {
+		for id := 2; id < len(whole)/pageSize; id++ {
+			if info, err := btx.Page(id); err != nil {
+				return err
+			} else if info != nil && info.Type != "free" {
+				used[id] = info.Type
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if len(used) < 10 {
+		t.Fatalf("there are only the pages %v", used)
+	}
+	for id, kind := range used {
+		for _, at := range []int{0, 12, 15} { // number and overflow, low and high
+			bad := bytes.Clone(whole)
+			bad[id*pageSize+at] ^= 0x81
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := refusal(t, path); !errors.Is(err, storage.ErrDamaged) {
+				t.Errorf("byte %d of the %s page %d: %v", at, kind, id, err)
+			}
+		}
+	}
+}

@@ -368,9 +368,9 @@ func (p *pageFile) shareOut(root uint64, want int, leaf leafVisit) ([]subtree, e
 	return queue, nil
 }
 
-// walkLog walks a bucket, but does not read its leaves: most of the log may be
-// of no use any more, and what is of use is checked when it is read. The blocks
-// of the log never overflow a page.
+// walkLog walks a bucket, but reads no more than the heads of its leaves: most of
+// the log may be of no use any more, and what is of use is checked when it is
+// read. The blocks of the log never overflow a page.
 func (p *pageFile) walkLog(b bucketPage) error {
 	none := func(element) error { return nil }
 	if b.root == 0 {
@@ -380,7 +380,7 @@ func (p *pageFile) walkLog(b bucketPage) error {
 	if err != nil {
 		return err
 	}
-	w := logWalker{pageFile: p, height: height}
+	w := logWalker{pageFile: p, height: height, head: make([]byte, pageHeader)}
 	return w.walk(subtree{page: b.root})
 }
 
@@ -388,11 +388,12 @@ func (p *pageFile) walkLog(b bucketPage) error {
 type logWalker struct {
 	*pageFile
 	height int
+	head   []byte // the memory to read a leaf's into
 }
 
 func (w logWalker) walk(in subtree) error {
 	if in.depth == w.height {
-		return w.reach(in.page)
+		return w.leaf(in.page)
 	}
 	b, err := w.page(in.page, nil)
 	if err != nil {
@@ -407,6 +408,21 @@ func (w logWalker) walk(in subtree) error {
 		}
 		return nil
 	})
+}
+
+// leaf checks the head of a leaf: bbolt believes what it says of the page's
+// length when it frees the page, and would free others, in use, along with it.
+func (w logWalker) leaf(id uint64) error {
+	if err := w.reach(id); err != nil {
+		return err
+	}
+	if _, err := w.file.ReadAt(w.head, int64(id*w.pageSize)); err != nil {
+		return err
+	}
+	if native.Uint64(w.head) != id || native.Uint16(w.head[8:]) != leafPage || native.Uint32(w.head[12:]) != 0 {
+		return fmt.Errorf("page %d is not what it should be", id)
+	}
+	return nil
 }
 
 // height returns how many branches are above each leaf.
