@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"foyer/client"
 	"foyer/room"
@@ -386,8 +385,11 @@ func TestRoomDies(t *testing.T) {
 		c := newConsole(in, io.Discard)
 		defer c.Close()
 		p := &player{name: "Alice", world: w, console: c}
-		time.AfterFunc(time.Minute, func() { close(foyer.messages) })
-		if err := p.play(t.Context(), "Foyer"); err == nil || err.Error() != "the room Foyer did not answer within 5 seconds" {
+		ended := make(chan error, 1)
+		go func() { ended <- p.play(t.Context(), "Foyer") }()
+		synctest.Wait() // the player is in the room
+		close(foyer.messages)
+		if err := <-ended; err == nil || err.Error() != "the room Foyer did not answer within 5 seconds" {
 			t.Errorf("ended with %v", err)
 		}
 	})
