@@ -76,37 +76,43 @@ func (k *cache) lookup(ctx context.Context, names []room.Name) []Found {
 // begin fills in the results that there are, and returns the searches for the
 // others, begun if they were not under way.
 func (k *cache) begin(ctx context.Context, names []room.Name, results []Found) []*search {
-	now := time.Now()
+	// The callers come and go: none of their contexts ends the others' search.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	b := &searchBatch{late: make(chan struct{}), cancel: cancel}
 	waits := make([]*search, len(names))
-	b := &searchBatch{late: make(chan struct{})}
-	k.c.mu.Lock()
-	defer k.c.mu.Unlock()
 	for i, name := range names {
 		name, err := room.ParseName(string(name))
 		if err != nil {
 			results[i].Err = err
 			continue
 		}
-		answer, ok := k.answer(name, now, now.Before(k.silent))
-		if ok {
-			results[i].Answer = answer
-			continue
-		}
-		s := k.searches[name]
-		if s == nil {
-			s = &search{name: name, batch: b, done: make(chan struct{})}
-			b.searches = append(b.searches, s)
-			k.searches[name] = s
-		}
-		s.batch.waiting++
-		waits[i] = s
+		results[i].Answer, waits[i] = k.answerOrSearch(name, b)
 	}
-	if len(b.searches) > 0 {
-		// The callers come and go: none of their contexts ends the others' search.
-		ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-		k.c.goWhileOpen(func() { k.run(ctx, b) })
+	if len(b.searches) == 0 {
+		cancel()
+		return waits
 	}
+	k.c.goWhileOpen(func() { k.run(ctx, b) })
 	return waits
+}
+
+// answerOrSearch returns the answer that is kept or else the search to wait for,
+// a new one of b unless there is one.
+func (k *cache) answerOrSearch(name room.Name, b *searchBatch) (Answer, *search) {
+	now := time.Now()
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	if a, ok := k.answer(name, now, now.Before(k.silent)); ok {
+		return a, nil
+	}
+	s := k.searches[name]
+	if s == nil {
+		s = &search{name: name, batch: b, done: make(chan struct{})}
+		b.searches = append(b.searches, s)
+		k.searches[name] = s
+	}
+	s.batch.waiting++
+	return Answer{}, s
 }
 
 // run looks up the names of a batch.
@@ -125,7 +131,7 @@ func (k *cache) run(ctx context.Context, b *searchBatch) {
 func (k *cache) finish(s *search, f Found) {
 	now := time.Now()
 	k.c.mu.Lock()
-	if isSilence(f.Err) && !errors.Is(f.Err, context.Canceled) {
+	if isSilence(f.Err) && s.batch.waiting > 0 { // else it was called off
 		k.silent = now.Add(recheckAfter)
 	}
 	if k.searches[s.name] == s { // and the answer was not outdated on its way

@@ -220,8 +220,10 @@ func parsePort(s string) (uint16, bool) {
 }
 
 // goWhileOpen runs f in a goroutine that Close waits for. When the Client is
-// closed f runs all the same, and fails. It is called with c.mu held.
+// closed f runs all the same, and fails.
 func (c *Client) goWhileOpen(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	select {
 	case <-c.closed:
 		go f()
