@@ -12,11 +12,15 @@ import (
 	"foyer/storage/storetest"
 )
 
-// standard returns the plan of a world of the usual size: three in four are on
-// the model of a store, which is quick, the others on the real one.
-func standard(t *testing.T, seed uint64) plan {
-	p := plan{seed: seed, districts: 6, actors: 6, operations: 60}
-	if seed%4 == 0 {
+// planOf returns the plan of a seed's world: an odd seed makes a small one, an
+// even one a large one, and one in four is on the real store, which is slower
+// than the model of one.
+func planOf(t *testing.T, seed uint64) plan {
+	p := plan{seed: seed, districts: 3, actors: 5, operations: 40}
+	if seed%2 == 0 {
+		p = plan{seed: seed, districts: 6, actors: 6, operations: 60}
+	}
+	if seed/2%4 == 0 {
 		p.medium = newFolder(t.TempDir(), p.stream("folder", 0))
 	} else {
 		p.medium = newMemory(storetest.Sabotage{})
@@ -27,15 +31,15 @@ func standard(t *testing.T, seed uint64) plan {
 // run makes the world of a seed, fails the test if something is wrong with it,
 // and returns it.
 func run(t *testing.T, seed uint64) *world {
-	w := simulate(t, standard(t, seed))
+	w := simulate(t, planOf(t, seed))
 	if wrong := w.verdict(); wrong != "" {
 		t.Errorf("FOYER_SEED=%d go test -run 'TestSimulation$' foyer/internal/simulation\n%+v\n%s", seed, w.climate, wrong)
 	}
 	return w
 }
 
-// TestSimulation makes a handful of worlds that are always the same, and one
-// that never was before. With FOYER_SEED it makes that world alone; with
+// TestSimulation makes a handful of small worlds that are always the same, and
+// one that never was before. With FOYER_SEED it makes that world alone; with
 // FOYER_SOAK, a duration, as many new ones as it can in that time.
 func TestSimulation(t *testing.T) {
 	if s := os.Getenv("FOYER_SOAK"); s != "" {
@@ -48,9 +52,10 @@ func TestSimulation(t *testing.T) {
 	}
 	seed := storetest.Seed(t)
 	if os.Getenv("FOYER_SEED") == "" {
-		for fixed := range uint64(6) {
-			run(t, 1+fixed)
+		for _, fixed := range []uint64{1, 3, 5, 7} {
+			run(t, fixed)
 		}
+		seed |= 1
 	}
 	w := run(t, seed)
 	t.Logf("the last world: %v", w)
@@ -99,8 +104,8 @@ func soak(t *testing.T, long time.Duration) {
 
 // A seed is worth something only if it leads to the same world again.
 func TestASeedRepeats(t *testing.T) {
-	for _, seed := range []uint64{3, 4, storetest.Seed(t)} {
-		a, b := simulate(t, standard(t, seed)), simulate(t, standard(t, seed))
+	for _, seed := range []uint64{9, storetest.Seed(t) | 1} {
+		a, b := simulate(t, planOf(t, seed)), simulate(t, planOf(t, seed))
 		if a.history.digest() == b.history.digest() {
 			continue
 		}
@@ -115,19 +120,19 @@ func TestASeedRepeats(t *testing.T) {
 
 // The real store does what the model of one does, to the byte.
 func TestStoresAgree(t *testing.T) {
-	real := standard(t, 8)
-	model := real
-	model.medium = newMemory(storetest.Sabotage{})
-	if a, b := simulate(t, real), simulate(t, model); a.history.digest() != b.history.digest() {
+	onDisk := planOf(t, 17)
+	inMemory := onDisk
+	inMemory.medium = newMemory(storetest.Sabotage{})
+	if a, b := simulate(t, onDisk), simulate(t, inMemory); a.history.digest() != b.history.digest() {
 		t.Errorf("on the real store: %v\non the model: %v", a, b)
 	}
 }
 
 // broken returns the plan of a small world on a store that is broken.
 func broken(seed uint64, s storetest.Sabotage) plan {
-	return plan{seed: seed, districts: 4, actors: 3, operations: 40, medium: newMemory(s), climate: func(c *climate) {
+	return plan{seed: seed, districts: 4, actors: 3, operations: 30, medium: newMemory(s), climate: func(c *climate) {
 		c.net.Loss, c.net.Duplicate = 0.2, 0.1
-		c.disk.crash = 0.03
+		c.disk.crash = 0.08
 	}}
 }
 
@@ -144,7 +149,7 @@ func TestSplitIndexesAreNoticed(t *testing.T) {
 }
 
 func expectObjections(t *testing.T, s storetest.Sabotage) {
-	const worlds = 6
+	const worlds = 4
 	audited, inexplicable := 0, 0
 	for seed := range uint64(worlds) {
 		w := simulate(t, broken(seed, s))
