@@ -49,6 +49,8 @@ type Session struct {
 	err     error            // why the session is over
 	addrs   []netip.AddrPort // of the room; one of them when it has answered
 	pending *pending         // the request under way, or nil
+
+	stopProbe context.CancelFunc // of the last probe, or nil
 }
 
 // A talker speaks one of the two dialects. Its methods are called with
@@ -188,6 +190,11 @@ func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 	if strings.ContainsAny(command, "\r\n") || len(command) > maxCommand {
 		return Reply{}, room.Errorf(room.TooLarge, "a command is one line of at most %d bytes", maxCommand)
 	}
+	s.mu.Lock()
+	if s.stopProbe != nil {
+		s.stopProbe()
+	}
+	s.mu.Unlock()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -265,18 +272,23 @@ func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply
 }
 
 // probe asks the room for what has no effect and tells nobody, and ends the
-// session if there is no reply. At most one is under way: it takes no longer than
-// Timeout, and the next one is not due before.
+// session if there is no reply. A command of the player takes precedence. At most
+// one probe is under way: the next one is not due before probeAfter, which is
+// longer than probeFor.
 func (s *Session) probe() {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), probeFor, errTimeout)
+	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	default:
 		return // the command that is under way will tell
 	}
-	ctx, cancel := limited(context.Background())
-	defer cancel()
-	if _, err := s.exchange(ctx, "look"); errors.Is(err, ErrNoAnswer) {
+	s.mu.Lock()
+	s.stopProbe = cancel
+	s.mu.Unlock()
+	_, err := s.exchange(ctx, "look")
+	if errors.Is(err, ErrNoAnswer) && context.Cause(ctx) == errTimeout {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.finish(err)
@@ -308,8 +320,8 @@ func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],
 // [net.ErrClosed] after Close, a [*room.Error] if the room does not know the
-// player any more, a [*NoAnswerError] if it has been silent for 20 seconds and
-// then did not answer (in the tagged dialect: the plain one has no request that
+// player any more, a [*NoAnswerError] if it has been silent for 15 seconds and
+// then did not answer for 10 more (in the tagged dialect: the plain one has no request that
 // could be made behind the player's back); nil if it is not over.
 func (s *Session) Err() error {
 	s.mu.Lock()

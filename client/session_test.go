@@ -286,7 +286,7 @@ func TestKeepAlive(t *testing.T) {
 				t.Errorf("nothing was sent for %v, then %q", gap, lines[i+1].line)
 			}
 		}
-		if looks < 3600/22 || looks > 3600/20 {
+		if looks < 3600/17 || looks > 3600/15 {
 			t.Errorf("%d looks in an hour", looks)
 		}
 		want(t, s, "exit", true, "Goodbye")
@@ -322,6 +322,30 @@ func TestDeadRoom(t *testing.T) {
 		}
 		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrNoAnswer) {
 			t.Errorf("a command afterwards: %v", err)
+		}
+	})
+}
+
+// TestCommandBeforeProbe: a command does not wait for the question whether a room
+// is there.
+func TestCommandBeforeProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(3)
+		r := newFakeRoom(t, n, 40001)
+		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		r.stop()
+		time.Sleep(16 * time.Second)
+		start := time.Now()
+		if _, err := s.Do(t.Context(), "say Hello"); !errors.Is(err, client.ErrNoAnswer) || time.Since(start) != client.Timeout {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		if s.Err() != nil {
+			t.Errorf("over: %v", s.Err()) // the caller knows what a silent room means to them
+		}
+		for range s.Messages() {
+		}
+		if err := s.Err(); !errors.Is(err, client.ErrNoAnswer) || time.Since(start) > 30*time.Second {
+			t.Errorf("over after %v: %v", time.Since(start), err)
 		}
 	})
 }

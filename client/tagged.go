@@ -28,8 +28,14 @@ const (
 
 	// probeAfter is how long a room may be silent before it is asked for
 	// something, to hear whether it is still there: acknowledgements have no
-	// reply. With Timeout that makes 25 seconds until its end is noticed.
-	probeAfter = 20 * time.Second
+	// reply.
+	probeAfter = 15 * time.Second
+
+	// probeFor is how long that may take. It is longer than for a command: no
+	// one waits for it, and who plays for hours where a fifth is lost each way
+	// must not lose their place to one request in ten thousand. So the end of a
+	// room is noticed within 25 seconds.
+	probeFor = 2 * Timeout
 
 	// maxSid bounds the session id that a room may choose, in bytes.
 	maxSid = 100
