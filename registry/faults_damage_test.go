@@ -136,11 +136,6 @@ func TestDamagedFiles(t *testing.T) {
 		n = rand.Uint64()
 	}
 	t.Logf("FOYER_SEED=%d", n)
-	// So many processes begin quicker without the race detector.
-	program := filepath.Join(t.TempDir(), "registry")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building the registry: %v: %s", err, out)
-	}
 	specimens := newSpecimens(t)
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	refused := map[string]int{}
@@ -148,7 +143,7 @@ func TestDamagedFiles(t *testing.T) {
 		random := rand.New(rand.NewPCG(n, uint64(i)))
 		s := &specimens[random.IntN(len(specimens))]
 		file, how := s.damage(random)
-		d := &damaged{T: t, specimen: s, program: program, store: store, how: fmt.Sprintf("damage %d: %s", i, how)}
+		d := &damaged{T: t, specimen: s, store: store, how: fmt.Sprintf("damage %d: %s", i, how)}
 		sound := false
 		for _, tool := range []struct {
 			name    string
@@ -177,14 +172,14 @@ func TestDamagedFiles(t *testing.T) {
 type damaged struct {
 	*testing.T
 	*specimen
-	program, store, how string
+	store, how string
 }
 
 // run runs a tool on the file. It reports whether the tool refused it, in one
 // line.
 func (d *damaged) run(args ...string) (stdout string, refused bool) {
 	d.Helper()
-	c := exec.Command(d.program, append(args, "--store", d.store)...)
+	c := registryCommand(append(args, "--store", d.store)...)
 	var out, errs strings.Builder
 	c.Stdout, c.Stderr = &out, &errs
 	if err := c.Start(); err != nil {
@@ -259,7 +254,7 @@ func (d *damaged) evict() (refused bool) {
 
 // serve starts a registry and looks up every room.
 func (d *damaged) serve() (refused bool) {
-	p, err := startProcess(d.T, exec.Command(d.program, "serve", "--store", d.store, "--listen", "127.0.0.1:0", "--http", "off"), (*exec.Cmd).Start)
+	p, err := startProcess(d.T, registryCommand("serve", "--store", d.store, "--listen", "127.0.0.1:0", "--http", "off"), (*exec.Cmd).Start)
 	if err != nil {
 		if p.cmd.ProcessState.ExitCode() != 1 || !oneLine(p.stderr.String()) {
 			d.Errorf("%s: serve ended with %v: %s", d.how, err, p.stderr)

@@ -43,7 +43,8 @@ type process struct {
 // command returns a run of the registry that has not begun.
 func registryCommand(args ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0], args...)
-	c.Env = append(os.Environ(), "FOYER_TEST_REGISTRY=1")
+	// The race detector would have each process wait for a second at its end.
+	c.Env = append(os.Environ(), "FOYER_TEST_REGISTRY=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	return c
 }
 
