@@ -45,7 +45,12 @@ var mayImport = map[string][]string{
 	"internal/load":      {"wire", "room", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},
 	"internal/simulation": {"discovery", "client", "storage", "storage/storetest", "wire", "room", "internal/udp", "internal/udptest",
 		"github.com/anishathalye/porcupine"},
-	"bench": {"go.etcd.io/bbolt", "golang.org/x/sys"},
+	"internal/workbench": {"golang.org/x/sys"},
+	"bench":              {"internal/workbench", "go.etcd.io/bbolt"},
+
+	"bench/peers":                  {"internal/workbench", "internal/load", "golang.org/x/sys"},
+	"bench/peers/modules/coredns":  {"github.com/coredns/coredns"},
+	"bench/peers/modules/etcdload": {"go.etcd.io/etcd"},
 }
 
 // A file beyond these lengths, in lines, holds more than one idea.

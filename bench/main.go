@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+
+	"foyer/internal/workbench"
 )
 
 func main() {
@@ -50,16 +52,18 @@ type bench struct {
 	only    string
 	dir     string
 
-	bin string // folder of the programs
+	bin workbench.Programs
 }
 
 func (b *bench) main(ctx context.Context) (err error) {
-	if b.bin, err = os.MkdirTemp("", "foyer-bench-"); err != nil {
+	bin, err := os.MkdirTemp("", "foyer-bench-")
+	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.bin)
+	defer os.RemoveAll(bin)
+	b.bin = workbench.Programs(bin)
 	if b.dir == "" {
-		b.dir = b.bin
+		b.dir = bin
 	} else if b.dir, err = os.MkdirTemp(b.dir, "foyer-bench-"); err != nil {
 		return err
 	} else {
@@ -68,7 +72,7 @@ func (b *bench) main(ctx context.Context) (err error) {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%s\n%d runs of %.1f s, medians (least to most)\n\n", machine(), b.runs, b.seconds)
+	fmt.Printf("%s\n%d runs of %.1f s, medians (least to most)\n\n", workbench.Machine(), b.runs, b.seconds)
 	fmt.Printf("%-52s %22s %22s %8s %8s\n", "work", "floor", "registry", "ratio", "target")
 	for _, step := range []func(context.Context) error{b.small, b.large} {
 		if err := step(ctx); err != nil {
@@ -88,13 +92,13 @@ func (b *bench) small(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer floor.stop()
-	reg, err := b.startRegistry(ctx, filepath.Join(b.dir, "small.db"))
+	defer floor.Stop()
+	reg, err := b.bin.StartRegistry(ctx, filepath.Join(b.dir, "small.db"))
 	if err != nil {
 		return err
 	}
-	defer reg.stop()
-	if err := b.fill(ctx, reg, names, "1h"); err != nil {
+	defer reg.Stop()
+	if err := b.bin.Fill(ctx, reg.Addr, names, "1h"); err != nil {
 		return err
 	}
 	for _, r := range []row{
@@ -114,22 +118,22 @@ func (b *bench) small(ctx context.Context) error {
 
 // registrations measures durable registrations on a store that is empty at
 // first, a new one for each run.
-func (b *bench) registrations(ctx context.Context, floor *server) error {
+func (b *bench) registrations(ctx context.Context, floor *workbench.Server) error {
 	r := row{name: "registrations, 256 in flight, empty store", load: register(1), target: 0.40}
 	if !b.wanted(r.name) {
 		return nil
 	}
 	n := 0
-	return b.measureWith(ctx, r, floor, func() (*server, func(), error) {
+	return b.measureWith(ctx, r, floor, func() (*workbench.Server, func(), error) {
 		n++
-		reg, err := b.startRegistry(ctx, filepath.Join(b.dir, fmt.Sprintf("empty%d.db", n)))
+		reg, err := b.bin.StartRegistry(ctx, filepath.Join(b.dir, fmt.Sprintf("empty%d.db", n)))
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := b.fill(ctx, reg, 1, "0s"); err != nil {
+		if err := b.bin.Fill(ctx, reg.Addr, 1, "0s"); err != nil {
 			return nil, nil, err
 		}
-		return reg, reg.stop, nil
+		return reg, reg.Stop, nil
 	})
 }
 
@@ -140,16 +144,16 @@ func (b *bench) large(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer floor.stop()
-	reg, err := b.startRegistry(ctx, path)
+	defer floor.Stop()
+	reg, err := b.bin.StartRegistry(ctx, path)
 	if err != nil {
 		return err
 	}
-	defer func() { reg.stop() }()
-	if err := b.fill(ctx, reg, b.names, "0s"); err != nil {
+	defer func() { reg.Stop() }()
+	if err := b.bin.Fill(ctx, reg.Addr, b.names, "0s"); err != nil {
 		return err
 	}
-	of := ", " + count(b.names) + " names"
+	of := ", " + workbench.Count(b.names) + " names"
 	for _, r := range []row{
 		{name: "look-ups" + of, load: lookup(b.names), target: 0.95},
 		{name: "look-ups, 16 to a datagram" + of, load: lookup(b.names, "--lines", "16"), target: 6},
@@ -163,7 +167,7 @@ func (b *bench) large(ctx context.Context) error {
 	}
 	r := row{name: "registrations, 256 in flight" + of, load: register(b.names), target: 0.30}
 	if b.wanted(r.name) || b.wanted("bytes written") {
-		before, err := reg.written()
+		before, err := written(reg)
 		if err != nil {
 			return err
 		}
@@ -173,13 +177,13 @@ func (b *bench) large(ctx context.Context) error {
 		if err := b.measure(ctx, r, floor, reg); err != nil {
 			return err
 		}
-		after, err := reg.written()
+		after, err := written(reg)
 		if err != nil {
 			return err
 		}
 		printValue("bytes written for a registration"+of, float64(after-before)/total, "B", 1536)
 	}
-	reg.stop()
+	reg.Stop()
 	return b.opening(ctx, path, of)
 }
 

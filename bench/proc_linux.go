@@ -11,34 +11,22 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
+
+	"foyer/internal/workbench"
 )
 
-// pin keeps the calling thread on one processor until it is restored.
-func pin(cpu int) (restore func(), err error) {
-	var old, set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &old); err != nil {
-		return nil, os.NewSyscallError("sched_getaffinity", err)
-	}
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return nil, os.NewSyscallError("sched_setaffinity", err)
-	}
-	return func() { _ = unix.SchedSetaffinity(0, &old) }, nil
-}
-
 // written returns how many bytes the server has made the kernel write to disk.
-func (s *server) written() (uint64, error) {
-	return procField(fmt.Sprintf("/proc/%d/io", s.cmd.Process.Pid), "write_bytes:")
+func written(s *workbench.Server) (uint64, error) {
+	return procField(fmt.Sprintf("/proc/%d/io", s.Cmd.Process.Pid), "write_bytes:")
 }
 
 // memory prints the server's memory beside the page cache, for each name.
-func (b *bench) memory(reg *server, of string) error {
+func (b *bench) memory(reg *workbench.Server, of string) error {
 	name := "memory for a name" + of
 	if !b.wanted(name) {
 		return nil
 	}
-	kb, err := procField(fmt.Sprintf("/proc/%d/status", reg.cmd.Process.Pid), "RssAnon:")
+	kb, err := procField(fmt.Sprintf("/proc/%d/status", reg.Cmd.Process.Pid), "RssAnon:")
 	if err != nil {
 		return err
 	}
@@ -81,7 +69,7 @@ func (b *bench) opening(ctx context.Context, path, of string) error {
 		walks = append(walks, time.Since(start).Seconds()*1000)
 
 		start = time.Now()
-		reg, err := b.start(ctx, "registry", "serve", "--listen", "127.0.0.1:0", "--http", "off", "--store", path)
+		reg, err := b.bin.StartRegistry(ctx, path)
 		if err != nil {
 			return err
 		}
@@ -89,9 +77,9 @@ func (b *bench) opening(ctx context.Context, path, of string) error {
 			return err
 		}
 		opens = append(opens, time.Since(start).Seconds()*1000)
-		reg.stop()
+		reg.Stop()
 	}
-	fmt.Printf("%-52s %19s ms %19s ms %8.3f <= 3\n", r, spread(walks), spread(opens), median(opens)/median(walks))
+	fmt.Printf("%-52s %19s ms %19s ms %8.3f <= 3\n", r, workbench.Spread(walks), workbench.Spread(opens), workbench.Median(opens)/workbench.Median(walks))
 	return nil
 }
 
@@ -109,17 +97,4 @@ func walk(path string) error {
 		}
 		return nil
 	})
-}
-
-// machine says what the figures were measured on.
-func machine() string {
-	var u unix.Utsname
-	_ = unix.Uname(&u)
-	model := "unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, rest, ok := strings.Cut(string(text), "model name\t: "); ok {
-			model, _, _ = strings.Cut(rest, "\n")
-		}
-	}
-	return fmt.Sprintf("%s, Linux %s", model, unix.ByteSliceToString(u.Release[:]))
 }
