@@ -220,7 +220,7 @@ func (w *writer) commit() {
 }
 
 // finishGroup sends the replies of the whole group, those of one socket
-// together, which costs a third of sending them one by one.
+// together: 64 of them are one system call.
 func (w *writer) finishGroup() {
 	for rest := w.group; len(rest) > 0; {
 		conn, n := rest[0].conn, 0
