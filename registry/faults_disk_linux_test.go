@@ -82,6 +82,7 @@ func (s *shortage) recover() {
 		if time.Now().After(deadline) {
 			s.Fatalf("it does not write again: %s", s.p.stderr)
 		}
+		<-time.After(10 * time.Millisecond) // between attempts
 	}
 }
 
