@@ -87,11 +87,7 @@ func (r *registry) kill() {
 	r.world.time.down()
 	<-p.ended
 	p.cancel()
-	r.process = nil
-	select {
-	case <-r.failed:
-	default:
-	}
+	r.gone()
 }
 
 // stop ends the process as SIGTERM does.
@@ -111,6 +107,11 @@ func (r *registry) stop() {
 		}
 	}
 	p.conn.Close()
+	r.gone()
+}
+
+// gone forgets the process, and that its power failed.
+func (r *registry) gone() {
 	r.process = nil
 	select {
 	case <-r.failed:

@@ -14,6 +14,7 @@ import (
 	"foyer/client"
 	"foyer/internal/udptest"
 	"foyer/room"
+	"foyer/storage"
 	"foyer/wire"
 )
 
@@ -138,9 +139,19 @@ func (w *world) populate(t *testing.T) {
 	}
 }
 
-// settle lets every lease run out and looks every name up.
+// settle lets every lease run out, and every outcome be forgotten, sends all
+// that was ever sent once more, and looks every name up.
 func (w *world) settle() {
-	time.Sleep(10 * time.Minute)
+	time.Sleep(storage.OutcomeRetention + time.Minute)
+	changes := w.journal.changes
+	for _, s := range w.tap.seen {
+		w.net.Inject(s.from, w.registry.address, s.line)
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(time.Second)
+	if w.journal.changes != changes {
+		w.problems.add("what was sent long ago made %d changes", w.journal.changes-changes)
+	}
 	for _, a := range w.actors {
 		for name := range namesPerDistrict {
 			op := &operation{district: a.district.number, actor: a.number, verb: wire.Lookup, name: name, address: none, owner: none}
