@@ -1,6 +1,7 @@
 package foyer_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -262,11 +263,12 @@ func chat(t *testing.T, a, b host) {
 	}
 	players["Alice"].await(t, `^Bob entered the room\.$`)
 	for name, p := range players {
-		text := "take lamp\n"
+		var text bytes.Buffer
+		text.WriteString("take lamp\n")
 		for i := range lines {
-			text += fmt.Sprintf("say %s %d\n", name, i)
+			fmt.Fprintf(&text, "say %s %d\n", name, i)
 		}
-		if _, err := p.stdin.Write([]byte(text)); err != nil {
+		if _, err := text.WriteTo(p.stdin); err != nil {
 			t.Fatal(err)
 		}
 	}
