@@ -189,7 +189,7 @@ func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time)
 		dst = append(dst, "LOOKUP "...)
 	case Renew:
 		dst = append(dst, "RENEW "...)
-		dst = appendAddress(dst, n)
+		dst = AppendAddress(dst, n)
 		dst = append(dst, ' ')
 	default:
 		dst = append(dst, "@id="...)
@@ -203,10 +203,10 @@ func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time)
 			break
 		}
 		dst = append(dst, " REGISTER "...)
-		dst = appendAddress(dst, n)
+		dst = AppendAddress(dst, n)
 		dst = append(dst, ' ')
 	}
-	return appendName(dst, n)
+	return AppendName(dst, n)
 }
 
 // roundMask is as much of a slot's round as an id has room for.

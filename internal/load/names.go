@@ -9,8 +9,8 @@ import (
 // apart in the order of names and of addresses, as they are in life. Names in
 // order would flatter a B+tree five- to tenfold. All have the same length.
 
-// appendName appends the name of room n: "room-" and 16 hexadecimal digits.
-func appendName(dst []byte, n uint64) []byte {
+// AppendName appends the name of room n: "room-" and 16 hexadecimal digits.
+func AppendName(dst []byte, n uint64) []byte {
 	// The finaliser of SplitMix64, which maps 64 bits one to one.
 	n += 0x9e3779b97f4a7c15
 	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
@@ -30,9 +30,9 @@ const (
 	scatter = 104_395_301
 )
 
-// appendAddress appends the address of room n, room://10.a.b.c:p with all
+// AppendAddress appends the address of room n, room://10.a.b.c:p with all
 // numbers of full length.
-func appendAddress(dst []byte, n uint64) []byte {
+func AppendAddress(dst []byte, n uint64) []byte {
 	n = n % addresses * scatter % addresses
 	dst = append(dst, "room://10."...)
 	dst = appendDigits(dst, 100+n%octets, 3)
