@@ -74,8 +74,15 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// A judge is a test, or a part of one.
+type judge interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // ends waits for a program's end and checks its status.
-func (p *program) ends(t *testing.T, status int) {
+func (p *program) ends(t judge, status int) {
 	t.Helper()
 	select {
 	case <-p.ended:
@@ -93,7 +100,7 @@ func (p *program) written() string {
 	return p.both.String()
 }
 
-func (p *program) await(t *testing.T, expr string) {
+func (p *program) await(t judge, expr string) {
 	t.Helper()
 	p.expect(t, regexp.MustCompile("(?m)"+expr))
 }
