@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -192,7 +193,14 @@ func TestFullDisk(t *testing.T) {
 		s.fill()
 		s.healthy(http.StatusServiceUnavailable)
 		s.check()
-		if round == 1 { // it can start on a full disk, too
+		switch round {
+		case 0: // a new database cannot begin there
+			c := registryCommand("serve", "--store", filepath.Join(disk, "new.db"), "--listen", "127.0.0.1:0", "--http", "off")
+			p, err := startProcess(t, c, n.Start)
+			if err == nil || c.ProcessState.ExitCode() != 1 || !oneLine(p.stderr.String()) || !strings.Contains(p.stderr.String(), "no space left") {
+				t.Errorf("a new database on a full disk: %v", err)
+			}
+		case 1: // but the old one can be opened
 			s.restart()
 			s.check()
 		}
@@ -207,6 +215,16 @@ func TestFullDisk(t *testing.T) {
 		s.check()
 	}
 	s.stop()
+	var left []string
+	if err := n.Do(func() error {
+		entries, err := os.ReadDir(disk)
+		for _, e := range entries {
+			left = append(left, e.Name())
+		}
+		return err
+	}); err != nil || !slices.Equal(left, []string{"rooms.db"}) {
+		t.Errorf("on the disk is %q, %v", left, err)
+	}
 }
 
 // fillDisk writes a file until there is no space left.
