@@ -42,9 +42,8 @@ type slot struct {
 	entry atomic.Pointer[entry]
 }
 
-// tombstone is what a removed entry leaves behind, so that the ones behind it
-// are still found. It equals no name, not even the empty one, for its slot
-// keeps it apart by its pointer.
+// tombstone is what a removed entry leaves behind, so that those further on are
+// still found. It is told from an entry by its address in memory.
 var tombstone = new(entry)
 
 func (x *index) init(byAddress bool) {

@@ -47,8 +47,8 @@ type Store struct {
 	addresses  index
 	outcomes   outcomeIndex
 	ended      *endedNames
-	state      state // as the last commit left it
-	sweepStart uint64
+	state      state       // as the last commit left it
+	sweepStart uint64      // where the log ended when the sweep began; see fold.go
 	clocks     groupClocks // of the group at state.outcomes
 	scratch    *tx         // of the last Update, for the next
 }
