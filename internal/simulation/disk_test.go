@@ -120,6 +120,7 @@ func (d *disk) write(now storage.Instant, fn func(storage.Tx) error, f fault) er
 	if d.full() {
 		f = refused
 	}
+	d.journal.attempts++
 	var p page
 	update := func() error {
 		return d.Store.Update(now, func(tx storage.Tx) error {

@@ -22,6 +22,7 @@ type journal struct {
 	problems  *problems
 	time      *timeline
 	last      storage.Instant
+	attempts  int // transactions that were begun
 	recorded  int
 	changes   int
 }
@@ -31,6 +32,7 @@ type outcome struct {
 	storage.Outcome
 	at      storage.Instant
 	durable time.Duration // when it became so, from the beginning of the world
+	attempt int           // the transaction that it was recorded in
 }
 
 // A page is what one transaction did.
@@ -63,7 +65,7 @@ func (j *journal) commit(p *page) {
 			j.problems.add("the id %x was carried out twice: %q, then %q", o.ID, before.Reply, o.Reply)
 		}
 		o.Reply = bytes.Clone(o.Reply)
-		j.outcomes[o.ID] = outcome{o, p.now, j.time.now()}
+		j.outcomes[o.ID] = outcome{o, p.now, j.time.now(), j.attempts}
 		if reply, err := wire.ParseReply(o.Reply); err != nil {
 			j.problems.add("the recorded reply %q: %v", o.Reply, err)
 		} else if reply.OK {
@@ -79,6 +81,14 @@ func (j *journal) commit(p *page) {
 		j.problems.add("the registry's clock ran back from %v to %v", j.last, p.now)
 	}
 	j.last = p.now
+}
+
+// denied notes that a request was told that it could not be carried out for
+// want of a disk that can be written. The journal's owner calls it.
+func (j *journal) denied(id room.ID) {
+	if o, ok := j.outcomes[id]; ok && o.attempt == j.attempts {
+		j.problems.add("the id %x was carried out, with %q, and then refused as if it had not been", id, o.Reply)
+	}
 }
 
 // audit compares a store with the journal. The store must not be in use.

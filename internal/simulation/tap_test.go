@@ -18,6 +18,7 @@ type tap struct {
 	time     *timeline
 	registry netip.AddrPort
 	problems *problems
+	denied   func(room.ID) // is told of every change that was refused as unavailable
 
 	mu       sync.Mutex
 	requests map[room.ID]*sighting
@@ -41,9 +42,9 @@ type sighting struct {
 	replied time.Duration
 }
 
-func newTap(t *timeline, registry netip.AddrPort, p *problems) *tap {
+func newTap(t *timeline, registry netip.AddrPort, p *problems, denied func(room.ID)) *tap {
 	return &tap{
-		time: t, registry: registry, problems: p,
+		time: t, registry: registry, problems: p, denied: denied,
 		requests: map[room.ID]*sighting{},
 		calling:  map[netip.Addr]*operation{},
 		of:       map[*operation][]*sighting{},
@@ -109,7 +110,10 @@ func (t *tap) answer(line []byte) {
 		return
 	}
 	switch room.Code(r.Code) {
-	case room.Busy, room.Unavailable, room.StaleRequest:
+	case room.Unavailable:
+		t.denied(r.UUID) // only the writer says that of a change
+		return
+	case room.Busy, room.StaleRequest:
 		return // no outcomes
 	}
 	if s.reply == nil {

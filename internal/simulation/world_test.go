@@ -85,7 +85,7 @@ func (w *world) build(t *testing.T) {
 		rand: w.stream("disk", 0), failed: make(chan struct{}, 1),
 	}
 	w.registry.faults.Store(&w.climate.disk)
-	w.tap = newTap(&w.time, w.registry.address, &w.problems)
+	w.tap = newTap(&w.time, w.registry.address, &w.problems, w.journal.denied)
 	w.tap.ignore(forgerHost)
 	w.net.SetFilter(w.tap.pass)
 	w.populate(t)
@@ -143,12 +143,14 @@ func (w *world) populate(t *testing.T) {
 // that was ever sent once more, and looks every name up.
 func (w *world) settle() {
 	time.Sleep(storage.OutcomeRetention + time.Minute)
+	synctest.Wait() // the journal is the writer's
 	changes := w.journal.changes
 	for _, s := range w.tap.seen {
 		w.net.Inject(s.from, w.registry.address, s.line)
 		time.Sleep(10 * time.Millisecond)
 	}
 	time.Sleep(time.Second)
+	synctest.Wait()
 	if w.journal.changes != changes {
 		w.problems.add("what was sent long ago made %d changes", w.journal.changes-changes)
 	}
@@ -161,6 +163,7 @@ func (w *world) settle() {
 			}
 		}
 	}
+	synctest.Wait()
 	for name, r := range w.journal.rooms {
 		if r.TTL > 0 {
 			w.problems.add("the lease of %q, %v, never ended", name, r.TTL)
