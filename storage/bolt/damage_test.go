@@ -300,8 +300,8 @@ func FuzzExamine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
 		b := bytes.Clone(whole)
 		copy(b[int(at)%len(b):], patch)
-		examine(bytes.NewReader(b), int64(len(b)), nil)
-		examine(bytes.NewReader(patch), int64(len(patch)), nil)
+		examine(bytes.NewReader(b), int64(len(b)), defaultLarge, nil)
+		examine(bytes.NewReader(patch), int64(len(patch)), defaultLarge, nil)
 	})
 }
 

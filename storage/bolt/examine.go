@@ -18,6 +18,8 @@ import (
 type examination struct {
 	pages   *pageFile
 	rooms   bucketPage
+	log     bucketPage
+	large   bool // some of it is left for later
 	state   state
 	workers []*roomsWorker
 }
@@ -48,9 +50,11 @@ func (e nameEnding) compare(o nameEnding) int {
 }
 
 // examine makes sure that a file is a sound database of a format that is known.
+// A file of more records and blocks than large is not shown to anybody, and the
+// heads of the pages of its log are left for later; revisit does both. Else
 // newVisit, which may be nil, is called for each goroutine that reads records,
-// when the state is known, and returns a function to show them to, or nil.
-func examine(file io.ReaderAt, size int64, newVisit func(*examination) visit) (*examination, error) {
+// and returns a function to show them to.
+func examine(file io.ReaderAt, size int64, large uint64, newVisit func() visit) (*examination, error) {
 	if size == 0 {
 		return nil, fmt.Errorf("%w: it is empty", storage.ErrNotDatabase)
 	}
@@ -59,7 +63,7 @@ func examine(file io.ReaderAt, size int64, newVisit func(*examination) visit) (*
 		return nil, asDamage(err)
 	}
 	x := &examination{pages: p}
-	if err := x.examine(p, newVisit); err != nil {
+	if err := x.examine(p, large, newVisit); err != nil {
 		return nil, asDamage(err)
 	}
 	return x, nil
@@ -73,7 +77,7 @@ func asDamage(err error) error {
 	return damaged(err)
 }
 
-func (x *examination) examine(p *pageFile, newVisit func(*examination) visit) error {
+func (x *examination) examine(p *pageFile, large uint64, newVisit func() visit) error {
 	buckets, err := p.buckets()
 	if err != nil {
 		return err
@@ -85,16 +89,17 @@ func (x *examination) examine(p *pageFile, newVisit func(*examination) visit) er
 	if err := x.examineMeta(p, meta); err != nil {
 		return err
 	}
-	rooms, hasRooms := buckets[string(bucketRooms)]
-	log, hasLog := buckets[string(bucketLog)]
+	x.large = x.state.records+(x.state.tail-x.state.head) > large
+	var hasRooms, hasLog bool
+	x.rooms, hasRooms = buckets[string(bucketRooms)]
+	x.log, hasLog = buckets[string(bucketLog)]
 	if !hasRooms || !hasLog || len(buckets) != 3 {
 		return errors.New("it has other buckets than it should")
 	}
-	x.rooms = rooms
-	err = p.walkBucket(rooms, func() leafVisit {
+	err = p.walkBucket(x.rooms, func() leafVisit {
 		w := &roomsWorker{folded: x.state.folded, recent: map[string]uint64{}}
-		if newVisit != nil {
-			w.visit = newVisit(x)
+		if newVisit != nil && !x.large {
+			w.visit = newVisit()
 		}
 		x.workers = append(x.workers, w)
 		return w.leaf
@@ -105,7 +110,7 @@ func (x *examination) examine(p *pageFile, newVisit func(*examination) visit) er
 	if err := x.checkSums(); err != nil {
 		return err
 	}
-	if err := p.walkLog(log); err != nil {
+	if err := p.walkLog(x.log, !x.large); err != nil {
 		return err
 	}
 	return p.checkFree()
@@ -172,9 +177,13 @@ func (w *roomsWorker) leaf(e element) error {
 	return w.visit(name, r)
 }
 
-// revisit shows the records once more. Nothing may have been written meanwhile.
+// revisit does what examine has left for later. Nothing may have been written
+// meanwhile.
 func (x *examination) revisit(newVisit func() visit) error {
 	x.pages.forget()
+	if err := x.pages.walkLog(x.log, true); err != nil {
+		return err
+	}
 	return x.pages.walkBucket(x.rooms, func() leafVisit {
 		w := &roomsWorker{visit: newVisit()}
 		return w.leaf

@@ -33,12 +33,7 @@ func (s *Store) open() (err error) {
 	l := &loader{store: s}
 	s.db, err = s.openBolt(s.path, false, func(f *os.File, info os.FileInfo) (err error) {
 		s.file, l.file = info, f
-		l.found, err = examine(f, info.Size(), func(x *examination) visit {
-			if s.large(&x.state) {
-				return nil
-			}
-			return l.visit()
-		})
+		l.found, err = examine(f, info.Size(), s.options.large, l.visit)
 		return err
 	})
 	if err != nil {
@@ -49,7 +44,7 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	s.loaded = make(chan struct{})
-	if !s.large(&s.state) {
+	if !l.found.large {
 		defer close(s.loaded)
 		return guard(l.build)
 	}
@@ -61,12 +56,6 @@ func (s *Store) open() (err error) {
 		}
 	}()
 	return nil
-}
-
-// large reports whether the indexes are to be built while the store is open
-// already.
-func (s *Store) large(at *state) bool {
-	return at.records+(at.tail-at.outcomes) > s.options.large
 }
 
 // replay reads the end of the log, and sets what is known before there are
@@ -88,7 +77,7 @@ func (l *loader) replay() error {
 	})
 }
 
-// readAndBuild reads the records once more and builds the indexes.
+// readAndBuild reads the file once more and builds the indexes.
 func (l *loader) readAndBuild() error {
 	if err := l.found.revisit(l.visit); err != nil {
 		return damaged(err)

@@ -368,10 +368,11 @@ func (p *pageFile) shareOut(root uint64, want int, leaf leafVisit) ([]subtree, e
 	return queue, nil
 }
 
-// walkLog walks a bucket, but reads no more than the heads of its leaves: most of
-// the log may be of no use any more, and what is of use is checked when it is
-// read. The blocks of the log never overflow a page.
-func (p *pageFile) walkLog(b bucketPage) error {
+// walkLog walks a bucket, but reads no more than the heads of its leaves, and if
+// heads is false not even those: most of the log may be of no use any more, and
+// what is of use is checked when it is read. The blocks of the log never overflow
+// a page.
+func (p *pageFile) walkLog(b bucketPage, heads bool) error {
 	none := func(element) error { return nil }
 	if b.root == 0 {
 		return p.walkBucket(b, func() leafVisit { return none })
@@ -380,7 +381,7 @@ func (p *pageFile) walkLog(b bucketPage) error {
 	if err != nil {
 		return err
 	}
-	w := logWalker{pageFile: p, height: height, head: make([]byte, pageHeader)}
+	w := logWalker{pageFile: p, height: height, heads: heads, head: make([]byte, pageHeader)}
 	return w.walk(subtree{page: b.root})
 }
 
@@ -388,6 +389,7 @@ func (p *pageFile) walkLog(b bucketPage) error {
 type logWalker struct {
 	*pageFile
 	height int
+	heads  bool
 	head   []byte // the memory to read a leaf's into
 }
 
@@ -413,7 +415,7 @@ func (w logWalker) walk(in subtree) error {
 // leaf checks the head of a leaf: bbolt believes what it says of the page's
 // length when it frees the page, and would free others, in use, along with it.
 func (w logWalker) leaf(id uint64) error {
-	if err := w.reach(id); err != nil {
+	if err := w.reach(id); err != nil || !w.heads {
 		return err
 	}
 	if _, err := w.file.ReadAt(w.head, int64(id*w.pageSize)); err != nil {

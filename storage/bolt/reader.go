@@ -40,7 +40,7 @@ func OpenReadOnly(path string) (*Reader, error) {
 
 func (r *Reader) open(path string) (err error) {
 	r.db, err = openBolt(path, true, func(f *os.File, info os.FileInfo) error {
-		found, err := examine(f, info.Size(), nil)
+		found, err := examine(f, info.Size(), defaultLarge, nil)
 		if err == nil {
 			r.state = found.state
 		}
