@@ -18,7 +18,7 @@ BUILD := go build -buildvcs=$(VCS)
 # What the machine did not allow is collected here; see internal/testenv.
 export FOYER_NOT_RUN := $(CURDIR)/build/not-run
 
-.PHONY: build play test bench soak fuzz clean \
+.PHONY: build play test bench bench-peers soak fuzz clean \
 	check-format check-vet check-staticcheck check-fix check-modules check-systems check-fuzz check-tests
 
 build:
@@ -66,6 +66,12 @@ fuzz:
 
 bench:
 	go run ./bench
+
+# The same work on what people would use instead: installs that first, as root on
+# Debian or Ubuntu.
+bench-peers:
+	bench/peers/install
+	go run ./bench/peers
 
 soak:
 	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation$$' -v ./internal/simulation

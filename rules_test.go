@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"internal/workbench": {"golang.org/x/sys"},
 	"bench":              {"internal/workbench", "go.etcd.io/bbolt"},
 
-	"bench/peers":                  {"internal/workbench", "internal/load", "golang.org/x/sys"},
+	"bench/peers":                  {"internal/workbench", "internal/load", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},
 	"bench/peers/modules/coredns":  {"github.com/coredns/coredns"},
 	"bench/peers/modules/etcdload": {"go.etcd.io/etcd"},
 }

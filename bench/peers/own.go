@@ -1,0 +1,146 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"foyer/internal/workbench"
+)
+
+// Everybody has 256 clients with one request each in flight, or with one
+// datagram of 16.
+var clients = []string{"--flows", "256", "--window", "1", "--filled"}
+
+func registry() peer {
+	bench := func(args ...string) runner {
+		return func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
+			result, err := s.bench(ctx, p, r, args...)
+			if err == nil && len(result.Refused) > 0 {
+				err = fmt.Errorf("refused: %v", result.Refused)
+			}
+			return result, err
+		}
+	}
+	return peer{
+		name:    "registry",
+		program: "registry",
+		version: []string{"--version"},
+		start: func(ctx context.Context, s *stage, r *rooms) (*process, error) {
+			port, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			store := filepath.Join(s.dir, "registry.db")
+			if err := os.RemoveAll(store); err != nil {
+				return nil, err
+			}
+			p, err := s.start(port, "registry", "serve", "--listen", "127.0.0.1:"+port, "--http", "off",
+				"--store", store, "--log-level", "error")
+			if err != nil {
+				return nil, err
+			}
+			if err := p.ready(ctx, func(ctx context.Context) error { return askOnce(ctx, p, "LOOKUP nobody", "NOTOK ") }); err != nil {
+				return p, err
+			}
+			return p, s.programs.Fill(ctx, p.addr(), r.count, "0s")
+		},
+		works: []work{
+			{table: lookups, name: base, run: bench("--work", "lookup")},
+			{table: batches, name: base, run: bench("--work", "lookup", "--lines", "16")},
+			{table: durable, name: base, run: bench("--work", "register")},
+		},
+	}
+}
+
+func python() peer {
+	return peer{
+		name:    "Python",
+		program: "python3",
+		version: []string{"--version"},
+		start: func(ctx context.Context, s *stage, r *rooms) (*process, error) {
+			port, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			script, err := filepath.Abs("bench/peers/discovery.py")
+			if err != nil {
+				return nil, err
+			}
+			p, err := s.start(port, "python3", script, port)
+			if err != nil {
+				return nil, err
+			}
+			if err := p.ready(ctx, func(ctx context.Context) error { return askOnce(ctx, p, "LOOKUP nobody", "NOTOK ") }); err != nil {
+				return p, err
+			}
+			return p, fillPlain(ctx, p, r)
+		},
+		works: []work{{table: lookups, name: "Python's dictionary", run: func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
+			return s.bench(ctx, p, r, "--work", "lookup")
+		}}},
+	}
+}
+
+// bench runs `registry bench`.
+func (s *stage) bench(ctx context.Context, p *process, r *rooms, args ...string) (*workbench.Result, error) {
+	args = append(args, "--names", fmt.Sprint(r.count), "--duration", s.duration())
+	return s.programs.Load(ctx, p.addr(), append(args, clients...)...)
+}
+
+// askOnce sends a line and looks at how the reply begins.
+func askOnce(ctx context.Context, p *process, line, want string) error {
+	c, err := new(net.Dialer).DialContext(ctx, "udp", p.addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return ask(c, []string{line}, want)
+}
+
+// ask sends lines, a datagram each, and waits for all replies.
+func ask(c net.Conn, lines []string, want string) error {
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	for _, l := range lines {
+		if _, err := c.Write([]byte(l)); err != nil {
+			return err
+		}
+	}
+	reply := make([]byte, 2048)
+	for range lines {
+		n, err := c.Read(reply)
+		if err != nil {
+			return err
+		}
+		if got := string(reply[:n]); !strings.HasPrefix(got, want) {
+			return fmt.Errorf("the reply is %q", got)
+		}
+	}
+	return nil
+}
+
+// fillPlain registers the rooms in the plain dialect, so many at a time as fit
+// into any receive buffer.
+func fillPlain(ctx context.Context, p *process, r *rooms) error {
+	c, err := net.Dial("udp", p.addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for n := uint64(0); n < r.count && ctx.Err() == nil; {
+		var lines []string
+		for ; len(lines) < 64 && n < r.count; n++ {
+			lines = append(lines, "REGISTER "+roomAddress(n)+" "+roomName(n))
+		}
+		if err := ask(c, lines, "OK"); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
