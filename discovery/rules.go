@@ -120,6 +120,7 @@ type transaction struct {
 	now     storage.Instant
 	server  *Server
 	effects []effect
+	changed bool // something was applied or recorded
 }
 
 // An effect changes the table of leases.
@@ -170,6 +171,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		return false, nil
 	}
 	if d.event.Kind != 0 {
+		t.changed = true
 		if err := t.Apply(d.event); err != nil {
 			return false, err
 		}
@@ -179,6 +181,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		t.effects = append(t.effects, effect{registration: d.event.Registration, rescue: true})
 	}
 	if once {
+		t.changed = true
 		err = t.Record(storage.Outcome{ID: r.UUID, Fingerprint: fingerprint, Reply: x.out.buf[x.out.mark:]})
 	}
 	return err == nil, err

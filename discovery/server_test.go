@@ -407,3 +407,16 @@ func TestRepliesAreNotAnswered(t *testing.T) {
 		b.expect("ok", `NOTOK unknown request "ok"`)
 	})
 }
+
+// A retry, a refusal without an id and a look-up cost no transaction.
+func TestNothingChangedIsNotWritten(t *testing.T) {
+	run(t, func(b *bench) {
+		register := "@id=" + b.id(0) + " REGISTER room://127.0.0.1:1 Foyer"
+		first := b.ask(register)
+		b.store.Fail(storetest.Refused) // the next transaction that is written
+		b.expect(register, first)
+		b.expect("REGISTER room://127.0.0.1:1 Hall", "NOTOK address room://127.0.0.1:1 is already registered")
+		b.expect("DEREGISTER Hall\nLOOKUP Foyer", "NOTOK no room of that name is registered\nOK room://127.0.0.1:1")
+		b.expectCode("@x= DEREGISTER Foyer", room.Unavailable)
+	})
+}

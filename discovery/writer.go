@@ -168,14 +168,18 @@ func (w *writer) settle() error {
 func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
 	err := w.store.Update(now, func(tx storage.Tx) error {
-		t.Tx, t.now, t.effects = tx, now, t.effects[:0]
+		t.Tx, t.now, t.effects, t.changed = tx, now, t.effects[:0], false
 		return fn(t)
 	})
+	unchanged := errors.Is(err, errUnchanged)
+	if unchanged {
+		err = nil
+	}
 	failed := errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain)
 	switch {
 	case failed && !w.failing.Swap(true):
 		w.log.Error("cannot write to the store; look-ups go on", "err", err)
-	case err == nil && w.failing.Swap(false):
+	case err == nil && !unchanged && w.failing.Swap(false):
 		w.log.Info("writing to the store again")
 	}
 	if err != nil {
@@ -202,6 +206,9 @@ func (w *writer) commit() {
 			if err := w.carryOut(t, j); err != nil {
 				return err
 			}
+		}
+		if !t.changed { // retries, say, whose outcomes are on the disk already
+			return errUnchanged
 		}
 		return nil
 	})
@@ -239,6 +246,10 @@ func (w *writer) finishGroup() {
 		rest = rest[n:]
 	}
 }
+
+// errUnchanged makes the store give up a transaction that there is no need to
+// flush to the disk.
+var errUnchanged = errors.New("nothing was changed")
 
 // denial is what requests are told when their transaction failed.
 func denial(err error) *room.Error {

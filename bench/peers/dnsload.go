@@ -26,26 +26,29 @@ import (
 
 // dnsperf tells no percentiles, and sends and receives in another way than
 // `registry bench` does. So the name servers are asked a second time by this
-// program itself, in a process on the load's core: 256 clients that do just
-// what those of `registry bench` do, with questions about random rooms.
+// program itself, in a process on the load's core, whose clients send and
+// receive as those of `registry bench` do, with questions about random rooms.
 
 // askDNS is the first argument that makes this program the load.
 const askDNS = "ask-dns"
 
-func dnsLoad(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+func dnsLoad(of shape) runner {
+	return func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		var result workbench.Result
+		return &result, workbench.RunLoad(exec.CommandContext(ctx, self, askDNS, "-server", p.addr(),
+			"-clients", fmt.Sprint(of.clients), "-window", fmt.Sprint(of.window),
+			"-names", fmt.Sprint(r.count), "-duration", s.duration()), &result)
 	}
-	var result workbench.Result
-	return &result, workbench.RunLoad(exec.CommandContext(ctx, self, askDNS,
-		"-server", p.addr(), "-names", fmt.Sprint(r.count), "-duration", s.duration()), &result)
 }
 
 type dnsRun struct {
 	server   netip.AddrPort
 	names    uint64
-	clients  int
+	shape
 	deadline time.Time
 }
 
@@ -54,7 +57,9 @@ func askDNSMain(args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet(askDNS, flag.ContinueOnError)
 	server := flags.String("server", "127.0.0.1:53", "the name server")
 	names := flags.Uint64("names", 1, "how many rooms it knows")
-	clients := flags.Int("clients", 256, "sockets, with one question in flight each")
+	var of shape
+	flags.IntVar(&of.clients, "clients", 16, "sockets")
+	flags.IntVar(&of.window, "window", 16, "questions in flight on each, at most 16")
 	duration := flags.Duration("duration", 2*time.Second, "how long to ask")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,7 +69,7 @@ func askDNSMain(args []string, stdout io.Writer) error {
 		return err
 	}
 	start := time.Now()
-	run := dnsRun{address, *names, *clients, start.Add(*duration)}
+	run := dnsRun{address, *names, of, start.Add(*duration)}
 	asked := make([]*dnsClient, run.clients)
 	errs := make([]error, run.clients)
 	var wg sync.WaitGroup
@@ -98,6 +103,17 @@ type dnsClient struct {
 	run     *dnsRun
 	latency *hdrhistogram.Histogram // microseconds
 	lost    int
+
+	slots []dnsSlot // as many as the window is wide
+	out   []udp.Datagram
+}
+
+// A dnsSlot is a question in flight. Its id is the slot's number in the last
+// four bits, and before that how often the slot was used.
+type dnsSlot struct {
+	id       uint16
+	question []byte
+	sent     time.Time // zero when it was answered
 }
 
 func (c *dnsClient) loop() error {
@@ -110,43 +126,71 @@ func (c *dnsClient) loop() error {
 	for i := range in {
 		in[i].Data = make([]byte, 2048)
 	}
-	var question []byte
-	for id := uint16(0); ; id++ {
-		sent := time.Now()
-		if sent.After(c.run.deadline) {
+	c.slots = make([]dnsSlot, min(c.run.window, 16))
+	for i := range c.slots {
+		c.slots[i].id = uint16(i)
+	}
+	for {
+		now := time.Now()
+		if now.After(c.run.deadline) {
 			return nil
 		}
-		question = appendQuestion(question[:0], id, rand.Uint64N(c.run.names))
-		_ = conn.Send([]udp.Datagram{{Data: question, Peer: c.run.server}}) // what is lost will be counted as such
-		_ = conn.SetReadDeadline(sent.Add(time.Second))
-		if err := c.await(conn, in, id); errors.Is(err, os.ErrDeadlineExceeded) {
-			c.lost++
-			continue
-		} else if err != nil {
+		c.send(conn, now)
+		_ = conn.SetReadDeadline(now.Add(lossTimeout / 4))
+		n, err := conn.Receive(in)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		_ = c.latency.RecordValue(max(1, time.Since(sent).Microseconds()))
+		now = time.Now()
+		for _, d := range in[:n] {
+			if err := c.take(d.Data, now); err != nil {
+				return err
+			}
+		}
 	}
 }
 
-// await waits for the answer with the given id; it must have a record.
-func (c *dnsClient) await(conn udp.Conn, in []udp.Datagram, id uint16) error {
-	for {
-		n, err := conn.Receive(in)
-		if err != nil {
-			return err
-		}
-		for _, d := range in[:n] {
-			if len(d.Data) < 12 || binary.BigEndian.Uint16(d.Data) != id {
-				continue // of a question that was given up
+// lossTimeout is when a question that is not answered is given up.
+const lossTimeout = time.Second
+
+// send asks a new question in each free slot.
+func (c *dnsClient) send(conn udp.Conn, now time.Time) {
+	c.out = c.out[:0]
+	for i := range c.slots {
+		s := &c.slots[i]
+		if !s.sent.IsZero() {
+			if now.Sub(s.sent) < lossTimeout {
+				continue
 			}
-			// RFC 1035, section 4.1.1: the code of the answer, and how many records it has.
-			if code, records := d.Data[3]&0xf, binary.BigEndian.Uint16(d.Data[6:]); code != 0 || records == 0 {
-				return fmt.Errorf("answers: code %d, %d records", code, records)
-			}
-			return nil
+			c.lost++
 		}
+		s.id += 16
+		s.sent = now
+		s.question = appendQuestion(s.question[:0], s.id, rand.Uint64N(c.run.names))
+		c.out = append(c.out, udp.Datagram{Data: s.question, Peer: c.run.server})
 	}
+	if len(c.out) > 0 {
+		_ = conn.Send(c.out) // what is lost will be counted as such
+	}
+}
+
+// take counts an answer; it must have a record.
+func (c *dnsClient) take(data []byte, now time.Time) error {
+	if len(data) < 12 {
+		return fmt.Errorf("an answer of %d bytes", len(data))
+	}
+	id := binary.BigEndian.Uint16(data)
+	i := int(id % 16)
+	if i >= len(c.slots) || c.slots[i].id != id || c.slots[i].sent.IsZero() {
+		return nil // of a question that was given up
+	}
+	// RFC 1035, section 4.1.1: the code of the answer, and how many records it has.
+	if code, records := data[3]&0xf, binary.BigEndian.Uint16(data[6:]); code != 0 || records == 0 {
+		return fmt.Errorf("an answer with code %d and %d records", code, records)
+	}
+	_ = c.latency.RecordValue(max(1, now.Sub(c.slots[i].sent).Microseconds()))
+	c.slots[i].sent = time.Time{}
+	return nil
 }
 
 // appendQuestion appends a query for the SRV records of room n (RFC 1035,

@@ -60,8 +60,8 @@ func startEtcd(ctx context.Context, s *stage, r *rooms) (*process, error) {
 	return p, err
 }
 
-// etcdLoad runs modules/etcdload with 256 clients on 16 connections, as HTTP/2
-// is meant to be used.
+// etcdLoad runs modules/etcdload with 16 connections, each shared by 16 who
+// ask: HTTP/2 keeps their requests apart.
 func etcdLoad(work string) runner {
 	return func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
 		var result workbench.Result

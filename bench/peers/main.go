@@ -5,7 +5,7 @@
 // Python. Each has one core and its load another one, all in the same run and
 // with the same names.
 //
-//	go run ./bench/peers [-runs 3] [-seconds 2] [-names 1000000] [-only WORD]
+//	go run ./bench/peers [-runs 3] [-seconds 1.5] [-names 1000000] [-only WORD]
 //
 // It wants the programs that bench/peers/install installs and builds (`make
 // bench-peers` does both), and prints what it cannot run, and why, in its place
@@ -61,13 +61,26 @@ type work struct {
 	run   runner
 }
 
-// The tables, and the row that the others are held against.
+// The tables, and the row that the others are held against. All have 256
+// requests in flight but batches: from 16 clients with 16 each, or from 256
+// clients with one each, which takes more of the load's core than of the
+// server's.
 const (
-	lookups = "look-ups"
-	batches = "look-ups, 16 at a time"
-	durable = "durable registrations"
+	lookups    = "look-ups, 16 × 16"
+	lookups256 = "look-ups, 256 × 1"
+	batches    = "look-ups, 16 at a time, 256 × 16"
+	durable    = "registrations, 16 × 16"
+	durable256 = "registrations, 256 × 1"
 
 	base = "registry"
+)
+
+// A shape is how a table's load is made up.
+type shape struct{ clients, window int }
+
+var (
+	few  = shape{16, 16}
+	many = shape{256, 1}
 )
 
 // How long one step of a peer may take.
@@ -86,7 +99,7 @@ func main() {
 	}
 	var s stage
 	flag.IntVar(&s.runs, "runs", 3, "runs of each row; the registry has as many again at the end")
-	flag.Float64Var(&s.seconds, "seconds", 2, "length of a run")
+	flag.Float64Var(&s.seconds, "seconds", 1.5, "length of a run")
 	flag.Uint64Var(&s.large, "names", 1_000_000, "rooms in the large stores")
 	flag.StringVar(&s.only, "only", "", "only this system beside the registry")
 	flag.DurationVar(&s.limit, "limit", 8*time.Minute, "what has not begun by then is not run")
@@ -119,7 +132,7 @@ func (s *stage) main(ctx context.Context) (err error) {
 	}
 	peers := s.peers()
 	fmt.Printf("%s\n%s\n", workbench.Machine(), versions(ctx, peers))
-	fmt.Printf("256 clients with one request each in flight; runs of %.1f s, medians (least to most)\n", s.seconds)
+	fmt.Printf("clients × requests in flight of each; runs of %.1f s, medians (least to most)\n", s.seconds)
 	limited, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	for _, count := range []uint64{10_000, s.large} {

@@ -14,14 +14,11 @@ import (
 	"foyer/internal/workbench"
 )
 
-// Everybody has 256 clients with one request each in flight, or with one
-// datagram of 16.
-var clients = []string{"--flows", "256", "--window", "1", "--filled"}
-
 func registry() peer {
-	bench := func(args ...string) runner {
+	bench := func(of shape, args ...string) runner {
+		run := registryBench(of, args...)
 		return func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
-			result, err := s.bench(ctx, p, r, args...)
+			result, err := run(ctx, s, p, r)
 			if err == nil && len(result.Refused) > 0 {
 				err = fmt.Errorf("refused: %v", result.Refused)
 			}
@@ -52,9 +49,11 @@ func registry() peer {
 			return p, s.programs.Fill(ctx, p.addr(), r.count, "0s")
 		},
 		works: []work{
-			{table: lookups, name: base, run: bench("--work", "lookup")},
-			{table: batches, name: base, run: bench("--work", "lookup", "--lines", "16")},
-			{table: durable, name: base, run: bench("--work", "register")},
+			{table: lookups, name: base, run: bench(few, "--work", "lookup")},
+			{table: lookups256, name: base, run: bench(many, "--work", "lookup")},
+			{table: batches, name: base, run: bench(many, "--work", "lookup", "--lines", "16")},
+			{table: durable, name: base, run: bench(few, "--work", "register")},
+			{table: durable256, name: base, run: bench(many, "--work", "register")},
 		},
 	}
 }
@@ -82,16 +81,21 @@ func python() peer {
 			}
 			return p, fillPlain(ctx, p, r)
 		},
-		works: []work{{table: lookups, name: "Python's dictionary", run: func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
-			return s.bench(ctx, p, r, "--work", "lookup")
-		}}},
+		works: []work{
+			{table: lookups, name: "Python's dictionary", run: registryBench(few, "--work", "lookup")},
+			{table: lookups256, name: "Python's dictionary", run: registryBench(many, "--work", "lookup")},
+		},
 	}
 }
 
-// bench runs `registry bench`.
-func (s *stage) bench(ctx context.Context, p *process, r *rooms, args ...string) (*workbench.Result, error) {
-	args = append(args, "--names", fmt.Sprint(r.count), "--duration", s.duration())
-	return s.programs.Load(ctx, p.addr(), append(args, clients...)...)
+// registryBench runs `registry bench`.
+func registryBench(of shape, args ...string) runner {
+	return func(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
+		return s.programs.Load(ctx, p.addr(), append([]string{
+			"--flows", fmt.Sprint(of.clients), "--window", fmt.Sprint(of.window),
+			"--names", fmt.Sprint(r.count), "--filled", "--duration", s.duration(),
+		}, args...)...)
+	}
 }
 
 // askOnce sends a line and looks at how the reply begins.

@@ -36,9 +36,9 @@ func redis() peer {
 		version: []string{"--version"},
 		start:   startRedis,
 		works: []work{
-			{table: lookups, name: "redis, GET", run: redisBenchmark(1, "GET", redisOld)},
+			{table: lookups256, name: "redis, GET", run: redisBenchmark(1, "GET", redisOld)},
 			{table: batches, name: "redis, GET, -P 16", run: redisBenchmark(16, "GET", redisOld)},
-			{table: durable, name: "redis, SET NX", run: redisBenchmark(1, "SET", redisNew, roomAddress(0), "NX")},
+			{table: durable256, name: "redis, SET NX", run: redisBenchmark(1, "SET", redisNew, roomAddress(0), "NX")},
 		},
 	}
 }

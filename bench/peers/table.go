@@ -45,7 +45,7 @@ func (r *row) add(result *workbench.Result, busy float64) {
 }
 
 func (t *tables) print(of string) {
-	for _, table := range []string{lookups, batches, durable} {
+	for _, table := range []string{lookups, lookups256, batches, durable, durable256} {
 		fmt.Printf("\n%-48s %20s %8s %9s %9s %6s\n", table+of, "a second", "ratio", "p50", "p99", "core")
 		registry := t.row(work{table: table, name: base})
 		for _, r := range *t {
