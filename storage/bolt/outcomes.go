@@ -31,7 +31,11 @@ const (
 	outcomeShardBits = 8
 	outcomeShards    = 1 << outcomeShardBits
 
-	tagBits      = 28
+	// Those behind the shard's bits of a tag say where a slot has its place, so
+	// slots side by side have most of them in common: with 16 million outcomes
+	// ten bits are left to tell them apart. What is left for positions counts the
+	// blocks of 250 GB of log, more than ten minutes of outcomes can fill.
+	tagBits      = 36
 	positionBits = 64 - tagBits
 )
 

@@ -26,6 +26,7 @@ type tx struct {
 	events    []appliedEvent
 	endings   uint64 // events that ended a registration
 	outcomes  map[room.ID]int
+	missing   room.ID       // the id that Outcome has looked for last, in vain
 	recorded  []outcomeSlot // positions not yet filled in
 
 	eventBytes   []byte // the changes of the group
@@ -186,6 +187,9 @@ func (t *tx) Outcome(id room.ID) (o storage.Outcome, ok bool, err error) {
 		o, ok, err = t.outcomeAt(position, id)
 		return !ok && err == nil
 	})
+	if !ok && err == nil {
+		t.missing = id
+	}
 	return o, ok, err
 }
 
@@ -215,7 +219,9 @@ func expired(recorded, now storage.Instant) bool {
 // Record implements [storage.Tx]. When the store holds as many outcomes as it
 // may, the error wraps [room.ErrBusy] and the transaction can go on without.
 func (t *tx) Record(o storage.Outcome) error {
-	if _, ok, err := t.Outcome(o.ID); err != nil {
+	if t.missing == o.ID && o.ID != (room.ID{}) {
+		t.missing = room.ID{} // the caller has just asked
+	} else if _, ok, err := t.Outcome(o.ID); err != nil {
 		return err
 	} else if ok {
 		return fmt.Errorf("%w: the id %x has an outcome already", storage.ErrMisfit, o.ID)
