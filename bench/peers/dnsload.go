@@ -46,8 +46,8 @@ func dnsLoad(of shape) runner {
 }
 
 type dnsRun struct {
-	server   netip.AddrPort
-	names    uint64
+	server netip.AddrPort
+	names  uint64
 	shape
 	deadline time.Time
 }

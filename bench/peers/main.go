@@ -220,7 +220,7 @@ func (s *stage) measure(ctx context.Context, peer peer, r *rooms, t *tables) {
 func (s *stage) once(ctx context.Context, w work, p *process, r *rooms, to *row) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.seconds*float64(time.Second))+runLimit)
 	defer cancel()
-	before, err := busy(workbench.ServerCPU)
+	before, err := busy()
 	if err != nil {
 		return err
 	}
@@ -228,11 +228,13 @@ func (s *stage) once(ctx context.Context, w work, p *process, r *rooms, to *row)
 	if err != nil {
 		return err
 	}
-	after, err := busy(workbench.ServerCPU)
+	after, err := busy()
 	if err != nil {
 		return err
 	}
-	to.add(result, (after-before).Seconds()*result.PerSecond/result.Requests)
+	seconds := result.Requests / result.PerSecond
+	share := func(cpu int) float64 { return min((after[cpu]-before[cpu]).Seconds()/seconds, 1) }
+	to.add(result, share(workbench.ServerCPU), share(workbench.LoadCPU))
 	return nil
 }
 

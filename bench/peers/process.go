@@ -112,23 +112,26 @@ func freePort() (string, error) {
 	return "", errors.New("no port is free for TCP and UDP")
 }
 
-// busy returns how long a core has worked since the machine started, for
+// busy returns how long the two cores have worked since the machine started, for
 // programs and for the kernel.
-func busy(cpu int) (time.Duration, error) {
+func busy() (spent [2]time.Duration, err error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, err
+		return spent, err
 	}
-	_, rest, ok := strings.Cut(string(text), fmt.Sprintf("cpu%d ", cpu))
-	var user, nice, system, idle, iowait, irq, softirq int64
-	if !ok {
-		return 0, fmt.Errorf("/proc/stat has no cpu%d", cpu)
+	for cpu := range spent {
+		_, rest, ok := strings.Cut(string(text), fmt.Sprintf("cpu%d ", cpu))
+		if !ok {
+			return spent, fmt.Errorf("/proc/stat has no cpu%d", cpu)
+		}
+		var user, nice, system, idle, iowait, irq, softirq int64
+		if _, err := fmt.Sscan(rest, &user, &nice, &system, &idle, &iowait, &irq, &softirq); err != nil {
+			return spent, fmt.Errorf("/proc/stat: %w", err)
+		}
+		// Linux counts in hundredths of a second there, on every machine (USER_HZ).
+		spent[cpu] = time.Duration(user+nice+system+irq+softirq) * 10 * time.Millisecond
 	}
-	if _, err := fmt.Sscan(rest, &user, &nice, &system, &idle, &iowait, &irq, &softirq); err != nil {
-		return 0, fmt.Errorf("/proc/stat: %w", err)
-	}
-	// Linux counts in hundredths of a second there, on every machine (USER_HZ).
-	return time.Duration(user+nice+system+irq+softirq) * 10 * time.Millisecond, nil
+	return spent, nil
 }
 
 // output runs a program that answers at once and returns what it prints.

@@ -19,7 +19,8 @@ type row struct {
 
 	perSecond []float64
 	latency   map[string][]float64 // microseconds by percentile, or "mean" where the tool tells no more
-	busy      []float64            // share of the run's time that the server's core worked
+	server    []float64            // share of the run's time that the server's core worked
+	load      []float64            // and the load's: where only this one is at its limit, the server could do more
 	lost      float64              // requests without an answer within a second, in all runs
 }
 
@@ -35,18 +36,19 @@ func (t *tables) row(w work) *row {
 	return r
 }
 
-func (r *row) add(result *workbench.Result, busy float64) {
+func (r *row) add(result *workbench.Result, server, load float64) {
 	r.perSecond = append(r.perSecond, result.PerSecond)
 	for percentile, micros := range result.Latency {
 		r.latency[percentile] = append(r.latency[percentile], micros)
 	}
-	r.busy = append(r.busy, busy)
+	r.server = append(r.server, server)
+	r.load = append(r.load, load)
 	r.lost += result.Lost
 }
 
 func (t *tables) print(of string) {
 	for _, table := range []string{lookups, lookups256, batches, durable, durable256} {
-		fmt.Printf("\n%-48s %20s %8s %9s %9s %6s\n", table+of, "a second", "ratio", "p50", "p99", "core")
+		fmt.Printf("\n%-52s %21s %6s %9s %9s %7s %5s\n", table+of, "a second", "ratio", "p50", "p99", "server", "load")
 		registry := t.row(work{table: table, name: base})
 		for _, r := range *t {
 			if r.table == table {
@@ -59,7 +61,7 @@ func (t *tables) print(of string) {
 func (r *row) print(registry *row) {
 	why, _, _ := strings.Cut(fmt.Sprint(r.err), "\n")
 	if len(r.perSecond) == 0 {
-		fmt.Printf("  %-46s not run: %s\n", r.name, why)
+		fmt.Printf("  %-50s not run: %s\n", r.name, why)
 		return
 	}
 	ratio := "-"
@@ -82,6 +84,6 @@ func (r *row) print(registry *row) {
 	if r.err != nil {
 		note += fmt.Sprintf("  only %d runs: %s", len(r.perSecond), why)
 	}
-	fmt.Printf("  %-46s %20s %8s %9s %9s %4.0f%%%s\n", r.name, workbench.Spread(r.perSecond), ratio,
-		latency("p50"), latency("p99"), 100*workbench.Median(r.busy), note)
+	fmt.Printf("  %-50s %21s %6s %9s %9s %6.0f%% %4.0f%%%s\n", r.name, workbench.Spread(r.perSecond), ratio,
+		latency("p50"), latency("p99"), 100*workbench.Median(r.server), 100*workbench.Median(r.load), note)
 }
