@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"internal/simulation": {"discovery", "client", "storage", "storage/storetest", "wire", "room", "internal/udp", "internal/udptest",
 		"github.com/anishathalye/porcupine"},
 	"internal/workbench": {"golang.org/x/sys"},
-	"bench":              {"internal/workbench", "go.etcd.io/bbolt"},
+	"bench":              {"internal/workbench", "internal/load", "go.etcd.io/bbolt"},
 
 	"bench/peers":                  {"internal/workbench", "internal/load", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},
 	"bench/peers/modules/coredns":  {"github.com/coredns/coredns"},
