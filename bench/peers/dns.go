@@ -127,7 +127,7 @@ var (
 // already). It tells the average latency only.
 func dnsperf(ctx context.Context, s *stage, p *process, r *rooms) (*workbench.Result, error) {
 	c := exec.CommandContext(ctx, "dnsperf", "-s", "127.0.0.1", "-p", p.port, "-d", r.queries,
-		"-q", "256", "-c", "16", "-T", "1", "-l", fmt.Sprintf("%.0f", max(1, s.seconds)), "-t", "1")
+		"-q", "256", "-c", "16", "-T", "1", "-b", "1024", "-l", fmt.Sprintf("%.0f", max(1, s.seconds)), "-t", "1")
 	text, err := runText(c)
 	if err != nil {
 		return nil, err
