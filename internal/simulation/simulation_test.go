@@ -132,7 +132,7 @@ func TestStoresAgree(t *testing.T) {
 func broken(seed uint64, s storetest.Sabotage) plan {
 	return plan{seed: seed, districts: 4, actors: 3, operations: 30, medium: newMemory(s), climate: func(c *climate) {
 		c.net.Loss, c.net.Duplicate = 0.2, 0.1
-		c.disk.crash = 0.08
+		c.disk.crash = 0.12
 	}}
 }
 
@@ -149,7 +149,7 @@ func TestSplitIndexesAreNoticed(t *testing.T) {
 }
 
 func expectObjections(t *testing.T, s storetest.Sabotage) {
-	const worlds = 4
+	const worlds = 8
 	audited, inexplicable := 0, 0
 	for seed := range uint64(worlds) {
 		w := simulate(t, broken(seed, s))
