@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -19,9 +20,15 @@ import (
 // [storage.Store].
 type Reader struct {
 	db      *bbolt.DB
+	size    int64 // of the file, which does not change
 	state   state
 	overlay *overlay
+	listed  atomic.Int64 // registrations since pages were released
 }
+
+// releaseEvery is after how many registrations listed the pages are released
+// that were read for them: some 4 MiB.
+const releaseEvery = 1 << 15
 
 // OpenReadOnly opens an existing database file for reading. It waits a second
 // at most for a server to let go of it. Its errors are those of [Open]; where
@@ -42,7 +49,7 @@ func (r *Reader) open(path string) (err error) {
 	r.db, err = openBolt(path, true, func(f *os.File, info os.FileInfo) error {
 		found, err := examine(f, info.Size(), defaultLarge, nil)
 		if err == nil {
-			r.state = found.state
+			r.state, r.size = found.state, info.Size()
 		}
 		return err
 	})
@@ -85,6 +92,10 @@ func (r *Reader) List(after room.Name, limit int) (list []room.Registration, err
 		list, err = r.overlay.list(btx, string(after), max(limit, 0))
 		return err
 	})
+	if r.listed.Add(int64(len(list))) >= releaseEvery {
+		r.listed.Store(0)
+		releasePages(r.db, r.size)
+	}
 	return list, err
 }
 
