@@ -131,7 +131,7 @@ func (s *stage) main(ctx context.Context) (err error) {
 		return err
 	}
 	peers := s.peers()
-	fmt.Printf("%s\n%s\n", workbench.Machine(), versions(ctx, peers))
+	fmt.Printf("%s, %s\n%s\n", workbench.Machine(), loadAverage(), versions(ctx, peers))
 	fmt.Printf("clients × requests in flight of each; runs of %.1f s, medians (least to most)\n", s.seconds)
 	limited, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()

@@ -134,6 +134,17 @@ func busy() (spent [2]time.Duration, err error) {
 	return spent, nil
 }
 
+// loadAverage says how much else the machine had to do in the last minute: a
+// table that is taken beside other work is worth little.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err.Error()
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return "load average before " + minute
+}
+
 // output runs a program that answers at once and returns what it prints.
 func output(ctx context.Context, name string, args ...string) (string, error) {
 	text, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
