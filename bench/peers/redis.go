@@ -73,6 +73,9 @@ func startRedis(ctx context.Context, s *stage, r *rooms) (*process, error) {
 			return p, err
 		}
 	}
+	if err := askRedis(ctx, p, [][]string{{"DBSIZE"}}, fmt.Sprintf(":%d", r.count)); err != nil {
+		return p, err
+	}
 	return p, askRedis(ctx, p, [][]string{{"CONFIG", "SET", "appendfsync", "always"}}, "+OK")
 }
 
