@@ -35,13 +35,13 @@ func TestRegistrationRoundTrip(t *testing.T) {
 		if got := d.registration(string(r.Name)); d.bad || len(d.b) != 0 || got != r {
 			t.Errorf("decoded %+v, want %+v", got, r)
 		}
-		if e := newEntry(r); e == nil || e.registration() != r {
+		if e := entryOf(r); e == nil || e.registration() != r {
 			t.Errorf("as an entry %+v, want %+v", e.registration(), r)
 		}
 	}
 	zoned := sample
 	zoned.From = netip.MustParseAddr("fe80::1%eth0")
-	if got := newEntry(zoned).registration().From; got != zoned.From.WithZone("") {
+	if got := entryOf(zoned).registration().From; got != zoned.From.WithZone("") {
 		t.Errorf("a zone was kept: %v", got)
 	}
 	for _, r := range []room.Registration{
@@ -51,7 +51,7 @@ func TestRegistrationRoundTrip(t *testing.T) {
 		{Name: "a", Address: "a", TTL: -time.Second},
 		{Name: "a", Address: "a", TTL: math.MaxInt64},
 	} {
-		if newEntry(r) != nil {
+		if entryOf(r) != nil {
 			t.Errorf("%+v was taken", r)
 		}
 	}

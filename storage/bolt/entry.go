@@ -8,11 +8,11 @@ import (
 	"foyer/room"
 )
 
-// An entry is a registration as the index keeps it: this header, and behind it
-// in the same piece of memory the name, the address, the owner's key and the IP
-// address that it came from, as far as there are any. One piece instead of a
-// struct and two strings, because a look-up among a million names costs little
-// but the cache misses of following pointers, and because it halves the memory.
+// An entry is a registration as an arena keeps it: this header, and behind it
+// the name, the address, the owner's key and the IP address that it came from,
+// as far as there are any. One piece instead of a struct and two strings,
+// because a look-up among a million names costs little but the cache misses of
+// following pointers, and because it halves the memory.
 //
 // An entry never changes, so the strings of a Registration may point into it.
 type entry struct {
@@ -27,16 +27,16 @@ type entry struct {
 
 const entryHeader = int(unsafe.Sizeof(entry{}))
 
-// newEntry returns an entry that holds copies of all that r consists of, or nil
-// if r cannot be kept: name or address empty or too long, a lease that is
-// negative or longer than 136 years.
-func newEntry(r room.Registration) *entry {
+// newHeader returns the header of an entry for r, or ok false if r cannot be
+// kept: name or address empty or too long, a lease that is negative or longer
+// than 136 years.
+func newHeader(r *room.Registration) (h entry, ok bool) {
 	seconds := r.TTL / time.Second
 	if r.Name == "" || len(r.Name) > room.MaxName || r.Address == "" || len(r.Address) > room.MaxAddress ||
 		seconds < 0 || seconds >= 1<<32 {
-		return nil
+		return entry{}, false
 	}
-	h := entry{
+	return entry{
 		registered: r.RegisteredAt.UnixMilli(),
 		leaseEnd:   int64(r.LeaseEnd),
 		ttl:        uint32(seconds),
@@ -44,16 +44,27 @@ func newEntry(r room.Registration) *entry {
 		addressLen: uint8(len(r.Address)),
 		ipLen:      uint8(r.From.BitLen() / 8),
 		hasOwner:   !r.Owner.IsZero(),
+	}, true
+}
+
+// length returns how many bytes stand behind the header.
+func (e *entry) length() int {
+	n := int(e.nameLen) + int(e.addressLen) + int(e.ipLen)
+	if e.hasOwner {
+		n += len(room.Key{})
 	}
-	size := entryHeader + len(r.Name) + len(r.Address) + int(h.ipLen)
-	if h.hasOwner {
-		size += len(r.Owner)
-	}
-	// Of at least 8 bytes and without pointers: aligned for the header.
-	b := make([]byte, entryHeader, size)
-	e := (*entry)(unsafe.Pointer(unsafe.SliceData(b)))
+	return n
+}
+
+// size returns how many bytes the entry takes up.
+func (e *entry) size() int {
+	return (entryHeader + e.length() + entryAlign - 1) &^ (entryAlign - 1)
+}
+
+// write makes e, for which there is as much space as h says, the entry of r.
+func (e *entry) write(h entry, r *room.Registration) {
 	*e = h
-	b = append(append(b, r.Name...), r.Address...)
+	b := append(append(e.part(0, e.length())[:0], r.Name...), r.Address...)
 	if h.hasOwner {
 		b = append(b, r.Owner[:]...)
 	}
@@ -64,7 +75,6 @@ func newEntry(r room.Registration) *entry {
 		a := r.From.As16()
 		_ = append(b, a[:]...)
 	}
-	return e
 }
 
 // part returns n bytes of what stands behind the header.

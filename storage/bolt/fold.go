@@ -92,7 +92,8 @@ func (t *tx) fold(quota int) error {
 }
 
 func (t *tx) foldName(rooms *bbolt.Bucket, p *pendingName) error {
-	var r record
+	r := &t.record
+	*r = record{history: r.history[:0]}
 	if old := rooms.Get(viewBytes(p.name)); old != nil {
 		if err := r.decode(p.name, old, recordWhole); err != nil {
 			return damaged(err)
@@ -102,17 +103,15 @@ func (t *tx) foldName(rooms *bbolt.Bucket, p *pendingName) error {
 		}
 		t.next.uncounted(old)
 	}
-	r.position, r.ending = p.position, p.ending
-	r.history = p.historyAfter(r.history)
-	e := t.store.names.find(p.name)
-	if r.registered = e != nil; r.registered {
-		r.current = e.registration()
+	after := record{position: p.position, ending: p.ending, history: p.historyAfter(r.history)}
+	if e := t.store.names.find(p.name); e != nil {
+		after.registered, after.current = true, e.registration()
 	}
-	if !r.registered && len(r.history) == 0 {
+	if !after.registered && len(after.history) == 0 {
 		return rooms.Delete(viewBytes(p.name))
 	}
 	start := len(t.records)
-	t.records = appendRecord(t.records, p.name, &r)
+	t.records = appendRecord(t.records, p.name, &after)
 	value := t.records[start:len(t.records):len(t.records)]
 	t.next.counted(value)
 	return rooms.Put(viewBytes(p.name), value)

@@ -9,17 +9,19 @@ import (
 
 // An index finds entries by name or by address. It is a hash table with open
 // addressing and linear probing, in shards, each of which grows alone, so that
-// no transaction waits for a big table to be copied.
+// no transaction waits for a big table to be copied. It has no pointers for the
+// garbage collector to follow.
 //
 // One goroutine writes. Any number read, without waiting and without locks: a
-// slot's pointer is set after its hash, an entry never changes, and a shard that
-// grows is built anew and put in place with one pointer. A reader that meets a
-// slot in the middle of a change sees the name as it was before or is after.
+// slot is one word, an entry never changes, and a shard that grows is built anew
+// and put in place with one pointer. A reader that meets a slot in the middle of
+// a change sees the name as it was before or is after.
 //
 // It is bounded by the number of registrations: a shard is at most three
 // quarters full, and never larger than twice what that takes.
 type index struct {
 	seed      maphash.Seed
+	arena     *arena
 	byAddress bool // look at the entries' addresses instead of their names
 	shards    [shardCount]atomic.Pointer[shard]
 }
@@ -32,22 +34,30 @@ const (
 
 // A shard is one table. Its counts belong to the writer.
 type shard struct {
-	slots []slot // a power of two of them, never all used
-	live  int    // slots with an entry
-	used  int    // slots with an entry or a tombstone
+	slots []atomic.Uint64 // a slot each; a power of two of them, never all used
+	live  int             // slots with an entry
+	used  int             // slots with an entry or a tombstone
 }
 
-type slot struct {
-	hash  atomic.Uint64
-	entry atomic.Pointer[entry]
-}
+// A slot is the lower bits of the key's hash, above the ref of the entry; 0 if
+// it was never used. The highest bits of the hash say which shard it is in, the
+// lowest where probing begins; those between tell most keys apart.
+type slot uint64
 
 // tombstone is what a removed entry leaves behind, so that those further on are
-// still found. It is told from an entry by its address in memory.
-var tombstone = new(entry)
+// still found. It has no ref.
+const tombstone slot = 1 << refBits
 
-func (x *index) init(byAddress bool) {
-	x.seed, x.byAddress = maphash.MakeSeed(), byAddress
+func newSlot(hash uint64, r ref) slot { return slot(hash<<refBits | uint64(r)) }
+
+func (s slot) ref() ref     { return ref(s & (1<<refBits - 1)) }
+func (s slot) home() uint64 { return uint64(s >> refBits) }
+
+// matches reports whether s may be the slot of a key with that hash.
+func (s slot) matches(hash uint64) bool { return s^newSlot(hash, 0) < 1<<refBits && s.ref() != 0 }
+
+func (x *index) init(a *arena, byAddress bool) {
+	x.seed, x.arena, x.byAddress = maphash.MakeSeed(), a, byAddress
 	for i := range x.shards {
 		x.shards[i].Store(newShard(0))
 	}
@@ -59,8 +69,11 @@ func newShard(n int) *shard {
 	for size*3/4 <= n+n/8 {
 		size *= 2
 	}
-	return &shard{slots: make([]slot, size)}
+	return &shard{slots: make([]atomic.Uint64, size)}
 }
+
+// at returns slot i, counted round and round.
+func (t *shard) at(i uint64) *atomic.Uint64 { return &t.slots[i&uint64(len(t.slots)-1)] }
 
 func (x *index) hash(key string) uint64 { return maphash.String(x.seed, key) }
 
@@ -75,72 +88,96 @@ func (x *index) key(e *entry) string {
 
 // find returns the entry of a key, or nil.
 func (x *index) find(key string) *entry {
+	_, e := x.lookup(key)
+	return e
+}
+
+// lookup returns the entry of a key, and where it is, or 0 and nil.
+func (x *index) lookup(key string) (ref, *entry) {
 	h := x.hash(key)
-	slots := x.shard(h).Load().slots
+	current := x.shard(h)
+	t := current.Load()
 	for i := h; ; i++ {
-		s := &slots[i&uint64(len(slots)-1)]
-		e := s.entry.Load()
-		if e == nil {
-			return nil
+		s := slot(t.at(i).Load())
+		if s == 0 {
+			return 0, nil
 		}
-		if s.hash.Load() == h && e != tombstone && x.key(e) == key {
-			return e
+		if !s.matches(h) {
+			continue
+		}
+		c := x.arena.chunk(s.ref().number())
+		// Since the slot was read, the chunk may have been dropped and its number
+		// given to another. But then the slot, or the whole shard, had changed
+		// before that: if they are as they were, c is what the slot means. An
+		// entry is moved without taking it away in between, so to look again is
+		// enough, and happens once for each time that the writer gets in between.
+		if current.Load() != t {
+			t, i = current.Load(), h-1
+			continue
+		}
+		if slot(t.at(i).Load()) != s {
+			i--
+			continue
+		}
+		if e := c.entry(s.ref().offset()); x.key(e) == key {
+			return s.ref(), e
 		}
 	}
 }
 
-// put adds e, in the place of the entry with the same key if there is one.
-func (x *index) put(e *entry) { x.putHashed(x.hash(x.key(e)), e) }
-
-func (x *index) putHashed(h uint64, e *entry) {
+// put adds e, which is at r, in the place of the entry with the same key if
+// there is one, whose place it then returns, else 0.
+func (x *index) put(r ref, e *entry) (replaced ref) {
+	key := x.key(e)
+	h := x.hash(key)
 	p := x.shard(h)
 	t := p.Load()
 	if (t.used+1)*4 > len(t.slots)*3 {
 		t = t.grown()
 		p.Store(t)
 	}
-	t.put(h, e, x.key(e), x)
+	return t.put(h, r, key, x)
 }
 
-func (t *shard) put(h uint64, e *entry, key string, x *index) {
-	free := (*slot)(nil)
+func (t *shard) put(h uint64, r ref, key string, x *index) (replaced ref) {
+	free := (*atomic.Uint64)(nil)
 	for i := h; ; i++ {
-		s := &t.slots[i&uint64(len(t.slots)-1)]
-		switch old := s.entry.Load(); {
-		case old == nil:
+		p := t.at(i)
+		switch s := slot(p.Load()); {
+		case s == 0:
 			if free == nil {
-				free = s
+				free = p
 				t.used++
 			}
 			t.live++
-			free.hash.Store(h)
-			free.entry.Store(e)
-			return
-		case old == tombstone:
+			free.Store(uint64(newSlot(h, r)))
+			return 0
+		case s == tombstone:
 			if free == nil {
-				free = s
+				free = p
 			}
-		case s.hash.Load() == h && x.key(old) == key:
-			s.entry.Store(e)
-			return
+		case s.matches(h) && x.key(x.arena.entry(s.ref())) == key:
+			p.Store(uint64(newSlot(h, r)))
+			return s.ref()
 		}
 	}
 }
 
-// remove takes out the entry of a key, if there is one.
-func (x *index) remove(key string) {
+// remove takes out the entry of a key, and returns where it was, or 0 if there
+// is none.
+func (x *index) remove(key string) ref {
 	h := x.hash(key)
 	t := x.shard(h).Load()
 	for i := h; ; i++ {
-		s := &t.slots[i&uint64(len(t.slots)-1)]
-		e := s.entry.Load()
-		if e == nil {
-			return
+		p := t.at(i)
+		s := slot(p.Load())
+		if s == 0 {
+			return 0
 		}
-		if s.hash.Load() == h && e != tombstone && x.key(e) == key {
-			s.entry.Store(tombstone)
+		if s.matches(h) && x.key(x.arena.entry(s.ref())) == key {
+			p.Store(uint64(tombstone))
 			t.live--
-			return
+			return s.ref()
 		}
 	}
 }
@@ -149,20 +186,16 @@ func (x *index) remove(key string) {
 // room for more.
 func (t *shard) grown() *shard {
 	n := newShard(t.live + 1)
-	mask := uint64(len(n.slots) - 1)
 	for i := range t.slots {
-		e := t.slots[i].entry.Load()
-		if e == nil || e == tombstone {
+		s := slot(t.slots[i].Load())
+		if s == 0 || s == tombstone {
 			continue
 		}
-		h := t.slots[i].hash.Load()
-		for i := h; ; i++ {
-			if s := &n.slots[i&mask]; s.entry.Load() == nil {
-				s.hash.Store(h)
-				s.entry.Store(e)
-				break
-			}
+		i := s.home()
+		for n.at(i).Load() != 0 {
+			i++
 		}
+		n.at(i).Store(uint64(s))
 	}
 	n.live, n.used = t.live, t.live
 	return n
@@ -187,7 +220,7 @@ func (x *index) fill(loaders []*entryLoader) {
 				t := newShard(n)
 				for _, l := range loaders {
 					for _, e := range l.entries[i] {
-						t.put(e.hash, e.entry, x.key(e.entry), x)
+						t.put(e.hash, e.at, x.key(x.arena.entry(e.at)), x)
 					}
 					l.entries[i] = nil
 				}
@@ -207,12 +240,13 @@ func (x *index) len() int {
 	return n
 }
 
-// all calls yield for every entry, in no order.
-func (x *index) all(yield func(*entry) bool) {
+// all calls yield for every entry and where it is, in no order. It is for the
+// writer.
+func (x *index) all(yield func(ref, *entry) bool) {
 	for i := range x.shards {
 		slots := x.shards[i].Load().slots
 		for j := range slots {
-			if e := slots[j].entry.Load(); e != nil && e != tombstone && !yield(e) {
+			if s := slot(slots[j].Load()); s.ref() != 0 && !yield(s.ref(), x.arena.entry(s.ref())) {
 				return
 			}
 		}

@@ -12,24 +12,31 @@ import (
 	"foyer/storage/storetest"
 )
 
-func testEntry(name, address int) *entry {
-	return newEntry(room.Registration{Name: room.Name(fmt.Sprint("room ", name)), Address: room.Address(fmt.Sprint("room://h:", address))})
+// entryOf returns an entry in an arena of its own.
+func entryOf(r room.Registration) *entry {
+	_, e := (&appender{arena: new(arena)}).add(&r)
+	return e
+}
+
+func testEntry(a *appender, name, address int) (ref, *entry) {
+	return a.add(&room.Registration{Name: room.Name(fmt.Sprint("room ", name)), Address: room.Address(fmt.Sprint("room://h:", address))})
 }
 
 func TestIndex(t *testing.T) {
 	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
 	for _, names := range []int{20, 30_000} {
+		a := &appender{arena: new(arena)}
 		var x index
-		x.init(false)
+		x.init(a.arena, false)
 		want := map[string]*entry{}
 		for range 60_000 {
-			e := testEntry(r.IntN(names), r.IntN(names))
+			at, e := testEntry(a, r.IntN(names), r.IntN(names))
 			switch r.IntN(3) {
 			case 0:
 				x.remove(e.name())
 				delete(want, e.name())
 			case 1:
-				x.put(e)
+				x.put(at, e)
 				want[e.name()] = e
 			default:
 				if got := x.find(e.name()); got != want[e.name()] {
@@ -38,7 +45,7 @@ func TestIndex(t *testing.T) {
 			}
 		}
 		n := 0
-		for e := range x.all {
+		for _, e := range x.all {
 			if n++; want[e.name()] != e {
 				t.Errorf("%q is in the index, and should be %p", e.name(), want[e.name()])
 			}
@@ -52,13 +59,15 @@ func TestIndex(t *testing.T) {
 // TestIndexReaders changes some names to and fro while others, which are always
 // there or never, are looked up.
 func TestIndexReaders(t *testing.T) {
+	a := &appender{arena: new(arena)}
 	var x index
-	x.init(true)
+	x.init(a.arena, true)
 	const names = 3000
 	fixed := make([]*entry, names)
 	for i := range fixed {
-		fixed[i] = testEntry(i, i)
-		x.put(fixed[i])
+		at, e := testEntry(a, i, i)
+		x.put(at, e)
+		fixed[i] = e
 	}
 	done := make(chan struct{})
 	var readers sync.WaitGroup
@@ -83,8 +92,8 @@ func TestIndexReaders(t *testing.T) {
 		})
 	}
 	for i := range 20_000 {
-		e := testEntry(i, names+i%5000)
-		x.put(e)
+		at, e := testEntry(a, i, names+i%5000)
+		x.put(at, e)
 		if i%3 == 0 {
 			x.remove(e.address())
 		}

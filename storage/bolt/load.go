@@ -29,7 +29,8 @@ type loader struct {
 
 // open opens the file, which must be there.
 func (s *Store) open() (err error) {
-	s.names.init(false)
+	s.entries.arena = &s.arena
+	s.names.init(&s.arena, false)
 	l := &loader{store: s}
 	s.db, err = s.openBolt(s.path, false, func(f *os.File, info os.FileInfo) (err error) {
 		s.file, l.file = info, f
@@ -67,7 +68,7 @@ func (l *loader) replay() error {
 	s.count.Store(int64(s.state.registered))
 	last := s.state.last
 	s.last.Store(&last)
-	l.overlay = newOverlay()
+	l.overlay = newOverlay(&s.entries)
 	s.pending = l.overlay.pending
 	return s.db.View(func(btx *bbolt.Tx) error {
 		if err := l.overlay.replay(btx, &s.state, l.found.included); err != nil {
@@ -89,7 +90,7 @@ func (l *loader) readAndBuild() error {
 // the log.
 func (l *loader) build() error {
 	s := l.store
-	s.addresses.init(true)
+	s.addresses.init(&s.arena, true)
 	s.outcomes.init()
 	s.ended = newEndedNames()
 	s.names.fill(l.names)
@@ -107,6 +108,7 @@ func (l *loader) build() error {
 // visit returns a function that collects entries, for one goroutine.
 func (l *loader) visit() visit {
 	e := &entryLoader{index: &l.store.names}
+	entries := appender{arena: &l.store.arena}
 	l.names = append(l.names, e)
 	return func(name string, r *record) error {
 		if l.store.closing.Load() {
@@ -115,11 +117,11 @@ func (l *loader) visit() visit {
 		if !r.registered {
 			return nil
 		}
-		entry := newEntry(r.current)
+		at, entry := entries.add(&r.current)
 		if entry == nil {
 			return fmt.Errorf("%w: the record of %q", errMalformed, name)
 		}
-		e.add(entry)
+		e.add(at, entry)
 		return nil
 	}
 }
@@ -140,8 +142,8 @@ func (l *loader) bringUpToDate() {
 		if !p.known {
 			continue
 		}
-		if e := o.names.find(name); e != nil {
-			s.names.put(e)
+		if at, e := o.names.lookup(name); e != nil {
+			s.names.put(at, e)
 			continue
 		}
 		s.names.remove(name)
@@ -155,13 +157,15 @@ func (l *loader) bringUpToDate() {
 	}
 }
 
-// buildAddresses builds the index of addresses from that of names.
+// buildAddresses builds the index of addresses from that of names, and notes
+// what the latter has in use.
 func (l *loader) buildAddresses() error {
 	s := l.store
 	collected := &entryLoader{index: &s.addresses}
 	n := uint64(0)
-	for e := range s.names.all {
-		collected.add(e)
+	for at, e := range s.names.all {
+		s.use(at)
+		collected.add(at, e)
 		n++
 	}
 	s.addresses.fill([]*entryLoader{collected})
@@ -226,14 +230,14 @@ type entryLoader struct {
 }
 
 type hashedEntry struct {
-	hash  uint64
-	entry *entry
+	hash uint64
+	at   ref
 }
 
-func (l *entryLoader) add(e *entry) {
+func (l *entryLoader) add(at ref, e *entry) {
 	h := l.index.hash(l.index.key(e))
 	list := &l.entries[h>>(64-shardBits)]
-	*list = append(*list, hashedEntry{h, e})
+	*list = append(*list, hashedEntry{h, at})
 }
 
 var errClosed = errors.New("the store is closed")

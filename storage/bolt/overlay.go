@@ -20,11 +20,12 @@ import (
 type overlay struct {
 	pending *pendingNames
 	names   index
+	entries *appender // writes those of names
 }
 
-func newOverlay() *overlay {
-	o := &overlay{pending: newPendingNames()}
-	o.names.init(false)
+func newOverlay(entries *appender) *overlay {
+	o := &overlay{pending: newPendingNames(), entries: entries}
+	o.names.init(entries.arena, false)
 	return o
 }
 
@@ -76,11 +77,11 @@ func (o *overlay) event(p *pendingName, endings uint64, e storage.Event, encoded
 	}
 	switch {
 	case e.Kind <= storage.Extended:
-		after := newEntry(e.Registration)
+		at, after := o.entries.add(&e.Registration)
 		if after == nil {
 			return false
 		}
-		o.names.put(after)
+		o.names.put(at, after)
 		p.known = true
 	case e.Kind.Ends():
 		o.names.remove(p.name)

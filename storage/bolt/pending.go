@@ -41,6 +41,9 @@ func (p *pendingName) historyAfter(recorded [][]byte) [][]byte {
 	if p.forget {
 		recorded = nil
 	}
+	if len(recorded) == 0 {
+		return p.events
+	}
 	all := slices.Concat(recorded, p.events)
 	return all[max(0, len(all)-storage.HistoryPerName):]
 }
@@ -58,6 +61,8 @@ type pendingNames struct {
 	swept []*pendingName // what is left of the parts that the sweep is in, sorted
 	next  string         // where the part after it begins
 	over  bool           // there is no part after it
+
+	spare []*pendingName // to be used again; no more than maxSpare
 }
 
 type part struct {
@@ -67,6 +72,9 @@ type part struct {
 
 // partSize is the number of names at which a part is split in two.
 const partSize = 512
+
+// maxSpare is more than an Update folds.
+const maxSpare = 1 << 12
 
 func newPendingNames() *pendingNames {
 	return &pendingNames{byName: map[string]*pendingName{}, parts: make([]part, 1)}
@@ -81,7 +89,12 @@ func (n *pendingNames) touch(name string) *pendingName {
 	if p != nil {
 		return p
 	}
-	p = &pendingName{name: name}
+	if last := len(n.spare) - 1; last >= 0 {
+		p, n.spare = n.spare[last], n.spare[:last]
+	} else {
+		p = new(pendingName)
+	}
+	p.name = name
 	n.byName[name] = p
 	i := n.partOf(name)
 	n.parts[i].names = append(n.parts[i].names, p)
@@ -138,11 +151,17 @@ func (n *pendingNames) take(limit int) []*pendingName {
 // ones of the sweep.
 func (n *pendingNames) endsWith(names int) bool { return n.over && names == len(n.swept) }
 
-// done removes the names that take has just returned. After the last ones of a
+// done removes the names that take has just returned, which nobody may look at
+// any more. After the last ones of a
 // sweep the next take begins another.
 func (n *pendingNames) done(names []*pendingName, last bool) {
 	for _, p := range names {
 		delete(n.byName, p.name)
+		if len(n.spare) < maxSpare {
+			clear(p.events)
+			*p = pendingName{events: p.events[:0]}
+			n.spare = append(n.spare, p)
+		}
 	}
 	clear(n.swept[:len(names)])
 	n.swept = n.swept[len(names):]

@@ -34,7 +34,7 @@ const releaseEvery = 1 << 15
 // at most for a server to let go of it. Its errors are those of [Open]; where
 // there is no file it makes none.
 func OpenReadOnly(path string) (*Reader, error) {
-	r := &Reader{overlay: newOverlay()}
+	r := &Reader{overlay: newOverlay(&appender{arena: new(arena)})}
 	err := r.open(path)
 	if err != nil {
 		if r.db != nil {

@@ -74,7 +74,7 @@ const (
 
 // decode decodes a part of the record of name.
 func (r *record) decode(name string, b []byte, part recordPart) error {
-	*r = record{}
+	*r = record{history: r.history[:0]}
 	if len(b) < 4 || binary.BigEndian.Uint32(b) != checksumAt(viewBytes(name), b[4:]) {
 		return fmt.Errorf("%w: the checksum of the record of %q is wrong", errMalformed, name)
 	}

@@ -33,6 +33,7 @@ type Store struct {
 
 	// Read by Find and its like from any goroutine, written by publish.
 	cold  atomic.Pointer[overlay] // instead of an index, while there is none
+	arena arena                   // of the entries of names and addresses
 	names index
 	count atomic.Int64
 	last  atomic.Pointer[storage.Instant]
@@ -45,6 +46,8 @@ type Store struct {
 	closed     bool
 	trouble    *trouble // nil while the file can be written
 	addresses  index
+	entries    appender // writes those of Updates
+	reclaimer  reclaimer
 	outcomes   outcomeIndex
 	ended      *endedNames
 	state      state       // as the last commit left it
@@ -60,7 +63,8 @@ type groupClocks struct {
 }
 
 // Find implements [storage.Store]. The strings of the registration point into
-// memory that never changes; they may be kept.
+// memory that never changes. They may be kept, but each keeps a mebibyte of it;
+// who keeps many for long had better clone them.
 //
 // In the first moments after a large file was opened, while the indexes are
 // being built, it looks into the file, and allocates.

@@ -22,6 +22,7 @@ type tx struct {
 	err   error // of an event that did not fit: the transaction can only be given up
 
 	changes   map[string]*change // by name
+	changed   []*change          // the same, in the order in which they began
 	addresses map[string]string  // address -> name, or empty if it is free again
 	events    []appliedEvent
 	endings   uint64 // events that ended a registration
@@ -41,6 +42,7 @@ type tx struct {
 	expired   []outcomeSlot
 	folded    []*pendingName
 	records   []byte // memory for the records of folded
+	record    record // the one that is read to be folded into
 	clocks    groupClocks
 	sweepEnds bool
 	durable   bool // after a commit that failed: it is in the file
@@ -51,6 +53,7 @@ type change struct {
 	name   string
 	old    *entry // nil if it was not registered
 	new    *entry // nil if it will not be registered
+	at     ref    // of new, if that is not old
 	ending uint64 // the last of the endings that was its own, counted from 1
 }
 
@@ -72,6 +75,9 @@ func (t *tx) reset() {
 		t.addresses = map[string]string{}
 		t.outcomes = map[room.ID]int{}
 	}
+	for _, c := range t.changed {
+		*c = change{}
+	}
 	clear(t.changes)
 	clear(t.addresses)
 	clear(t.outcomes)
@@ -80,11 +86,27 @@ func (t *tx) reset() {
 	clear(t.folded)
 	*t = tx{
 		store: t.store, changes: t.changes, addresses: t.addresses, outcomes: t.outcomes,
+		changed: t.changed[:0], record: record{history: t.record.history[:0]},
 		events: t.events[:0], recorded: t.recorded[:0], expired: t.expired[:0],
 		ending: t.ending[:0], folded: t.folded[:0],
 		eventBytes: t.eventBytes[:0], outcomeBytes: t.outcomeBytes[:0],
 		group: t.group[:0], records: t.records[:0],
 	}
+}
+
+// change returns a change that is not used yet. They are kept from one Update to
+// the next.
+func (t *tx) change() *change {
+	n := len(t.changed)
+	if n == cap(t.changed) {
+		t.changed = append(t.changed, nil)
+	} else {
+		t.changed = t.changed[:n+1]
+	}
+	if t.changed[n] == nil {
+		t.changed[n] = new(change)
+	}
+	return t.changed[n]
 }
 
 // entry returns the entry of a name as this transaction sees it, or nil.
@@ -134,15 +156,15 @@ func (t *tx) apply(e storage.Event) error {
 	c := t.changes[string(r.Name)]
 	if c == nil {
 		old := t.store.names.find(string(r.Name))
-		c = &change{old: old, new: old}
+		c = t.change()
+		c.old, c.new = old, old
 	}
 	if (c.new != nil) == (e.Kind == storage.Registered) {
 		return fmt.Errorf("%w: %q %s", storage.ErrMisfit, r.Name, e.Kind)
 	}
 	// The event is written whole, whatever its kind, so it must be one that
 	// can be read again.
-	after := newEntry(*r)
-	if after == nil {
+	if _, ok := newHeader(r); !ok {
 		return fmt.Errorf("%w: a name, an address or a lease that cannot be kept", storage.ErrMisfit)
 	}
 	switch before := c.new; {
@@ -153,8 +175,8 @@ func (t *tx) apply(e storage.Event) error {
 		if before != nil {
 			t.addresses[before.address()] = ""
 		}
-		c.new = after
-		t.addresses[after.address()] = after.name()
+		c.at, c.new = t.store.entries.add(r)
+		t.addresses[c.new.address()] = c.new.name()
 	case e.Kind.Ends():
 		t.addresses[before.address()] = ""
 		c.new = nil
@@ -162,7 +184,12 @@ func (t *tx) apply(e storage.Event) error {
 		c.ending = t.endings
 	}
 	if c.name == "" {
-		c.name = after.name()
+		// Of an entry, so that the caller's need not be copied.
+		if c.old != nil {
+			c.name = c.old.name()
+		} else {
+			c.name = c.new.name()
+		}
 		t.changes[c.name] = c
 	}
 	t.eventBytes = appendText(t.eventBytes, c.name)
@@ -240,7 +267,7 @@ func (t *tx) Record(o storage.Outcome) error {
 func (t *tx) decideForgotten() {
 	ended := t.store.ended
 	total := len(ended.turn)
-	for _, c := range t.changes {
+	for _, c := range t.changed {
 		if ended.has(c.name) {
 			total--
 		}

@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -63,6 +64,7 @@ func (s *Store) begin(btx *bbolt.Tx, now storage.Instant) *tx {
 		s.scratch = &tx{store: s}
 	}
 	t := s.scratch
+	s.reclaim(reclaimMin + reclaimPerEvent*len(t.events))
 	t.reset()
 	t.btx, t.now = btx, now
 	return t
@@ -88,13 +90,13 @@ func (t *tx) prepare() error {
 	if err := t.expireOutcomes(log); err != nil {
 		return err
 	}
-	if err := t.fold(s.foldQuota(len(t.changes))); err != nil {
+	if err := t.fold(s.foldQuota(len(t.changed))); err != nil {
 		return err
 	}
 	if err := t.trimLog(log); err != nil {
 		return err
 	}
-	for _, c := range t.changes {
+	for _, c := range t.changed {
 		if c.old != nil {
 			t.next.registered--
 		}
@@ -141,18 +143,19 @@ func (s *Store) publish(t *tx) {
 
 	// What is given up goes first, so that an address that has changed hands
 	// is found with the name that has it now.
-	for _, c := range t.changes {
-		if c.old != nil {
+	for _, c := range t.changed {
+		if c.old != nil && c.old != c.new {
 			s.addresses.remove(c.old.address())
 		}
 		if c.new == nil {
-			s.names.remove(c.name)
+			s.disuse(s.names.remove(c.name))
 		}
 	}
-	for _, c := range t.changes {
-		if c.new != nil {
-			s.names.put(c.new)
-			s.addresses.put(c.new)
+	for _, c := range t.changed {
+		if c.new != nil && c.new != c.old {
+			s.use(c.at)
+			s.disuse(s.names.put(c.at, c.new))
+			s.addresses.put(c.at, c.new)
 		}
 	}
 	s.count.Store(int64(t.next.registered))
@@ -173,18 +176,21 @@ func (s *Store) publish(t *tx) {
 
 // publishHistory notes what the fold has to do for the names that t changed.
 func (s *Store) publishHistory(t *tx) {
+	// One copy of all, because the names are folded at about the same time.
+	changes := bytes.Clone(t.eventBytes)
 	for _, e := range t.events {
-		p := s.pending.touch(e.change.name)
+		name := changes[e.start-len(e.change.name) : e.start]
+		p := s.pending.touch(viewString(name))
 		p.position, p.ending = t.position, e.change.ending
 		if e.kind.Remembered() {
-			p.remember(bytes.Clone(t.eventBytes[e.start:e.end]))
+			p.remember(changes[e.start:e.end:e.end])
 		}
 	}
-	for _, c := range t.changes {
+	for _, c := range t.changed {
 		s.ended.remove(c.name)
 	}
 	for _, c := range t.ending {
-		s.ended.add(c.name)
+		s.ended.add(strings.Clone(c.name))
 	}
 	for _, name := range t.forgotten {
 		s.ended.remove(name)

@@ -87,7 +87,7 @@ func (v *verifier) address(addr, name string) {
 
 // pending adds what the log says of names that are still to be folded.
 func (v *verifier) pending() {
-	for e := range v.overlay.names.all {
+	for _, e := range v.overlay.names.all {
 		v.address(e.address(), e.name())
 	}
 	if v.found.registered != v.state.registered {
