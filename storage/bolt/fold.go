@@ -77,8 +77,9 @@ func (t *tx) fold(quota int) error {
 	s.mu.Unlock()
 
 	rooms := t.btx.Bucket(bucketRooms)
+	look := rooms.Cursor() // Get would make one for each name
 	for _, p := range t.folded {
-		if err := t.foldName(rooms, p); err != nil {
+		if err := t.foldName(rooms, look, p); err != nil {
 			return err
 		}
 	}
@@ -91,10 +92,10 @@ func (t *tx) fold(quota int) error {
 	return nil
 }
 
-func (t *tx) foldName(rooms *bbolt.Bucket, p *pendingName) error {
+func (t *tx) foldName(rooms *bbolt.Bucket, look *bbolt.Cursor, p *pendingName) error {
 	r := &t.record
 	*r = record{history: r.history[:0]}
-	if old := rooms.Get(viewBytes(p.name)); old != nil {
+	if k, old := look.Seek(viewBytes(p.name)); k != nil && viewString(k) == p.name {
 		if err := r.decode(p.name, old, recordWhole); err != nil {
 			return damaged(err)
 		}

@@ -141,23 +141,7 @@ func (s *Store) publish(t *tx) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	// What is given up goes first, so that an address that has changed hands
-	// is found with the name that has it now.
-	for _, c := range t.changed {
-		if c.old != nil && c.old != c.new {
-			s.addresses.remove(c.old.address())
-		}
-		if c.new == nil {
-			s.disuse(s.names.remove(c.name))
-		}
-	}
-	for _, c := range t.changed {
-		if c.new != nil && c.new != c.old {
-			s.use(c.at)
-			s.disuse(s.names.put(c.at, c.new))
-			s.addresses.put(c.at, c.new)
-		}
-	}
+	s.publishChanges(t.changed)
 	s.count.Store(int64(t.next.registered))
 	s.publishFold(t)
 	s.publishHistory(t)
@@ -172,6 +156,27 @@ func (s *Store) publish(t *tx) {
 	s.state = t.next
 	last := t.next.last
 	s.last.Store(&last)
+}
+
+// publishChanges changes the indexes.
+func (s *Store) publishChanges(changed []*change) {
+	// What is given up goes first, so that an address that has changed hands
+	// is found with the name that has it now.
+	for _, c := range changed {
+		if c.old != nil && c.old != c.new {
+			s.addresses.remove(c.old.address())
+		}
+		if c.new == nil {
+			s.disuse(s.names.remove(c.name))
+		}
+	}
+	for _, c := range changed {
+		if c.new != nil && c.new != c.old {
+			s.use(c.at)
+			s.disuse(s.names.put(c.at, c.new))
+			s.addresses.put(c.at, c.new)
+		}
+	}
 }
 
 // publishHistory notes what the fold has to do for the names that t changed.
