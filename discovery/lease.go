@@ -71,7 +71,9 @@ func (t *leases) put(r *room.Registration) {
 	if r.TTL == 0 {
 		return
 	}
-	l := &lease{name: r.Name, addr: r.Address, ttl: r.TTL, end: r.LeaseEnd}
+	// Copies: the strings of a Store's registration may keep far more alive.
+	both := string(r.Name) + string(r.Address)
+	l := &lease{name: room.Name(both[:len(r.Name)]), addr: room.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd}
 	t.byName[r.Name] = l
 	t.insert(l)
 }
