@@ -245,6 +245,10 @@ func BenchmarkMemory(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		// It waits for the indexes.
+		if err := s.Update(s.Last(), func(storage.Tx) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(s.Len()), "bytes/name")

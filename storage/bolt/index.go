@@ -95,8 +95,7 @@ func (x *index) find(key string) *entry {
 // lookup returns the entry of a key, and where it is, or 0 and nil.
 func (x *index) lookup(key string) (ref, *entry) {
 	h := x.hash(key)
-	current := x.shard(h)
-	t := current.Load()
+	t := x.shard(h).Load()
 	for i := h; ; i++ {
 		s := slot(t.at(i).Load())
 		if s == 0 {
@@ -105,24 +104,30 @@ func (x *index) lookup(key string) (ref, *entry) {
 		if !s.matches(h) {
 			continue
 		}
-		c := x.arena.chunk(s.ref().number())
-		// Since the slot was read, the chunk may have been dropped and its number
-		// given to another. But then the slot, or the whole shard, had changed
-		// before that: if they are as they were, c is what the slot means. An
-		// entry is moved without taking it away in between, so to look again is
-		// enough, and happens once for each time that the writer gets in between.
-		if current.Load() != t {
-			t, i = current.Load(), h-1
+		e := x.resolve(h, t, i, s)
+		if e == nil { // once for each time that the writer gets in between
+			t, i = x.shard(h).Load(), h-1
 			continue
 		}
-		if slot(t.at(i).Load()) != s {
-			i--
-			continue
-		}
-		if e := c.entry(s.ref().offset()); x.key(e) == key {
+		if x.key(e) == key {
 			return s.ref(), e
 		}
 	}
+}
+
+// resolve returns the entry of s, which was read from slot i of t, the shard for
+// h, or nil if that has changed since.
+//
+// The chunk may have been dropped meanwhile and its number given to another. But
+// before that the slot was changed, or the whole shard: if they are still as
+// they were after the chunk was found by its number, it is the one that is
+// meant. An entry is moved without being taken away in between.
+func (x *index) resolve(h uint64, t *shard, i uint64, s slot) *entry {
+	c := x.arena.chunk(s.ref().number())
+	if x.shard(h).Load() != t || slot(t.at(i).Load()) != s {
+		return nil
+	}
+	return c.entry(s.ref().offset())
 }
 
 // put adds e, which is at r, in the place of the entry with the same key if
