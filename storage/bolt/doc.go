@@ -31,8 +31,10 @@
 //
 // What is looked up is in memory, and is rebuilt from the file on opening: an
 // index of names and one of addresses (index.go), whose entries are the
-// registrations themselves (entry.go), and an index of outcomes (outcomes.go)
-// that holds their places in the log. Find reads the first of them without
+// registrations themselves (entry.go), side by side in large chunks of memory
+// (arena.go), which are emptied when little of them is in use (reclaim.go); and
+// an index of outcomes (outcomes.go) that holds their places in the log. None of
+// it has pointers for the garbage collector. Find reads the first index without
 // waiting for anything. Besides, the names that are still to be folded
 // (pending.go), and those that have ended, in the order in which they did.
 package bolt

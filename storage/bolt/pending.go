@@ -15,8 +15,8 @@ type pendingName struct {
 	name     string
 	position uint64   // of the last group that changed it
 	ending   uint64   // its place among those that ended in that group
-	forget   bool     // what the record remembers is to be dropped
 	events   [][]byte // to be remembered, oldest first; no more than HistoryPerName
+	forget   bool     // what the record remembers is to be dropped
 	known    bool     // the log says whether it is registered, not the record; see overlay
 }
 
