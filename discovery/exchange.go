@@ -35,6 +35,10 @@ func (x *exchange) start(d *udp.Datagram) {
 	x.out.reset(wire.ReplyBudget(len(d.Data)))
 }
 
+// from returns the IP address that the datagram came from, as it is kept and
+// compared: without the zone, which is this machine's name for a link.
+func (x *exchange) from() netip.Addr { return x.peer.Addr().WithZone("") }
+
 // next returns the next line without its ending, and where it ends; more is
 // false when there is none. A line is ended by "\n", or by "\r\n" as some
 // clients write it; empty lines are passed over.

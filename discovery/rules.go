@@ -262,13 +262,13 @@ func (t *transaction) register(x *exchange, r *request, reg *room.Registration, 
 	d := decision{event: storage.Event{
 		Kind: kind,
 		Time: t.now.Wall,
-		From: x.peer.Addr().WithZone(""),
+		From: x.from(),
 		Registration: room.Registration{
 			Name:         room.Name(r.name),
 			Address:      addr,
 			RegisteredAt: t.now.Wall,
 			Owner:        r.key,
-			From:         x.peer.Addr().WithZone(""),
+			From:         x.from(),
 		},
 	}}
 	if r.HasTTL {
@@ -281,7 +281,7 @@ func (t *transaction) register(x *exchange, r *request, reg *room.Registration, 
 
 func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration) decision {
 	if reg.Owner.IsZero() {
-		if reg.From.IsValid() && reg.From != x.peer.Addr().WithZone("") {
+		if reg.From.IsValid() && reg.From != x.from() {
 			return refuse(errOtherSource)
 		}
 	} else if err := x.checkOwner(r, reg.Owner); err != nil {
@@ -290,7 +290,7 @@ func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration
 	return decision{event: storage.Event{
 		Kind:         storage.Deregistered,
 		Time:         t.now.Wall,
-		From:         x.peer.Addr().WithZone(""),
+		From:         x.from(),
 		Registration: *reg,
 	}}
 }
@@ -305,7 +305,7 @@ func (t *transaction) renew(x *exchange, r *request, reg *room.Registration) dec
 	d.event.Registration = *reg
 	if ttl := grant(r.TTL); reg.TTL > 0 && r.HasTTL && ttl != reg.TTL {
 		d.ttl, d.rescue = ttl, false
-		d.event.Kind, d.event.Time, d.event.From = storage.Extended, t.now.Wall, x.peer.Addr().WithZone("")
+		d.event.Kind, d.event.Time, d.event.From = storage.Extended, t.now.Wall, x.from()
 		d.event.Registration.TTL = ttl
 		d.event.Registration.LeaseEnd = t.now.Lease + tick + ttl
 	}

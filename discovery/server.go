@@ -257,8 +257,9 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 		return x.refuse(&r.Tags, room.ErrUnavailable, 0), true
 	}
 	if r.signed() {
-		if refusal := r.checkTime(s.clock.now()); refusal != nil {
-			return x.refuse(&r.Tags, refusal, uint64(s.clock.now().UnixMilli())), true
+		now := s.clock.now()
+		if refusal := r.checkTime(now); refusal != nil {
+			return x.reply(r, &decision{err: refusal}, now), true
 		}
 	}
 	if refusal := x.checkRenew(r, &reg); refusal != nil {
