@@ -12,6 +12,9 @@ const (
 	// address, an IPv6 /64), so that one that floods is refused alone.
 	sourceShare = queueLength / 2
 
+	// spins is how often a reader looks again before it sleeps.
+	spins = 200
+
 	// verifyQueueLength bounds the datagrams that wait for a verifier. At 50 µs
 	// a signature the last one waits less than half a second.
 	verifyQueueLength = 256

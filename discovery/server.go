@@ -39,6 +39,7 @@ type Server struct {
 	// Any goroutine.
 	keys    atomic.Pointer[map[room.Key]bool] // nil: everybody may register
 	failing atomic.Bool                       // the last transaction failed
+	writing atomic.Bool                       // the writer has something to do
 }
 
 // Options are what a Server may be told. The zero value is a sensible server.
@@ -110,7 +111,7 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	failures := make([]error, len(conns))
 	for i, c := range conns {
 		readers.Go(func() {
-			failures[i] = s.readLoop(ctx, c)
+			failures[i] = s.newIntake(c).readLoop(ctx)
 			cancel()
 		})
 	}
@@ -120,7 +121,7 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	var writeErr error
 	go func() {
 		defer close(s.stopped)
-		writeErr = s.writeLoop(cancel)
+		writeErr = s.writeLoop(cancel, conns)
 	}()
 
 	<-ctx.Done()
@@ -137,24 +138,35 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	return errors.Join(append(failures, writeErr)...)
 }
 
-// readLoop receives batches and answers what can be answered from memory.
-func (s *Server) readLoop(ctx context.Context, c udp.Conn) error {
-	in := make([]udp.Datagram, udp.BatchSize)
-	for i := range in {
+// An intake is what one goroutine takes datagrams in with, from one socket.
+type intake struct {
+	*Server
+	conn      udp.Conn
+	in        [udp.BatchSize]udp.Datagram
+	exchanges [udp.BatchSize]exchange
+	out       []udp.Datagram // replies; grows to what a batch leads to
+}
+
+func (s *Server) newIntake(c udp.Conn) *intake {
+	t := &intake{Server: s, conn: c}
+	for i := range t.in {
 		// One byte more than is allowed shows what is too large.
-		in[i].Data = make([]byte, wire.MaxDatagram+1)
+		t.in[i].Data = make([]byte, wire.MaxDatagram+1)
 	}
-	exchanges := make([]exchange, udp.BatchSize)
-	out := make([]udp.Datagram, 0, udp.BatchSize)
+	return t
+}
+
+// readLoop receives batches until ctx ends.
+func (t *intake) readLoop(ctx context.Context) error {
 	for {
-		n, err := c.Receive(in)
+		n, err := t.receive()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("the socket was closed: %w", err)
 		case err != nil:
-			s.log.Error("receiving failed", "err", err)
+			t.log.Error("receiving failed", "err", err)
 			select { // a failure that stays must not fill the log
 			case <-time.After(time.Second):
 				continue
@@ -162,21 +174,53 @@ func (s *Server) readLoop(ctx context.Context, c udp.Conn) error {
 				return nil
 			}
 		}
-		out = out[:0]
-		for i := range in[:n] {
-			x := &exchanges[i]
-			x.start(&in[i])
-			if s.serve(x, nil) {
-				out = x.datagrams(out)
-			} else {
-				s.handOn(x, c)
-				// The queues may have been full.
-				out = x.datagrams(out)
-			}
+		t.answer(n)
+	}
+}
+
+// receive waits for a batch. Before it sleeps it looks for one for some ten
+// microseconds, which cuts the latency of whoever asks one thing after the other
+// to a fraction; but not while the writer, which would wait for the processor
+// then, has something to do.
+func (t *intake) receive() (n int, err error) {
+	for range spins {
+		if t.writing.Load() {
+			break
 		}
-		if len(out) > 0 {
-			_ = c.Send(out)
+		if n, err := t.conn.Poll(t.in[:]); n > 0 || err != nil {
+			return n, err
 		}
+		runtime.Gosched() // whoever else has work goes first
+	}
+	return t.conn.Receive(t.in[:])
+}
+
+// poll takes in what has arrived, without waiting, and reports whether that was
+// anything.
+func (t *intake) poll() bool {
+	n, err := t.conn.Poll(t.in[:])
+	if err != nil || n == 0 {
+		return false // the reader will see the error too
+	}
+	t.answer(n)
+	return true
+}
+
+// answer answers what can be answered from memory of the n datagrams that were
+// received, and hands on the rest.
+func (t *intake) answer(n int) {
+	t.out = t.out[:0]
+	for i := range t.in[:n] {
+		x := &t.exchanges[i]
+		x.start(&t.in[i])
+		if !t.serve(x, nil) {
+			t.handOn(x, t.conn)
+			// The queues may have been full.
+		}
+		t.out = x.datagrams(t.out)
+	}
+	if len(t.out) > 0 {
+		_ = t.conn.Send(t.out)
 	}
 }
 

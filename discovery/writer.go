@@ -14,8 +14,11 @@ import (
 // writeLoop is the one goroutine that changes the store. It takes whatever is
 // waiting and commits it as one transaction; what arrives meanwhile is the next
 // one. It never waits for company. If it cannot begin it calls giveUp.
-func (s *Server) writeLoop(giveUp func()) error {
+func (s *Server) writeLoop(giveUp func(), conns []udp.Conn) error {
 	w := writer{Server: s, checkpointed: s.clock.leaseNow()}
+	for _, c := range conns {
+		w.intakes = append(w.intakes, s.newIntake(c))
+	}
 	if err := w.loadLeases(); err != nil {
 		giveUp()
 		w.refuseAll()
@@ -38,9 +41,11 @@ func (s *Server) writeLoop(giveUp func()) error {
 				w.keepTime()
 				return nil
 			}
+			s.writing.Store(true)
 			w.group = append(w.group[:0], j)
 			w.gather()
 			w.commit()
+			s.writing.Store(false)
 		case e := <-s.evicts:
 			e.done <- w.evict(e.name)
 		case <-ticker.C:
@@ -52,6 +57,7 @@ func (s *Server) writeLoop(giveUp func()) error {
 // writer is the writer's own state.
 type writer struct {
 	*Server
+	intakes      []*intake      // one for each socket
 	group        []*job         // at most queueLength
 	out          []udp.Datagram // their replies
 	names        []room.Name
@@ -103,8 +109,19 @@ func (w *writer) tick() {
 	w.keepTime()
 }
 
-// gather takes what else is waiting, without waiting for more.
+// gather takes what else is waiting, also what the readers have not come to yet:
+// the larger the group, the less each pays for the flush. It does not wait for
+// more.
 func (w *writer) gather() {
+	for {
+		w.drainQueue()
+		if len(w.group) == queueLength || !w.poll() {
+			return
+		}
+	}
+}
+
+func (w *writer) drainQueue() {
 	for len(w.group) < queueLength {
 		select {
 		case j, ok := <-w.queue:
@@ -116,6 +133,15 @@ func (w *writer) gather() {
 			return
 		}
 	}
+}
+
+func (w *writer) poll() (more bool) {
+	for _, t := range w.intakes {
+		if t.poll() {
+			more = true
+		}
+	}
+	return more
 }
 
 // update runs fn in a transaction and brings the leases up to date with it.

@@ -33,8 +33,8 @@ type Datagram struct {
 	Local netip.Addr
 }
 
-// A Conn is a UDP socket. Receive is called from one goroutine at a time, Send
-// from any number.
+// A Conn is a UDP socket. Receive is called from one goroutine at a time, Send and
+// Poll from any number.
 type Conn interface {
 	// Receive waits for datagrams and puts up to len(ds) of them there: it
 	// copies the data into the Data slices that ds brings, sets their lengths
@@ -43,6 +43,11 @@ type Conn interface {
 	// and [os.ErrDeadlineExceeded] after the read deadline; errors of single
 	// peers, such as a refused port, are not reported.
 	Receive(ds []Datagram) (int, error)
+
+	// Poll is Receive without the waiting: it returns 0 if there is nothing to
+	// be had at once, and always where the system cannot tell. Any goroutine may
+	// call it, also while another one is in Receive.
+	Poll(ds []Datagram) (int, error)
 
 	// Send sends all of ds. A datagram that cannot be sent (a full buffer, no
 	// route) is lost, as the network may lose any: the error is for counting.
@@ -69,19 +74,17 @@ type PacketConn interface {
 
 // Listen opens a UDP socket on address, host:port as net.ListenPacket takes
 // it, with a receive buffer that rides out a stall of some milliseconds.
-func Listen(address string) (Conn, error) { return listen(net.ListenConfig{}, address, 0) }
+func Listen(address string) (Conn, error) { return listen(net.ListenConfig{}, address) }
 
 // ListenServer opens the sockets of a server on address: one, or where the
 // machine has cores for more (and the system divides what arrives between them,
-// SO_REUSEPORT on Linux) several. Receive looks for the next datagram for some
-// ten microseconds before it sleeps, which cuts the latency of whoever asks one
-// thing after the other to a fraction.
+// SO_REUSEPORT on Linux) several.
 func ListenServer(address string, cores int) ([]Conn, error) {
 	n := 1
 	if canShare {
 		n = min(max(1, cores/2), maxSockets) // the other half writes and verifies
 	}
-	first, err := listen(net.ListenConfig{}, address, spins)
+	first, err := listen(net.ListenConfig{}, address)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +99,7 @@ func ListenServer(address string, cores int) ([]Conn, error) {
 	}
 	var conns []Conn
 	for range n {
-		c, err := listen(net.ListenConfig{Control: share}, address, spins)
+		c, err := listen(net.ListenConfig{Control: share}, address)
 		if err != nil {
 			for _, c := range conns {
 				c.Close()
@@ -108,15 +111,10 @@ func ListenServer(address string, cores int) ([]Conn, error) {
 	return conns, nil
 }
 
-const (
-	// maxSockets bounds the sockets of a server, and with them its readers.
-	maxSockets = 8
+// maxSockets bounds the sockets of a server, and with them its readers.
+const maxSockets = 8
 
-	// spins is how often a server's Receive looks again before it sleeps.
-	spins = 200
-)
-
-func listen(config net.ListenConfig, address string, spins int) (Conn, error) {
+func listen(config net.ListenConfig, address string) (Conn, error) {
 	pc, err := config.ListenPacket(context.Background(), "udp", address)
 	if err != nil {
 		return nil, err
@@ -125,7 +123,7 @@ func listen(config net.ListenConfig, address string, spins int) (Conn, error) {
 	// The kernel grants less where net.core.rmem_max is lower; that is its say.
 	_ = c.SetReadBuffer(socketBuffer)
 	_ = c.SetWriteBuffer(socketBuffer)
-	conn, err := newConn(c, spins)
+	conn, err := newConn(c)
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("listen %s: %w", address, err)
@@ -158,6 +156,8 @@ func (s single) Receive(ds []Datagram) (int, error) {
 		return 1, nil
 	}
 }
+
+func (s single) Poll([]Datagram) (int, error) { return 0, nil }
 
 func (s single) Send(ds []Datagram) error {
 	var errs error

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,13 +26,12 @@ type conn struct {
 	raw   syscall.RawConn
 	local netip.AddrPort
 	inet6 bool // the socket is AF_INET6, possibly serving IPv4 as well
-	spins int
 
-	// in belongs to the goroutine that calls Receive.
-	in      messages
-	inCount int
-	inErr   syscall.Errno
-	receive func(fd uintptr) bool
+	receive     receiver // of the goroutine that calls Receive
+	poll        receiver // of the one that holds polling
+	polling     sync.Mutex
+	receiveCall func(fd uintptr) bool // made once, so that they need not be
+	pollCall    func(fd uintptr)      // allocated
 
 	out     sync.Pool   // of *sender
 	unjoint atomic.Bool // the kernel, or the device, does not split datagrams
@@ -46,6 +44,13 @@ type messages struct {
 	vectors  [BatchSize]unix.Iovec
 	names    [BatchSize]unix.RawSockaddrInet6 // large enough for both families
 	controls [BatchSize][controlSize]byte
+}
+
+// A receiver is what one goroutine receives with.
+type receiver struct {
+	messages
+	count int // messages to fill, and then filled
+	err   syscall.Errno
 }
 
 // mmsghdr is struct mmsghdr of <sys/socket.h>.
@@ -82,12 +87,12 @@ func share(_, _ string, c syscall.RawConn) error {
 	return errors.Join(err, sockErr)
 }
 
-func newConn(c *net.UDPConn, spins int) (Conn, error) {
+func newConn(c *net.UDPConn) (Conn, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	s := &conn{c: c, raw: raw, local: single{c}.LocalAddr(), spins: spins}
+	s := &conn{c: c, raw: raw, local: single{c}.LocalAddr()}
 	var sockErr error
 	err = raw.Control(func(fd uintptr) {
 		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
@@ -104,7 +109,8 @@ func newConn(c *net.UDPConn, spins int) (Conn, error) {
 	if err := errors.Join(err, sockErr); err != nil {
 		return nil, err
 	}
-	s.receive = s.recvmmsg
+	s.receiveCall = s.receive.recvmmsg
+	s.pollCall = func(fd uintptr) { s.poll.recvmmsg(fd) }
 	s.out.New = func() any {
 		o := new(sender)
 		o.send = o.sendmmsg
@@ -114,59 +120,81 @@ func newConn(c *net.UDPConn, spins int) (Conn, error) {
 }
 
 func (s *conn) Receive(ds []Datagram) (int, error) {
-	ds = ds[:min(len(ds), BatchSize)]
-	m := &s.in
-	for i := range ds {
-		data := ds[i].Data[:cap(ds[i].Data)]
-		m.vectors[i].Base = &data[0]
-		m.vectors[i].SetLen(len(data))
-		m.headers[i].Name = (*byte)(unsafe.Pointer(&m.names[i]))
-		m.headers[i].Namelen = unix.SizeofSockaddrInet6
-		m.headers[i].Iov = &m.vectors[i]
-		m.headers[i].SetIovlen(1)
-		m.headers[i].Control = &m.controls[i][0]
-		m.headers[i].SetControllen(controlSize)
-	}
-	s.inCount = len(ds)
+	r := &s.receive
+	r.begin(ds)
 	for {
-		if err := s.raw.Read(s.receive); err != nil {
+		if err := s.raw.Read(s.receiveCall); err != nil {
 			return 0, err
 		}
-		if s.inErr == 0 {
-			break
+		if r.err == 0 {
+			return r.finish(ds), nil
 		}
-		if s.inErr != unix.ECONNREFUSED && s.inErr != unix.EINTR {
-			return 0, os.NewSyscallError("recvmmsg", s.inErr)
+		if !passing(r.err) {
+			return 0, os.NewSyscallError("recvmmsg", r.err)
 		}
 	}
-	for i := range ds[:s.inCount] {
-		d := &ds[i]
-		d.Data = d.Data[:m.headers[i].n]
-		d.Peer = endpoint(&m.names[i])
-		d.Local = localAddr(m.controls[i][:m.headers[i].Controllen])
-	}
-	return s.inCount, nil
 }
 
-// recvmmsg is called by RawConn.Read: it returns false to wait until the socket
-// is readable. The raw call does not tell the scheduler that it may block; with
-// MSG_DONTWAIT it does not.
-func (s *conn) recvmmsg(fd uintptr) bool {
-	for try := 0; ; try++ {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.headers[0])),
-			uintptr(s.inCount), unix.MSG_DONTWAIT, 0, 0)
-		switch {
-		case errno == 0:
-			s.inCount, s.inErr = int(n), 0
-			return true
-		case errno != unix.EAGAIN:
-			s.inErr = errno
-			return true
-		case try == s.spins:
-			return false
-		}
-		runtime.Gosched() // whoever else has work goes first
+func (s *conn) Poll(ds []Datagram) (int, error) {
+	if !s.polling.TryLock() {
+		return 0, nil // somebody else has got what there was
 	}
+	defer s.polling.Unlock()
+	r := &s.poll
+	r.begin(ds)
+	// Read would wait for whoever is in Receive.
+	if err := s.raw.Control(s.pollCall); err != nil {
+		return 0, err
+	}
+	switch {
+	case r.err == 0:
+		return r.finish(ds), nil
+	case r.err == unix.EAGAIN || passing(r.err):
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("recvmmsg", r.err)
+}
+
+// passing reports whether a failure to receive says nothing of the next try.
+func passing(err syscall.Errno) bool { return err == unix.ECONNREFUSED || err == unix.EINTR }
+
+// begin makes the messages ready to be filled with ds.
+func (r *receiver) begin(ds []Datagram) {
+	r.count = min(len(ds), BatchSize)
+	for i := range r.count {
+		data := ds[i].Data[:cap(ds[i].Data)]
+		r.vectors[i].Base = &data[0]
+		r.vectors[i].SetLen(len(data))
+		r.headers[i].Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		r.headers[i].Namelen = unix.SizeofSockaddrInet6
+		r.headers[i].Iov = &r.vectors[i]
+		r.headers[i].SetIovlen(1)
+		r.headers[i].Control = &r.controls[i][0]
+		r.headers[i].SetControllen(controlSize)
+	}
+}
+
+// recvmmsg fills messages. It returns false if there is nothing, upon which
+// RawConn.Read waits until the socket is readable. The raw call does not tell the
+// scheduler that it may block; with MSG_DONTWAIT it does not.
+func (r *receiver) recvmmsg(fd uintptr) bool {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[0])),
+		uintptr(r.count), unix.MSG_DONTWAIT, 0, 0)
+	if r.err = errno; errno == 0 {
+		r.count = int(n)
+	}
+	return errno != unix.EAGAIN
+}
+
+// finish makes ds what the messages were filled with.
+func (r *receiver) finish(ds []Datagram) int {
+	for i := range ds[:r.count] {
+		d := &ds[i]
+		d.Data = d.Data[:r.headers[i].n]
+		d.Peer = endpoint(&r.names[i])
+		d.Local = localAddr(r.controls[i][:r.headers[i].Controllen])
+	}
+	return r.count
 }
 
 func (s *conn) Send(ds []Datagram) error {

@@ -14,7 +14,7 @@ const canShare = false
 
 func share(string, string, syscall.RawConn) error { return nil }
 
-func newConn(c *net.UDPConn, _ int) (Conn, error) { return Single(c), nil }
+func newConn(c *net.UDPConn) (Conn, error) { return Single(c), nil }
 
 // isPeerError reports whether a read failed because of what some peer did, such
 // as Windows' WSAECONNRESET after a reply to a closed port.
