@@ -72,16 +72,18 @@ func (t *tx) fold(quota int) error {
 		return nil
 	}
 	s.mu.Lock() // List reads what take moves
-	t.folded = append(t.folded, s.pending.take(quota)...)
+	t.folded = s.pending.take(quota)
 	t.sweepEnds = s.pending.endsWith(len(t.folded))
 	s.mu.Unlock()
 
 	rooms := t.btx.Bucket(bucketRooms)
 	look := rooms.Cursor() // Get would make one for each name
-	for _, p := range t.folded {
-		if err := t.foldName(rooms, look, p); err != nil {
+	for rest := t.folded; len(rest) > 0; {
+		end := s.pending.endOfName(rest, 1)
+		if err := t.foldName(rooms, look, rest[:end]); err != nil {
 			return err
 		}
+		rest = rest[end:]
 	}
 	switch {
 	case len(t.folded) == s.pending.len():
@@ -92,30 +94,42 @@ func (t *tx) fold(quota int) error {
 	return nil
 }
 
-func (t *tx) foldName(rooms *bbolt.Bucket, look *bbolt.Cursor, p *pendingName) error {
-	r := &t.record
+// foldName folds the events of one name.
+func (t *tx) foldName(rooms *bbolt.Bucket, look *bbolt.Cursor, events []pendingEvent) error {
+	s, r := t.store, &t.record
 	*r = record{history: r.history[:0]}
-	if k, old := look.Seek(viewBytes(p.name)); k != nil && viewString(k) == p.name {
-		if err := r.decode(p.name, old, recordWhole); err != nil {
-			return damaged(err)
-		}
-		if r.position >= p.position {
-			return nil // a crash came between its fold and the end of the sweep
-		}
-		t.next.uncounted(old)
+	name := s.pending.name(events[0])
+	k, old := look.Seek(viewBytes(name))
+	if k == nil || viewString(k) != name {
+		old = nil
+	} else if err := r.decode(name, old, recordWhole); err != nil {
+		return damaged(err)
+	}
+	// Of nothing new, a crash came between its fold and the end of the sweep.
+	p := s.pending.merge(&t.merged, events, r.position)
+	if p == nil {
+		return nil
 	}
 	after := record{position: p.position, ending: p.ending, history: p.historyAfter(r.history)}
-	if e := t.store.names.find(p.name); e != nil {
-		after.registered, after.current = true, e.registration()
+	if p.known {
+		after.registered, after.current = p.registered(), p.current
+	} else {
+		after.registered, after.current = r.registered, r.current
 	}
 	if !after.registered && len(after.history) == 0 {
-		return rooms.Delete(viewBytes(p.name))
+		if old != nil {
+			t.next.uncounted(old)
+		}
+		return rooms.Delete(viewBytes(name))
 	}
 	start := len(t.records)
-	t.records = appendRecord(t.records, p.name, &after)
+	t.records = appendRecord(t.records, name, &after)
 	value := t.records[start:len(t.records):len(t.records)]
+	if old != nil {
+		t.next.uncounted(old)
+	}
 	t.next.counted(value)
-	return rooms.Put(viewBytes(p.name), value)
+	return rooms.Put(viewBytes(name), value)
 }
 
 func (s *Store) publishFold(t *tx) {

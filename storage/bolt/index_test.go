@@ -3,8 +3,6 @@ package bolt
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -143,63 +141,5 @@ func TestOutcomeIndex(t *testing.T) {
 	}
 	if x.n != 0 {
 		t.Errorf("it holds %d outcomes, want none", x.n)
-	}
-}
-
-// TestPendingNames sweeps while names are added. A name that was there when a
-// sweep began is taken in it, and the names of a sweep come in order.
-func TestPendingNames(t *testing.T) {
-	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
-	n := newPendingNames()
-	waiting := map[string]bool{} // since before the sweep
-	last := ""
-	sweeps := 0
-	for i := 0; sweeps < 30; i++ {
-		for range r.IntN(400) {
-			n.touch(fmt.Sprintf("%x", r.IntN(1<<16)))
-		}
-		taken := n.take(r.IntN(500))
-		for _, p := range taken {
-			if p.name <= last && last != "" {
-				t.Fatalf("%q after %q", p.name, last)
-			}
-			last = p.name
-			delete(waiting, p.name)
-		}
-		over := n.endsWith(len(taken))
-		if r.IntN(5) == 0 { // the commit failed, and they are taken again
-			for _, p := range taken {
-				waiting[p.name] = true
-			}
-			last = ""
-			continue
-		}
-		n.done(slices.Clone(taken), over)
-		if over {
-			if len(waiting) > 0 {
-				t.Fatalf("a sweep has left out %d names", len(waiting))
-			}
-			for name := range n.byName {
-				waiting[name] = true
-			}
-			last = ""
-			sweeps++
-		}
-		if i%20 == 0 {
-			after := fmt.Sprintf("%x", r.IntN(1<<16))
-			var got, want []string
-			for p := range n.after(after) {
-				got = append(got, p.name)
-			}
-			for name := range n.byName {
-				if name > after {
-					want = append(want, name)
-				}
-			}
-			slices.SortFunc(want, strings.Compare)
-			if !slices.Equal(got, want) {
-				t.Fatalf("after %q there are %d names, want %d", after, len(got), len(want))
-			}
-		}
 	}
 }

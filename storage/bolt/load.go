@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -68,7 +69,7 @@ func (l *loader) replay() error {
 	s.count.Store(int64(s.state.registered))
 	last := s.state.last
 	s.last.Store(&last)
-	l.overlay = newOverlay(&s.entries)
+	l.overlay = newOverlay()
 	s.pending = l.overlay.pending
 	return s.db.View(func(btx *bbolt.Tx) error {
 		if err := l.overlay.replay(btx, &s.state, l.found.included); err != nil {
@@ -95,7 +96,9 @@ func (l *loader) build() error {
 	s.ended = newEndedNames()
 	s.names.fill(l.names)
 	l.names = nil
-	l.bringUpToDate()
+	if err := l.bringUpToDate(); err != nil {
+		return damaged(err)
+	}
 	if err := l.buildAddresses(); err != nil {
 		return damaged(err)
 	}
@@ -128,33 +131,41 @@ func (l *loader) visit() visit {
 
 // bringUpToDate adds what the end of the log says, and finds out in which order
 // names have ended.
-func (l *loader) bringUpToDate() {
-	s, o := l.store, l.overlay
+func (l *loader) bringUpToDate() error {
+	s := l.store
 	var endings []nameEnding
-	for _, w := range l.found.workers {
-		for _, e := range w.endings {
-			if p := o.pending.byName[e.name]; p == nil || !p.known && !p.forget {
-				endings = append(endings, e)
+	told := map[string]bool{} // what the log tells the end of; no more than is pending
+	for p := range l.overlay.pending.after("") {
+		if p.known || p.forget {
+			told[p.name] = true
+		}
+		switch {
+		case !p.known:
+		case p.registered():
+			at, e := s.entries.add(&p.current)
+			if e == nil {
+				return fmt.Errorf("%w: a registration in the log", errMalformed)
+			}
+			s.names.put(at, e)
+		default:
+			s.names.remove(p.name)
+			if !p.forgotten() {
+				endings = append(endings, nameEnding{strings.Clone(p.name), p.position, p.ending})
 			}
 		}
 	}
-	for name, p := range o.pending.byName {
-		if !p.known {
-			continue
-		}
-		if at, e := o.names.lookup(name); e != nil {
-			s.names.put(at, e)
-			continue
-		}
-		s.names.remove(name)
-		if !p.forgotten() {
-			endings = append(endings, nameEnding{name, p.position, p.ending})
+	for _, w := range l.found.workers {
+		for _, e := range w.endings {
+			if !told[e.name] {
+				endings = append(endings, e)
+			}
 		}
 	}
 	slices.SortFunc(endings, nameEnding.compare)
 	for _, e := range endings {
 		s.ended.add(e.name)
 	}
+	return nil
 }
 
 // buildAddresses builds the index of addresses from that of names, and notes

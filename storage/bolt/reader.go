@@ -34,7 +34,7 @@ const releaseEvery = 1 << 15
 // at most for a server to let go of it. Its errors are those of [Open]; where
 // there is no file it makes none.
 func OpenReadOnly(path string) (*Reader, error) {
-	r := &Reader{overlay: newOverlay(&appender{arena: new(arena)})}
+	r := &Reader{overlay: newOverlay()}
 	err := r.open(path)
 	if err != nil {
 		if r.db != nil {
@@ -102,7 +102,7 @@ func (r *Reader) List(after room.Name, limit int) (list []room.Registration, err
 // History is as of [storage.Store].
 func (r *Reader) History(name room.Name) (events []storage.Event, err error) {
 	err = r.view(func(btx *bbolt.Tx) error {
-		events, err = history(btx, r.overlay.pending.byName[string(name)], string(name))
+		events, err = history(btx, r.overlay.pending, string(name))
 		return err
 	})
 	return events, err

@@ -40,7 +40,7 @@ type Store struct {
 
 	mu      sync.RWMutex // guards db and pending: List and History read them while Update writes
 	db      *bbolt.DB    // nil while the file cannot be opened again
-	pending *pendingNames
+	pending *pendingEvents
 
 	writing    sync.Mutex // held by Update and Close; guards what follows
 	closed     bool
@@ -103,7 +103,7 @@ func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
 	// Every name that is registered is in the rooms or pending or both. Its
 	// registration is in the index, which does not change while mu is held.
 	list := make([]room.Registration, 0, min(limit, s.Len()))
-	add := func(name string) (more bool) {
+	add := func(name string, _ *pendingName) (more bool) {
 		if e := s.names.find(name); e != nil {
 			list = append(list, e.registration())
 		}
@@ -120,8 +120,9 @@ func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
 }
 
 // mergeNames calls yield with the names greater than after of the rooms and of
-// the pending names, in ascending order, each once, until it returns false.
-func mergeNames(btx *bbolt.Tx, pending *pendingNames, after string, yield func(string) bool) {
+// the pending events, in ascending order, each once, until it returns false. With
+// the name comes what is pending of it, or nil.
+func mergeNames(btx *bbolt.Tx, pending *pendingEvents, after string, yield func(string, *pendingName) bool) {
 	c := btx.Bucket(bucketRooms).Cursor()
 	k, _ := c.Seek([]byte(after))
 	if k != nil && string(k) == after {
@@ -129,18 +130,18 @@ func mergeNames(btx *bbolt.Tx, pending *pendingNames, after string, yield func(s
 	}
 	for p := range pending.after(after) {
 		for ; k != nil && viewString(k) < p.name; k, _ = c.Next() {
-			if !yield(viewString(k)) {
+			if !yield(viewString(k), nil) {
 				return
 			}
 		}
 		if k != nil && viewString(k) == p.name {
 			k, _ = c.Next()
 		}
-		if !yield(p.name) {
+		if !yield(p.name, p) {
 			return
 		}
 	}
-	for ; k != nil && yield(viewString(k)); k, _ = c.Next() {
+	for ; k != nil && yield(viewString(k), nil); k, _ = c.Next() {
 	}
 }
 
@@ -149,7 +150,7 @@ func (s *Store) History(name room.Name) (events []storage.Event, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	err = s.view(func(btx *bbolt.Tx) error {
-		events, err = history(btx, s.pending.byName[string(name)], string(name))
+		events, err = history(btx, s.pending, string(name))
 		return err
 	})
 	return events, err
@@ -157,7 +158,7 @@ func (s *Store) History(name room.Name) (events []storage.Event, err error) {
 
 // history returns the history of a name, newest first: what its record holds
 // and then what is pending of it, if anything.
-func history(btx *bbolt.Tx, p *pendingName, name string) ([]storage.Event, error) {
+func history(btx *bbolt.Tx, pending *pendingEvents, name string) ([]storage.Event, error) {
 	var r record
 	if b := btx.Bucket(bucketRooms).Get([]byte(name)); b != nil {
 		if err := r.decode(name, slices.Clone(b), recordWhole); err != nil {
@@ -165,7 +166,7 @@ func history(btx *bbolt.Tx, p *pendingName, name string) ([]storage.Event, error
 		}
 	}
 	// A fold that has been committed but not yet published is in both.
-	if p != nil && p.position > r.position {
+	if p := pending.get(name, r.position); p != nil {
 		r.history = p.historyAfter(r.history)
 	}
 	events := make([]storage.Event, 0, len(r.history))

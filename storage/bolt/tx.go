@@ -40,9 +40,10 @@ type tx struct {
 	ending    []*change // names that end, in that order
 	forgotten []string
 	expired   []outcomeSlot
-	folded    []*pendingName
-	records   []byte // memory for the records of folded
-	record    record // the one that is read to be folded into
+	folded    []pendingEvent // views of the pending events
+	records   []byte         // memory for the records of folded
+	record    record         // the one that is read to be folded into
+	merged    pendingName    // what is folded into it
 	clocks    groupClocks
 	sweepEnds bool
 	durable   bool // after a commit that failed: it is in the file
@@ -60,7 +61,7 @@ type change struct {
 // An appliedEvent is where an event stands in eventBytes.
 type appliedEvent struct {
 	change     *change
-	kind       storage.Kind
+	ending     uint64 // its place among the endings
 	start, end int
 }
 
@@ -83,12 +84,11 @@ func (t *tx) reset() {
 	clear(t.outcomes)
 	clear(t.events)
 	clear(t.ending)
-	clear(t.folded)
 	*t = tx{
 		store: t.store, changes: t.changes, addresses: t.addresses, outcomes: t.outcomes,
 		changed: t.changed[:0], record: record{history: t.record.history[:0]},
 		events: t.events[:0], recorded: t.recorded[:0], expired: t.expired[:0],
-		ending: t.ending[:0], folded: t.folded[:0],
+		ending: t.ending[:0], merged: pendingName{history: t.merged.history[:0]},
 		eventBytes: t.eventBytes[:0], outcomeBytes: t.outcomeBytes[:0],
 		group: t.group[:0], records: t.records[:0],
 	}
@@ -195,7 +195,7 @@ func (t *tx) apply(e storage.Event) error {
 	t.eventBytes = appendText(t.eventBytes, c.name)
 	start := len(t.eventBytes)
 	t.eventBytes = appendEvent(t.eventBytes, e)
-	t.events = append(t.events, appliedEvent{c, e.Kind, start, len(t.eventBytes)})
+	t.events = append(t.events, appliedEvent{c, t.endings, start, len(t.eventBytes)})
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"encoding/binary"
 	"strings"
 
@@ -181,14 +180,14 @@ func (s *Store) publishChanges(changed []*change) {
 
 // publishHistory notes what the fold has to do for the names that t changed.
 func (s *Store) publishHistory(t *tx) {
-	// One copy of all, because the names are folded at about the same time.
-	changes := bytes.Clone(t.eventBytes)
-	for _, e := range t.events {
-		name := changes[e.start-len(e.change.name) : e.start]
-		p := s.pending.touch(viewString(name))
-		p.position, p.ending = t.position, e.change.ending
-		if e.kind.Remembered() {
-			p.remember(changes[e.start:e.end:e.end])
+	if len(t.events)+len(t.forgotten) > 0 {
+		block := s.pending.begin(t.position, len(t.eventBytes)+len(t.events)*2+len(t.forgotten)*8)
+		for i := range t.events {
+			e := &t.events[i]
+			s.pending.add(block, e.change.name, e.ending, t.eventBytes[e.start:e.end])
+		}
+		for _, name := range t.forgotten {
+			s.pending.forget(block, name)
 		}
 	}
 	for _, c := range t.changed {
@@ -199,7 +198,6 @@ func (s *Store) publishHistory(t *tx) {
 	}
 	for _, name := range t.forgotten {
 		s.ended.remove(name)
-		s.pending.touch(name).forgetAt(t.position)
 	}
 	s.ended.trim()
 }

@@ -50,6 +50,12 @@ func (v *verifier) problem(format string, args ...any) { v.report(fmt.Sprintf(fo
 
 // rooms decodes every record, and sees to it that none shares its address.
 func (v *verifier) rooms(btx *bbolt.Tx) {
+	told := map[string]bool{} // by the log
+	for p := range v.overlay.pending.after("") {
+		if p.known {
+			told[p.name] = true
+		}
+	}
 	c := btx.Bucket(bucketRooms).Cursor()
 	for k, b := c.First(); k != nil; k, b = c.Next() {
 		if len(b) < 4 {
@@ -59,14 +65,14 @@ func (v *verifier) rooms(btx *bbolt.Tx) {
 		v.found.counted(b)
 		var rec record
 		err := rec.decode(string(k), b, recordWhole)
-		switch p := v.overlay.pending.byName[string(k)]; {
+		switch {
 		case err != nil:
 			v.problem("%v", err)
 		case rec.position >= v.state.tail:
 			v.problem("the record of %q is ahead of the log", k)
 		case !rec.registered && len(rec.history) == 0:
 			v.problem("the record of %q is empty", k)
-		case rec.registered && (p == nil || !p.known):
+		case rec.registered && !told[string(k)]:
 			v.address(string(rec.current.Address), string(k))
 		}
 	}
@@ -87,8 +93,10 @@ func (v *verifier) address(addr, name string) {
 
 // pending adds what the log says of names that are still to be folded.
 func (v *verifier) pending() {
-	for _, e := range v.overlay.names.all {
-		v.address(e.address(), e.name())
+	for p := range v.overlay.pending.after("") {
+		if p.registered() {
+			v.address(string(p.current.Address), p.name)
+		}
 	}
 	if v.found.registered != v.state.registered {
 		v.problem("there are %d registrations and should be %d", v.found.registered, v.state.registered)
