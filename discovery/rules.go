@@ -15,7 +15,8 @@ import (
 type request struct {
 	wire.Request
 	line []byte
-	name []byte // canonical
+	name []byte       // canonical
+	addr room.Address // of a REGISTER
 	key  room.Key
 }
 
@@ -65,7 +66,7 @@ func (r *request) parse(line []byte) (err error) {
 			return err
 		}
 	}
-	_, err = room.ParseAddress(string(r.Address))
+	r.addr, err = room.ParseAddress(string(r.Address))
 	return err
 }
 
@@ -213,14 +214,15 @@ func (x *exchange) found(r *request, reg *room.Registration) bool {
 }
 
 func (t *transaction) decide(x *exchange, r *request) (decision, error) {
-	reg, err := t.Get(room.Name(r.name))
+	name := room.Name(r.name)
+	reg, err := t.Get(name)
 	known := err == nil
 	if err != nil && !errors.Is(err, room.ErrUnknownName) {
 		return decision{}, err
 	}
 	switch {
 	case r.Verb == wire.Register:
-		return t.register(x, r, &reg, known)
+		return t.register(x, r, name, &reg, known)
 	case !known:
 		return refuse(errUnknown), nil
 	case r.Verb == wire.Deregister:
@@ -230,8 +232,8 @@ func (t *transaction) decide(x *exchange, r *request) (decision, error) {
 	}
 }
 
-// register decides on a REGISTER; reg is what the name has now, if known.
-func (t *transaction) register(x *exchange, r *request, reg *room.Registration, known bool) (decision, error) {
+// register decides on a REGISTER of name; reg is what it has now, if known.
+func (t *transaction) register(x *exchange, r *request, name room.Name, reg *room.Registration, known bool) (decision, error) {
 	if !t.server.authorized(r.key) {
 		return refuse(errUnauthorized), nil
 	}
@@ -245,16 +247,12 @@ func (t *transaction) register(x *exchange, r *request, reg *room.Registration, 
 		}
 		kind = storage.Replaced
 	}
-	addr, err := room.ParseAddress(string(r.Address))
-	if err != nil {
-		return decision{}, err // parse has made sure
-	}
-	switch holder, err := t.NameAt(addr); {
+	switch holder, err := t.NameAt(r.addr); {
 	case errors.Is(err, room.ErrUnknownName):
 	case err != nil:
 		return decision{}, err
-	case holder != room.Name(r.name):
-		return refuse(room.Errorf(room.AddressTaken, "address %s is already registered", addr)), nil
+	case holder != name:
+		return refuse(room.Errorf(room.AddressTaken, "address %s is already registered", r.addr)), nil
 	}
 	if !r.key.IsZero() && !x.verified(r, r.key) {
 		return refuse(errBadSignature), nil
@@ -264,8 +262,8 @@ func (t *transaction) register(x *exchange, r *request, reg *room.Registration, 
 		Time: t.now.Wall,
 		From: x.from(),
 		Registration: room.Registration{
-			Name:         room.Name(r.name),
-			Address:      addr,
+			Name:         name,
+			Address:      r.addr,
 			RegisteredAt: t.now.Wall,
 			Owner:        r.key,
 			From:         x.from(),

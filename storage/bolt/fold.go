@@ -34,7 +34,7 @@ type pace struct {
 }
 
 var defaultPace = pace{
-	share: 4, minSweep: 1 << 15, maxSweep: 1 << 22,
+	share: 2, minSweep: 1 << 17, maxSweep: 1 << 22,
 	minSweepBlocks: 1 << 13, foldStep: 256,
 	enoughFreePages: 128, trimBlocks: 512,
 }

@@ -27,8 +27,16 @@ type tx struct {
 	events    []appliedEvent
 	endings   uint64 // events that ended a registration
 	outcomes  map[room.ID]int
-	missing   room.ID       // the id that Outcome has looked for last, in vain
-	recorded  []outcomeSlot // positions not yet filled in
+	missing   room.ID // the id that Outcome has looked for last, in vain
+
+	// What the indexes were asked for last: who looks a name or an address up
+	// is about to change it.
+	name    string
+	found   *entry
+	address string
+	holder  string
+
+	recorded []outcomeSlot // positions not yet filled in
 
 	eventBytes   []byte // the changes of the group
 	outcomeBytes []byte // the outcomes of the group
@@ -114,7 +122,16 @@ func (t *tx) entry(name string) *entry {
 	if c := t.changes[name]; c != nil {
 		return c.new
 	}
-	return t.store.names.find(name)
+	return t.before(name)
+}
+
+// before returns the entry of a name as it was before the transaction, or nil.
+// It keeps name.
+func (t *tx) before(name string) *entry {
+	if t.name != name {
+		t.name, t.found = name, t.store.names.find(name)
+	}
+	return t.found
 }
 
 // Get implements [storage.Tx].
@@ -130,14 +147,24 @@ func (t *tx) Get(name room.Name) (room.Registration, error) {
 func (t *tx) NameAt(addr room.Address) (room.Name, error) {
 	name, changed := t.addresses[string(addr)]
 	if !changed {
-		if e := t.store.addresses.find(string(addr)); e != nil {
-			name = e.name()
-		}
+		name = t.holderBefore(string(addr))
 	}
 	if name == "" {
 		return "", room.ErrUnknownName
 	}
 	return room.Name(name), nil
+}
+
+// holderBefore returns the name at an address as it was before the transaction,
+// or "". It keeps addr.
+func (t *tx) holderBefore(addr string) string {
+	if t.address != addr {
+		t.address, t.holder = addr, ""
+		if e := t.store.addresses.find(addr); e != nil {
+			t.holder = e.name()
+		}
+	}
+	return t.holder
 }
 
 // Apply implements [storage.Tx].
@@ -155,7 +182,7 @@ func (t *tx) apply(e storage.Event) error {
 	}
 	c := t.changes[string(r.Name)]
 	if c == nil {
-		old := t.store.names.find(string(r.Name))
+		old := t.before(string(r.Name))
 		c = t.change()
 		c.old, c.new = old, old
 	}
