@@ -53,6 +53,9 @@ type bench struct {
 	dir     string
 
 	bin workbench.Programs
+
+	// What was measured with few names, as parts of the floor; 0 if it was not.
+	fewLookups, fewRegistrations float64
 }
 
 func (b *bench) main(ctx context.Context) (err error) {
@@ -102,7 +105,7 @@ func (b *bench) small(ctx context.Context) error {
 		return err
 	}
 	for _, r := range []row{
-		{name: "look-ups, 10 thousand names", load: lookup(names), target: 0.95},
+		{name: "look-ups, 10 thousand names", load: lookup(names), target: 0.95, ratio: &b.fewLookups},
 		{name: "look-ups, 16 to a datagram, 10 thousand names", load: lookup(names, "--lines", "16"), target: 10},
 		{name: "one look-up in flight, p50", load: lookup(names, "--flows", "1", "--window", "1"), of: p50, target: 1.1, less: true},
 		{name: "one look-up in flight, p99", load: lookup(names, "--flows", "1", "--window", "1"), of: p99, target: 1.25, less: true},
@@ -119,7 +122,7 @@ func (b *bench) small(ctx context.Context) error {
 // registrations measures durable registrations on a store that is empty at
 // first, a new one for each run.
 func (b *bench) registrations(ctx context.Context, floor *workbench.Server) error {
-	r := row{name: "registrations, 256 in flight, empty store", load: register(1), target: 0.40}
+	r := row{name: "registrations, 256 in flight, empty store", load: register(1), target: 0.40, ratio: &b.fewRegistrations}
 	if !b.wanted(r.name) {
 		return nil
 	}
@@ -154,8 +157,9 @@ func (b *bench) large(ctx context.Context) error {
 		return err
 	}
 	of := ", " + workbench.Count(b.names) + " names"
+	var lookups, registrations float64
 	for _, r := range []row{
-		{name: "look-ups" + of, load: lookup(b.names), target: 0.95},
+		{name: "look-ups" + of, load: lookup(b.names), target: 0.95, ratio: &lookups},
 		{name: "look-ups, 16 to a datagram" + of, load: lookup(b.names, "--lines", "16"), target: 6},
 	} {
 		if err := b.measure(ctx, r, floor, reg); err != nil {
@@ -165,7 +169,7 @@ func (b *bench) large(ctx context.Context) error {
 	if err := b.memory(reg, of); err != nil {
 		return err
 	}
-	r := row{name: "registrations, 256 in flight" + of, load: register(b.names), target: 0.30}
+	r := row{name: "registrations, 256 in flight" + of, load: register(b.names), target: 0.30, ratio: &registrations}
 	if b.wanted(r.name) || b.wanted("bytes written") {
 		before, err := written(reg)
 		if err != nil {
@@ -183,6 +187,8 @@ func (b *bench) large(ctx context.Context) error {
 		}
 		printValue("bytes written for a registration"+of, float64(after-before)/total, "B", 1536)
 	}
+	printShare("look-ups, that many names over 10 thousand", lookups, b.fewLookups, 0.75)
+	printShare("registrations, that many names over none", registrations, b.fewRegistrations, 0.5)
 	reg.Stop()
 	return b.opening(ctx, path, of)
 }

@@ -25,6 +25,7 @@ type row struct {
 	less      bool                   // the ratio is to be below the target
 	each      func(requests float64) // is told of every run of the registry
 	always    bool                   // measured whatever -only says
+	ratio     *float64               // gets the ratio, if not nil
 }
 
 func (b *bench) measure(ctx context.Context, r row, floor, reg *workbench.Server) error {
@@ -70,6 +71,9 @@ func (b *bench) measureWith(ctx context.Context, r row, floor *workbench.Server,
 		floors, regs = append(floors, r.of(f)), append(regs, r.of(g))
 	}
 	ratio := workbench.Median(regs) / workbench.Median(floors)
+	if r.ratio != nil {
+		*r.ratio = ratio
+	}
 	sign := ">="
 	if r.less {
 		sign = "<="
@@ -80,6 +84,13 @@ func (b *bench) measureWith(ctx context.Context, r row, floor *workbench.Server,
 
 func printValue(name string, v float64, unit string, target float64) {
 	fmt.Printf("%-52s %22s %19.1f %-2s %8s <= %g\n", name, "", v, unit, "", target)
+}
+
+// printShare prints what is left of one ratio in another.
+func printShare(name string, many, few, target float64) {
+	if many > 0 && few > 0 {
+		fmt.Printf("%-52s %22s %22s %8.3f >= %.2f\n", name, "", "", many/few, target)
+	}
 }
 
 // load runs `registry bench` against a server.
