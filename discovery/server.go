@@ -381,11 +381,12 @@ type job struct {
 }
 
 func (j *job) take(x *exchange, c udp.Conn) {
-	buf, verdicts := j.out.buf[:0], j.verdicts[:0]
-	j.exchange = *x
-	j.in = j.data[:copy(j.data[:], x.in)]
+	buf := j.out.buf[:0]
+	j.in, j.pos = j.data[:copy(j.data[:], x.in)], x.pos
+	j.peer, j.local = x.peer, x.local
+	j.verdicts, j.judged = j.verdicts[:0], x.judged
+	j.out = x.out
 	j.out.buf = append(buf, x.out.buf...)
-	j.verdicts = verdicts
 	j.conn = c
 	j.save()
 }

@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"bytes"
+
 	"foyer/room"
 	"foyer/wire"
 )
@@ -13,8 +15,13 @@ type verdict struct {
 	ok  bool
 }
 
+var sigTag = []byte("sig=")
+
 // hasSigned reports whether a line that is still to be carried out is signed.
 func (x *exchange) hasSigned() bool {
+	if !bytes.Contains(x.in[x.pos:], sigTag) { // most have none, and need not be read for it
+		return false
+	}
 	y := exchange{in: x.in, pos: x.pos}
 	for line, end, more := y.next(); more; line, end, more = y.next() {
 		if t, _, err := wire.ParseTags(line); err == nil && t.Sig != nil {
