@@ -187,6 +187,9 @@ func TestHistoryNamesAfterAKill(t *testing.T) {
 	verify(t, copied)
 	again := openQuick(t, copied)
 	defer again.Close()
+	if err := again.awaitIndexes(); err != nil {
+		t.Fatal(err)
+	}
 	if again.pending.len() == 0 {
 		t.Error("nothing is left to be replayed")
 	}
@@ -204,7 +207,6 @@ func TestHistoryNamesAfterAKill(t *testing.T) {
 		t.Errorf("%d of the names looked at are forgotten, want about %d", forgotten, want)
 	}
 	// The order in which the rest will be forgotten is the same, too.
-	again.awaitIndexes()
 	if !slices.Equal(slices.Collect(again.ended.all), slices.Collect(s.ended.all)) {
 		t.Error("the order of the ended names has changed")
 	}

@@ -25,7 +25,8 @@
 // still be asked for, to its end. Groups, records and the state bear checksums;
 // the checksum of a group includes its position and that of a record its name,
 // and the state counts the records and sums their checksums up: a page that was
-// damaged, lost or put back is noticed on opening.
+// damaged, lost or put back is noticed on opening, or, in a large file, in the
+// first second after it (load.go) and before anything is changed.
 //
 // # The memory
 //

@@ -47,7 +47,7 @@ func OpenReadOnly(path string) (*Reader, error) {
 
 func (r *Reader) open(path string) (err error) {
 	r.db, err = openBolt(path, true, func(f *os.File, info os.FileInfo) error {
-		found, err := examine(f, info.Size(), defaultLarge, nil)
+		found, err := examine(f, info.Size(), math.MaxUint64, nil)
 		if err == nil {
 			r.state, r.size = found.state, info.Size()
 		}
@@ -112,7 +112,7 @@ func (r *Reader) History(name room.Name) (events []storage.Event, err error) {
 func (r *Reader) Find(name []byte) (found room.Registration, err error) {
 	err = r.view(func(btx *bbolt.Tx) error {
 		var ok bool
-		if found, ok, err = r.overlay.find(btx, string(name)); err == nil && !ok {
+		if found, ok, err = r.overlay.find(string(name), lookIn(btx)); err == nil && !ok {
 			return room.ErrUnknownName
 		}
 		return err
