@@ -53,6 +53,32 @@ func verify(t *testing.T, path string) {
 	}
 }
 
+// compareCold looks names up as is done while there is no index.
+func compareCold(t *testing.T, path string, names int, model storage.Store) {
+	t.Helper()
+	var cold *coldRooms
+	db, err := openBolt(path, true, func(f *os.File, info os.FileInfo) error {
+		found, err := examine(f, info.Size(), 0, nil)
+		cold = newColdRooms(found)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(cold.replay); err != nil {
+		t.Fatal(err)
+	}
+	for i := range names + 3 {
+		name := fmt.Sprintf("room %x", i)
+		got, err := cold.find(name)
+		want, wantErr := model.Find([]byte(name))
+		if got != want || !errors.Is(err, wantErr) {
+			t.Errorf("find(%q) is %+v, %v; want %+v, %v", name, got, err, want, wantErr)
+		}
+	}
+}
+
 // TestKilledAnywhere looks at the file as a process leaves it that is killed
 // between two Updates: opened again, or only read, it holds what the model does.
 func TestKilledAnywhere(t *testing.T) {
@@ -77,6 +103,7 @@ func TestKilledAnywhere(t *testing.T) {
 			}
 			copyFile(t, path, copied)
 			verify(t, copied)
+			compareCold(t, copied, names, model)
 			r, err := OpenReadOnly(copied)
 			if err != nil {
 				t.Fatal(err)

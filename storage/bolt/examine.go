@@ -159,11 +159,7 @@ func (x *examination) whole(newVisit func() visit) error {
 // without the sum over all records.
 func (x *examination) look(name string) ([]byte, error) {
 	var w roomsWorker
-	b, err := x.pages.find(x.rooms, viewBytes(name), w.leaf)
-	if err != nil {
-		return nil, asDamage(err)
-	}
-	return b, nil
+	return x.pages.find(x.rooms, viewBytes(name), w.leaf)
 }
 
 // examineMeta reads format and state.

@@ -10,7 +10,6 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
 	"foyer/storage"
 )
 
@@ -22,11 +21,7 @@ import (
 // page is written before all have been checked. If one is damaged, all that
 // waits is told so, for good.
 //
-// Until then Find looks into the file itself, with what the end of the log says
-// of it laid over. It checks all of every page that it reads, so a damaged page
-// is an error to it. The one thing that it cannot tell is a page of rooms that is
-// whole but old, because the disk has lost a later write: names on it are found,
-// or are unknown, as they once were. Only the sum over all records shows that.
+// Until then Find makes do with coldRooms.
 
 // A loader builds the indexes of a store.
 type loader struct {
@@ -42,12 +37,6 @@ type loader struct {
 // between two pauses in which sockets are looked at. On one processor a look-up
 // would have to wait for ten milliseconds, until the runtime interrupts the loader.
 const breathe = 1 << 10
-
-// coldRooms are the rooms as the file has them.
-type coldRooms struct {
-	found   *examination
-	overlay *overlay
-}
 
 // open opens the file, which must be there.
 func (s *Store) open() (err error) {
@@ -74,8 +63,8 @@ func (s *Store) open() (err error) {
 		defer close(s.loaded)
 		return guard(l.build)
 	}
-	cold, err := l.cold()
-	if err != nil {
+	cold := newColdRooms(l.found)
+	if err := guard(func() error { return s.db.View(cold.replay) }); err != nil {
 		return err
 	}
 	s.cold.Store(cold)
@@ -88,28 +77,6 @@ func (s *Store) open() (err error) {
 		s.cold.Store(nil)
 	}()
 	return nil
-}
-
-// cold returns the rooms as the file has them. What the log says of a name comes
-// after everything that its record says, so of the registration there is no need
-// to ask how much of it the record includes. Of the history there is, so the
-// overlay serves for nothing else.
-func (l *loader) cold() (*coldRooms, error) {
-	c := &coldRooms{l.found, newOverlay(&appender{arena: new(arena)})}
-	return c, l.replay(c.overlay, func(string) uint64 { return 0 })
-}
-
-// replay reads the end of the log.
-func (l *loader) replay(o *overlay, included func(name string) uint64) error {
-	s := l.store
-	return guard(func() error {
-		return s.db.View(func(btx *bbolt.Tx) error {
-			if err := o.replay(btx, &s.state, included); err != nil {
-				return damaged(err)
-			}
-			return nil
-		})
-	})
 }
 
 // lookAndBuild looks at all of the file and builds the indexes.
@@ -127,8 +94,9 @@ func (l *loader) build() error {
 	s := l.store
 	l.overlay = newOverlay(&s.entries)
 	s.pending = l.overlay.pending
-	if err := l.replay(l.overlay, l.found.included); err != nil {
-		return err
+	err := s.db.View(func(btx *bbolt.Tx) error { return l.overlay.replay(btx, &s.state, l.found.included) })
+	if err != nil {
+		return damaged(err)
 	}
 	s.addresses.init(&s.arena, true)
 	s.outcomes.init()
@@ -236,25 +204,6 @@ func (l *loader) buildOutcomes(btx *bbolt.Tx) error {
 func (s *Store) awaitIndexes() error {
 	<-s.loaded
 	return s.loadErr
-}
-
-// findCold is Find while there is no index.
-func (s *Store) findCold(name []byte) (r room.Registration, err error) {
-	// What it reads is not written over while it holds mu: an Update could use
-	// pages of this state only after another one has published the next.
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	c := s.cold.Load()
-	if c == nil {
-		return s.findIndexed(name)
-	}
-	r, ok, err := c.overlay.find(string(name), c.found.look)
-	if err == nil && !ok {
-		err = room.ErrUnknownName
-	} else if err != nil {
-		err = unavailable(err)
-	}
-	return r, err
 }
 
 // An entryLoader collects the entries that one goroutine has come by, apart by

@@ -90,18 +90,17 @@ func (o *overlay) event(p *pendingName, endings uint64, e storage.Event, encoded
 	return true
 }
 
-// find returns the registration of a name, or ok false. look returns the name's
-// record, or nil if there is none.
-func (o *overlay) find(name string, look func(name string) ([]byte, error)) (r room.Registration, ok bool, err error) {
+// find returns the registration of a name, or ok false.
+func (o *overlay) find(btx *bbolt.Tx, name string) (r room.Registration, ok bool, err error) {
 	if p := o.pending.byName[name]; p != nil && p.known {
 		if e := o.names.find(name); e != nil {
 			return e.registration(), true, nil
 		}
 		return room.Registration{}, false, nil
 	}
-	b, err := look(name)
-	if b == nil || err != nil {
-		return room.Registration{}, false, err
+	b := btx.Bucket(bucketRooms).Get(viewBytes(name))
+	if b == nil {
+		return room.Registration{}, false, nil
 	}
 	var rec record
 	err = rec.decode(strings.Clone(name), slices.Clone(b), recordCurrent)
@@ -110,23 +109,16 @@ func (o *overlay) find(name string, look func(name string) ([]byte, error)) (r r
 
 // list is List on the records and what lies over them.
 func (o *overlay) list(btx *bbolt.Tx, after string, limit int) (list []room.Registration, err error) {
-	look := lookIn(btx)
 	mergeNames(btx, o.pending, after, func(name string) (more bool) {
 		if len(list) == limit {
 			return false
 		}
 		var r room.Registration
 		var ok bool
-		if r, ok, err = o.find(name, look); ok {
+		if r, ok, err = o.find(btx, name); ok {
 			list = append(list, r)
 		}
 		return err == nil
 	})
 	return list, err
-}
-
-// lookIn returns a function that returns the records of names, as views.
-func lookIn(btx *bbolt.Tx) func(name string) ([]byte, error) {
-	rooms := btx.Bucket(bucketRooms)
-	return func(name string) ([]byte, error) { return rooms.Get(viewBytes(name)), nil }
 }

@@ -112,7 +112,7 @@ func (r *Reader) History(name room.Name) (events []storage.Event, err error) {
 func (r *Reader) Find(name []byte) (found room.Registration, err error) {
 	err = r.view(func(btx *bbolt.Tx) error {
 		var ok bool
-		if found, ok, err = r.overlay.find(string(name), lookIn(btx)); err == nil && !ok {
+		if found, ok, err = r.overlay.find(btx, string(name)); err == nil && !ok {
 			return room.ErrUnknownName
 		}
 		return err

@@ -67,7 +67,7 @@ type groupClocks struct {
 // who keeps many for long had better clone them.
 //
 // In the first moments after a large file was opened, while the indexes are
-// being built, it looks into the file, and allocates; see load.go for what that
+// being built, it looks into the file, and allocates; see cold.go for what that
 // is worth if the file is damaged.
 func (s *Store) Find(name []byte) (room.Registration, error) {
 	if s.cold.Load() != nil {
