@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,9 @@ import (
 	"time"
 
 	"foyer/discovery"
+	"foyer/room"
+	"foyer/storage"
+	"foyer/storage/bolt"
 )
 
 // A specimen is a database file to damage, and what is in it.
@@ -280,4 +284,54 @@ func (d *damaged) serve() (refused bool) {
 		d.Errorf("%s: the look-up of %q got %q, %v", d.how, d.gone, reply, err)
 	}
 	return false
+}
+
+// TestDamagedLargeFile damages a record of a file that is so large that it is
+// looked at while look-ups are answered already. The registry ends, says what is
+// damaged, and has not changed the file.
+func TestDamagedLargeFile(t *testing.T) {
+	t.Parallel()
+	store := filepath.Join(t.TempDir(), "rooms.db")
+	s, err := bolt.Open(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rooms = 70_000
+	err = s.Update(storage.Instant{}, func(tx storage.Tx) error {
+		for i := range rooms {
+			r := room.Registration{Name: room.Name(fmt.Sprintf("Cell %d", i)), Address: room.Address(fmt.Sprintf("room://cell-%d.example:1", i))}
+			if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = bytes.ReplaceAll(file, []byte("cell-4711.example"), []byte("cell-4712.example"))
+	if err := os.WriteFile(store, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := serveProcess(t, store, "127.0.0.1:0")
+	hangs := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
+	defer hangs.Stop()
+	_ = p.cmd.Wait()
+	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+	last := lines[len(lines)-1]
+	if status := p.cmd.ProcessState.ExitCode(); status != 1 || !oneLine(last+"\n") ||
+		!strings.Contains(last, store+": the database is damaged: ") || !strings.Contains(last, `"Cell 4711"`) {
+		t.Errorf("it ended with %d: %s", status, p.stderr)
+	}
+	t.Log(last)
+	if after, err := os.ReadFile(store); err != nil || !bytes.Equal(after, file) {
+		t.Errorf("the file was changed, %v", err)
+	}
 }

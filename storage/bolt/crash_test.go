@@ -53,6 +53,32 @@ func verify(t *testing.T, path string) {
 	}
 }
 
+// compareCold looks names up as is done while there is no index.
+func compareCold(t *testing.T, path string, names int, model storage.Store) {
+	t.Helper()
+	var cold *coldRooms
+	db, err := openBolt(path, true, func(f *os.File, info os.FileInfo) error {
+		found, err := examine(f, info.Size(), 0, nil)
+		cold = newColdRooms(found)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(cold.replay); err != nil {
+		t.Fatal(err)
+	}
+	for i := range names + 3 {
+		name := fmt.Sprintf("room %x", i)
+		got, err := cold.find(name)
+		want, wantErr := model.Find([]byte(name))
+		if got != want || !errors.Is(err, wantErr) {
+			t.Errorf("find(%q) is %+v, %v; want %+v, %v", name, got, err, want, wantErr)
+		}
+	}
+}
+
 // TestKilledAnywhere looks at the file as a process leaves it that is killed
 // between two Updates: opened again, or only read, it holds what the model does.
 func TestKilledAnywhere(t *testing.T) {
@@ -77,6 +103,7 @@ func TestKilledAnywhere(t *testing.T) {
 			}
 			copyFile(t, path, copied)
 			verify(t, copied)
+			compareCold(t, copied, names, model)
 			r, err := OpenReadOnly(copied)
 			if err != nil {
 				t.Fatal(err)
@@ -187,6 +214,9 @@ func TestHistoryNamesAfterAKill(t *testing.T) {
 	verify(t, copied)
 	again := openQuick(t, copied)
 	defer again.Close()
+	if err := again.awaitIndexes(); err != nil {
+		t.Fatal(err)
+	}
 	if again.pending.len() == 0 {
 		t.Error("nothing is left to be replayed")
 	}
@@ -204,7 +234,6 @@ func TestHistoryNamesAfterAKill(t *testing.T) {
 		t.Errorf("%d of the names looked at are forgotten, want about %d", forgotten, want)
 	}
 	// The order in which the rest will be forgotten is the same, too.
-	again.awaitIndexes()
 	if !slices.Equal(slices.Collect(again.ended.all), slices.Collect(s.ended.all)) {
 		t.Error("the order of the ended names has changed")
 	}

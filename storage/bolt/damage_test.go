@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -188,14 +189,53 @@ func TestMode(t *testing.T) {
 	}
 }
 
+// behind opens a file as if it were large, shows it to see, which may be nil,
+// while it is being looked at, and returns the error of opening it or what was
+// found wrong behind that. Then nothing can be done with the store but look-ups,
+// and the file has not been changed.
+func behind(t *testing.T, path string, see func(*Store)) error {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, &Options{pace: quick, noSync: true})
+	if err == nil {
+		defer s.Close()
+		if see != nil {
+			see(s)
+		}
+		err = s.awaitIndexes()
+		if err == nil {
+			return nil
+		}
+		_, listErr := s.List("", 1)
+		_, historyErr := s.History("room 1")
+		for _, err := range []error{listErr, historyErr, s.Update(storage.Instant{}, func(storage.Tx) error { return nil })} {
+			if !errors.Is(err, room.ErrUnavailable) || !errors.Is(err, storage.ErrDamaged) {
+				t.Errorf("what waited got %v", err)
+			}
+		}
+		s.Close()
+	}
+	if text := err.Error(); strings.Contains(text, "\n") || strings.Count(text, path) != 1 {
+		t.Errorf("not one line with the path once: %q", text)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("%s was changed, %v", path, err)
+	}
+	return err
+}
+
 // TestDamage damages files at random places. Each is refused, or what it holds
-// is what it held before.
+// is what it held before. One that is taken for large may be refused after it has
+// been opened; what is found in it until then is right or an error.
 func TestDamage(t *testing.T) {
 	seed := storetest.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	folder := t.TempDir()
 	path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "damaged.db")
-	refused := 0
+	refused, opened := 0, 0
 	const rounds = 50
 	for _, names := range []int{4, 60, 1000} {
 		walk, model := mustFill(t, path, 150, names, seed)
@@ -233,12 +273,31 @@ func TestDamage(t *testing.T) {
 					t.Errorf("%s: read: %v", what, err)
 				}
 			}
-			s, err := Open(copied, &Options{pace: quick, noSync: true})
+			err = behind(t, copied, func(s *Store) {
+				opened++
+				for i := range names + 3 {
+					name := fmt.Appendf(nil, "room %x", i)
+					got, err := s.Find(name)
+					want, wantErr := model.Find(name)
+					if !errors.Is(err, storage.ErrDamaged) && (got != want || !errors.Is(err, wantErr)) {
+						t.Errorf("%s: Find(%q) is %+v, %v; want %+v, %v", what, name, got, err, want, wantErr)
+					}
+				}
+			})
 			if err != nil {
 				refused++
 				if !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, storage.ErrNotDatabase) {
 					t.Errorf("%s: refused with %v", what, err)
 				}
+			}
+			if err := os.WriteFile(copied, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, smallErr := Open(copied, &Options{pace: quick, noSync: true, large: math.MaxUint64})
+			if (smallErr == nil) != (err == nil) {
+				t.Errorf("%s: %v, but %v if it is large", what, smallErr, err)
+			}
+			if smallErr != nil {
 				continue
 			}
 			if err := walk.Compare(s, model); err != nil {
@@ -248,7 +307,7 @@ func TestDamage(t *testing.T) {
 		}
 		os.Remove(path)
 	}
-	t.Logf("%d of %d were refused", refused, 3*rounds)
+	t.Logf("%d of %d were refused; %d were opened first", refused, 3*rounds, opened)
 }
 
 func TestOutcomeLimit(t *testing.T) {
@@ -300,14 +359,22 @@ func FuzzExamine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
 		b := bytes.Clone(whole)
 		copy(b[int(at)%len(b):], patch)
-		examine(bytes.NewReader(b), int64(len(b)), defaultLarge, nil)
-		examine(bytes.NewReader(patch), int64(len(patch)), defaultLarge, nil)
+		for _, file := range [][]byte{b, patch} {
+			examine(bytes.NewReader(file), int64(len(file)), math.MaxUint64, nil)
+			x, err := examine(bytes.NewReader(file), int64(len(file)), 0, nil)
+			if err != nil {
+				continue
+			}
+			for i := range 20 {
+				x.look(fmt.Sprintf("room %x", i))
+			}
+		}
 	})
 }
 
 // TestPageHeads makes every page that is in use longer, or another one, than it
 // is. bbolt would free, and overwrite, pages of others along with it, or count
-// for hours.
+// for hours. A large file may be opened first, but is not changed.
 func TestPageHeads(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rooms.db")
 	mustFill(t, path, 600, 200, 1)
@@ -346,6 +413,184 @@ func TestPageHeads(t *testing.T) {
 			if err := refusal(t, path); !errors.Is(err, storage.ErrDamaged) {
 				t.Errorf("byte %d of the %s page %d: %v", at, kind, id, err)
 			}
+			if err := behind(t, path, nil); !errors.Is(err, storage.ErrDamaged) {
+				t.Errorf("byte %d of the %s page %d of a large file: %v", at, kind, id, err)
+			}
 		}
+	}
+}
+
+// longName returns a name of which so few go on a page that branches have branches.
+func longName(i int) string { return fmt.Sprintf("%s room %x", strings.Repeat("long", 40), i) }
+
+// lookedAt returns the file of a store of that many names, and what the rooms
+// have of each.
+func lookedAt(t *testing.T, names int) (file []byte, records map[string][]byte) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	s := openQuick(t, path)
+	err := s.Update(storage.Instant{}, func(tx storage.Tx) error {
+		for i := range names {
+			r := room.Registration{Name: room.Name(longName(i)), Address: room.Address(fmt.Sprintf("room://h:%d", i))}
+			if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if file, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	x, err := examine(bytes.NewReader(file), int64(len(file)), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records = map[string][]byte{}
+	for i := range names {
+		name := longName(i)
+		if records[name], err = x.look(name); err != nil || records[name] == nil {
+			t.Fatalf("%q: %q, %v", name, records[name], err)
+		}
+		if b, err := x.look(name + "+"); b != nil || err != nil {
+			t.Fatalf("%q is not there: %q, %v", name+"+", b, err)
+		}
+	}
+	return file, records
+}
+
+// TestLookAtDamage damages the pages of rooms. Either the outline shows it, or
+// each record that is asked for is what it was, or an error: none that is there
+// is missed.
+func TestLookAtDamage(t *testing.T) {
+	seed := storetest.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 1))
+	file, records := lookedAt(t, 400)
+	pages, err := openPages(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	buckets, err := pages.buckets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var branches, leaves []uint64
+	err = pages.walkBranches(buckets[string(bucketRooms)], func(in subtree) error {
+		leaves = append(leaves, in.page)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range pages.pages {
+		if pages.reached[id/64].Load()>>(id%64)&1 != 0 && native.Uint16(file[id*pageSize+8:]) == branchPage {
+			branches = append(branches, id)
+		}
+	}
+	if len(branches) < 3 {
+		t.Fatalf("the branches are %v, the leaves %v", branches, leaves)
+	}
+	refused, missed, found := 0, 0, 0
+	look := func(what string, bad []byte) {
+		x, err := examine(bytes.NewReader(bad), int64(len(bad)), 0, nil)
+		if err != nil {
+			refused++
+			return
+		}
+		errs := 0
+		for name, want := range records {
+			b, err := x.look(name)
+			if err != nil {
+				errs++
+			} else if !bytes.Equal(b, want) {
+				t.Errorf("%s: %q is %q, %v; want %q", what, name, b, err, want)
+			}
+		}
+		switch _, err := examine(bytes.NewReader(bad), int64(len(bad)), math.MaxUint64, nil); {
+		case err == nil && errs > 0:
+			t.Errorf("%s: %d errors, but all is in order", what, errs)
+		case errs > 0:
+			missed++
+		default:
+			found++
+		}
+	}
+	// The keys of a branch, so that many of them still are in order.
+	for _, id := range branches {
+		page := file[id*pageSize:][:pageSize]
+		for i := range int(native.Uint16(page[10:])) {
+			at := pageHeader + i*elementSize
+			key, size := at+int(native.Uint32(page[at:])), int(native.Uint32(page[at+4:]))
+			for _, step := range []byte{1, 0xff, 7, 0xf9} {
+				bad := bytes.Clone(file)
+				bad[int(id)*pageSize+key+size-1-r.IntN(2)] += step
+				look(fmt.Sprintf("key %d of branch %d, %d more", i, id, step), bad)
+			}
+		}
+	}
+	for _, id := range append(branches, leaves...) {
+		for _, count := range []uint16{0, 1, native.Uint16(file[id*pageSize+10:]) - 1} {
+			bad := bytes.Clone(file)
+			native.PutUint16(bad[id*pageSize+10:], count)
+			look(fmt.Sprintf("page %d with a count of %d", id, count), bad)
+		}
+	}
+	for range 60 {
+		id := leaves[r.IntN(len(leaves))]
+		if r.IntN(3) == 0 {
+			id = branches[r.IntN(len(branches))]
+		}
+		bad := bytes.Clone(file)
+		page, what := bad[id*pageSize:][:pageSize], ""
+		switch at := r.IntN(pageSize); r.IntN(4) {
+		case 0:
+			at = at / 512 * 512
+			what = fmt.Sprintf("a sector of zeros at %d", at)
+			clear(page[at : at+512])
+		case 1:
+			other := leaves[r.IntN(len(leaves))]
+			what = fmt.Sprintf("what page %d holds", other)
+			copy(page[10:], file[other*pageSize+10:][:pageSize-10])
+		default:
+			what = fmt.Sprintf("a bit at %d", at)
+			page[at] ^= 1 << r.IntN(8)
+		}
+		look(fmt.Sprintf("page %d with %s", id, what), bad)
+	}
+	t.Logf("of damaged files the outline showed %d, look-ups %d, and %d had no effect on them", refused, missed, found)
+	if refused == 0 || missed == 0 {
+		t.Error("these are too few")
+	}
+}
+
+// TestOldRecord gives a record back its age: it is in order, and so is what a
+// disk has lost a write to. Only the sums over all tell.
+func TestOldRecord(t *testing.T) {
+	file, records := lookedAt(t, 400)
+	name := longName(7)
+	old := bytes.Clone(records[name])
+	old[len(old)-1] ^= 1
+	sealRecord(old, name)
+	at := bytes.Index(file, records[name])
+	copy(file[at:], old)
+	x, err := examine(bytes.NewReader(file), int64(len(file)), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := x.look(name); err != nil || !bytes.Equal(b, old) {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := examine(bytes.NewReader(file), int64(len(file)), math.MaxUint64, nil); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("%v, want storage.ErrDamaged", err)
+	}
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := behind(t, path, nil); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("%v, want storage.ErrDamaged", err)
 	}
 }

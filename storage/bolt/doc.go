@@ -25,7 +25,8 @@
 // still be asked for, to its end. Groups, records and the state bear checksums;
 // the checksum of a group includes its position and that of a record its name,
 // and the state counts the records and sums their checksums up: a page that was
-// damaged, lost or put back is noticed on opening.
+// damaged, lost or put back is noticed on opening, or, in a large file, in the
+// first second after it (load.go) and before anything is changed.
 //
 // # The memory
 //
@@ -35,6 +36,6 @@
 // (arena.go), which are emptied when little of them is in use (reclaim.go); and
 // an index of outcomes (outcomes.go) that holds their places in the log. None of
 // it has pointers for the garbage collector. Find reads the first index without
-// waiting for anything. Besides, the names that are still to be folded
-// (pending.go), and those that have ended, in the order in which they did.
+// waiting for anything. Besides, the events that are still to be folded
+// (pending.go), and the names that have ended, in the order in which they did.
 package bolt

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -14,12 +15,12 @@ import (
 )
 
 // An examination is what was learnt of a file on the way through its pages,
-// before bbolt got to see it.
+// without bbolt.
 type examination struct {
 	pages   *pageFile
 	rooms   bucketPage
 	log     bucketPage
-	large   bool // some of it is left for later
+	large   bool // only the outline has been looked at
 	state   state
 	workers []*roomsWorker
 }
@@ -34,7 +35,7 @@ type roomsWorker struct {
 	visit   visit // may be nil
 	folded  uint64
 	found   state             // the sums over its records
-	recent  map[string]uint64 // positions of the records that replay may find ahead of it; may be nil
+	recent  map[string]uint64 // positions of the records that replay may find ahead of it; nil for look
 	endings []nameEnding      // names that are not registered
 	record  record            // the one being visited
 }
@@ -50,10 +51,12 @@ func (e nameEnding) compare(o nameEnding) int {
 }
 
 // examine makes sure that a file is a sound database of a format that is known.
-// A file of more records and blocks than large is not shown to anybody, and the
-// heads of the pages of its log are left for later; revisit does both. Else
 // newVisit, which may be nil, is called for each goroutine that reads records,
 // and returns a function to show them to.
+//
+// Of a file of more records and blocks than large it looks at the outline only:
+// everything but the leaves of rooms, of which look takes care, and those of the
+// log that are not to be replayed.
 func examine(file io.ReaderAt, size int64, large uint64, newVisit func() visit) (*examination, error) {
 	if size == 0 {
 		return nil, fmt.Errorf("%w: it is empty", storage.ErrNotDatabase)
@@ -63,7 +66,7 @@ func examine(file io.ReaderAt, size int64, large uint64, newVisit func() visit) 
 		return nil, asDamage(err)
 	}
 	x := &examination{pages: p}
-	if err := x.examine(p, large, newVisit); err != nil {
+	if err := x.examine(large, newVisit); err != nil {
 		return nil, asDamage(err)
 	}
 	return x, nil
@@ -71,14 +74,14 @@ func examine(file io.ReaderAt, size int64, large uint64, newVisit func() visit) 
 
 // asDamage takes an error that is no other kind of refusal for damage.
 func asDamage(err error) error {
-	if errors.Is(err, storage.ErrNotDatabase) || errors.Is(err, storage.ErrNewerFormat) || errors.As(err, new(*os.PathError)) {
+	if errors.Is(err, errClosed) || errors.Is(err, storage.ErrNotDatabase) || errors.Is(err, storage.ErrNewerFormat) || errors.As(err, new(*os.PathError)) {
 		return err
 	}
 	return damaged(err)
 }
 
-func (x *examination) examine(p *pageFile, large uint64, newVisit func() visit) error {
-	buckets, err := p.buckets()
+func (x *examination) examine(large uint64, newVisit func() visit) error {
+	buckets, err := x.pages.buckets()
 	if err != nil {
 		return err
 	}
@@ -86,19 +89,49 @@ func (x *examination) examine(p *pageFile, large uint64, newVisit func() visit) 
 	if !ok {
 		return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
 	}
-	if err := x.examineMeta(p, meta); err != nil {
+	if err := x.examineMeta(meta); err != nil {
 		return err
 	}
-	x.large = x.state.records+(x.state.tail-x.state.head) > large
 	var hasRooms, hasLog bool
 	x.rooms, hasRooms = buckets[string(bucketRooms)]
 	x.log, hasLog = buckets[string(bucketLog)]
 	if !hasRooms || !hasLog || len(buckets) != 3 {
 		return errors.New("it has other buckets than it should")
 	}
-	err = p.walkBucket(x.rooms, func() leafVisit {
+	if x.large = x.state.records+(x.state.tail-x.state.head) > large; x.large {
+		return x.outline()
+	}
+	return x.whole(newVisit)
+}
+
+// outline looks at what little has to be sound before bbolt gets to see the
+// file, and look and the replay of the log read it.
+func (x *examination) outline() error {
+	p := x.pages
+	if err := p.walkBranches(x.rooms, nil); err != nil {
+		return err
+	}
+	replayed, checkHead := blockKey(x.state.folded), p.newHeadCheck()
+	err := p.walkBranches(x.log, func(in subtree) error {
+		if in.below != nil && bytes.Compare(in.below, replayed) <= 0 {
+			return nil
+		}
+		return checkHead(in)
+	})
+	if err != nil {
+		return err
+	}
+	return p.checkFree()
+}
+
+// whole looks at everything but the contents of the log: most of that may be of
+// no use any more, and what is of use is checked when it is read. The blocks of
+// the log never overflow a page.
+func (x *examination) whole(newVisit func() visit) error {
+	p := x.pages
+	err := p.walkBucket(x.rooms, func() leafVisit {
 		w := &roomsWorker{folded: x.state.folded, recent: map[string]uint64{}}
-		if newVisit != nil && !x.large {
+		if newVisit != nil {
 			w.visit = newVisit()
 		}
 		x.workers = append(x.workers, w)
@@ -110,16 +143,29 @@ func (x *examination) examine(p *pageFile, large uint64, newVisit func() visit) 
 	if err := x.checkSums(); err != nil {
 		return err
 	}
-	if err := p.walkLog(x.log, !x.large); err != nil {
+	if err := p.walkBranches(x.log, p.newHeadCheck()); err != nil {
 		return err
 	}
-	return p.checkFree()
+	if err := p.checkFree(); err != nil {
+		return err
+	}
+	return p.checkLost()
+}
+
+// look returns the record of a name, or nil if there is none. It checks what it
+// reads on the way, all records of a leaf included: a damaged page is an error,
+// never a record that is not there. Only a page that is in order but not the
+// latest, because the disk has lost what was written to it last, goes unnoticed
+// without the sum over all records.
+func (x *examination) look(name string) ([]byte, error) {
+	var w roomsWorker
+	return x.pages.find(x.rooms, viewBytes(name), w.leaf)
 }
 
 // examineMeta reads format and state.
-func (x *examination) examineMeta(p *pageFile, meta bucketPage) error {
+func (x *examination) examineMeta(meta bucketPage) error {
 	values := map[string][]byte{}
-	err := p.walkBucket(meta, func() leafVisit {
+	err := x.pages.walkBucket(meta, func() leafVisit {
 		return func(e element) error {
 			values[string(e.key)] = slices.Clone(e.value)
 			return nil
@@ -175,19 +221,6 @@ func (w *roomsWorker) leaf(e element) error {
 		return nil
 	}
 	return w.visit(name, r)
-}
-
-// revisit does what examine has left for later. Nothing may have been written
-// meanwhile.
-func (x *examination) revisit(newVisit func() visit) error {
-	x.pages.forget()
-	if err := x.pages.walkLog(x.log, true); err != nil {
-		return err
-	}
-	return x.pages.walkBucket(x.rooms, func() leafVisit {
-		w := &roomsWorker{visit: newVisit()}
-		return w.leaf
-	})
 }
 
 // checkSums compares what was found with what the state says should be there.

@@ -3,30 +3,41 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
 	"foyer/storage"
 )
 
-// To build the indexes of a million names takes ten times as long as to make
-// sure that the file is sound. So a large file is looked at first, all of it, and
-// if it is sound the store is open: a goroutine builds the indexes, and until it
-// is done Find and List look into the file itself, with what the end of the log
-// says of it laid over. The first Update waits for the indexes.
+// To read a million records, check them and build the indexes takes about a
+// second. So a large file is opened as soon as its outline is known to be sound
+// (examination.outline), and a goroutine does the rest: it looks at the whole
+// file, as is done with a small one before it is opened, and builds the indexes.
+// Whatever needs those, or more of the file than one look-up, waits for it: no
+// page is written before all have been checked. If one is damaged, all that
+// waits is told so, for good.
+//
+// Until then Find makes do with coldRooms.
 
 // A loader builds the indexes of a store.
 type loader struct {
 	store   *Store
-	file    *os.File // bbolt's
+	examine func(large uint64) (*examination, error) // examines the file
 	found   *examination
 	overlay *overlay
 	names   []*entryLoader // of each goroutine that has read records
+	behind  bool           // others are at work meanwhile
 }
+
+// breathe is how many records are read, in a third of a millisecond or so,
+// between two pauses in which sockets are looked at. On one processor a look-up
+// would have to wait for ten milliseconds, until the runtime interrupts the loader.
+const breathe = 1 << 10
 
 // open opens the file, which must be there.
 func (s *Store) open() (err error) {
@@ -34,55 +45,46 @@ func (s *Store) open() (err error) {
 	s.names.init(&s.arena, false)
 	l := &loader{store: s}
 	s.db, err = s.openBolt(s.path, false, func(f *os.File, info os.FileInfo) (err error) {
-		s.file, l.file = info, f
-		l.found, err = examine(f, info.Size(), s.options.large, l.visit)
+		s.file = info
+		l.examine = func(large uint64) (*examination, error) { return examine(f, info.Size(), large, l.visit) }
+		l.found, err = l.examine(s.options.large)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	s.db.NoSync = s.options.noSync
-	if err := guard(l.replay); err != nil {
-		return err
-	}
-	s.loaded = make(chan struct{})
-	if !l.found.large {
-		defer close(s.loaded)
-		return guard(l.build)
-	}
-	s.cold.Store(l.overlay)
-	go func() {
-		defer close(s.loaded)
-		if s.loadErr = guard(l.readAndBuild); s.loadErr == nil {
-			s.cold.Store(nil)
-		}
-	}()
-	return nil
-}
-
-// replay reads the end of the log, and sets what is known before there are
-// indexes.
-func (l *loader) replay() error {
-	s := l.store
 	s.state = l.found.state
 	s.sweepStart = s.state.tail
 	s.count.Store(int64(s.state.registered))
 	last := s.state.last
 	s.last.Store(&last)
-	l.overlay = newOverlay()
-	s.pending = l.overlay.pending
-	return s.db.View(func(btx *bbolt.Tx) error {
-		if err := l.overlay.replay(btx, &s.state, l.found.included); err != nil {
-			return damaged(err)
+	s.loaded = make(chan struct{})
+	if !l.found.large {
+		defer close(s.loaded)
+		return guard(l.build)
+	}
+	cold := newColdRooms(l.found)
+	if err := guard(func() error { return s.db.View(cold.replay) }); err != nil {
+		return err
+	}
+	s.cold.Store(cold)
+	go func() {
+		defer close(s.loaded)
+		if err := guard(l.lookAndBuild); err != nil {
+			s.loadErr = openError(s.path, err)
+			return
 		}
-		return nil
-	})
+		s.cold.Store(nil)
+	}()
+	return nil
 }
 
-// readAndBuild reads the file once more and builds the indexes.
-func (l *loader) readAndBuild() error {
-	if err := l.found.revisit(l.visit); err != nil {
-		return damaged(err)
+// lookAndBuild looks at all of the file and builds the indexes.
+func (l *loader) lookAndBuild() (err error) {
+	l.behind = true
+	if l.found, err = l.examine(math.MaxUint64); err != nil {
+		return err
 	}
 	return l.build()
 }
@@ -91,6 +93,12 @@ func (l *loader) readAndBuild() error {
 // the log.
 func (l *loader) build() error {
 	s := l.store
+	l.overlay = newOverlay()
+	s.pending = l.overlay.pending
+	err := s.db.View(func(btx *bbolt.Tx) error { return l.overlay.replay(btx, &s.state, l.found.included) })
+	if err != nil {
+		return damaged(err)
+	}
 	s.addresses.init(&s.arena, true)
 	s.outcomes.init()
 	s.ended = newEndedNames()
@@ -103,7 +111,7 @@ func (l *loader) build() error {
 		return damaged(err)
 	}
 	if err := s.db.View(l.buildOutcomes); err != nil {
-		return damaged(err)
+		return asDamage(err)
 	}
 	return nil
 }
@@ -113,9 +121,13 @@ func (l *loader) visit() visit {
 	e := &entryLoader{index: &l.store.names}
 	entries := appender{arena: &l.store.arena}
 	l.names = append(l.names, e)
+	n := 0
 	return func(name string, r *record) error {
 		if l.store.closing.Load() {
 			return errClosed
+		}
+		if n++; n%breathe == 0 && l.behind {
+			time.Sleep(time.Microsecond)
 		}
 		if !r.registered {
 			return nil
@@ -203,34 +215,6 @@ func (l *loader) buildOutcomes(btx *bbolt.Tx) error {
 func (s *Store) awaitIndexes() error {
 	<-s.loaded
 	return s.loadErr
-}
-
-// findCold is Find while there is no index.
-func (s *Store) findCold(name []byte) (r room.Registration, err error) {
-	s.mu.RLock() // the overlay changes under mu, once there is an index
-	defer s.mu.RUnlock()
-	o := s.cold.Load()
-	if o == nil {
-		return s.findIndexed(name)
-	}
-	var ok bool
-	err = s.view(func(btx *bbolt.Tx) error {
-		r, ok, err = o.find(btx, string(name))
-		return err
-	})
-	if err == nil && !ok {
-		err = room.ErrUnknownName
-	}
-	return r, err
-}
-
-// listCold is List while there is no index, under s.mu.
-func (s *Store) listCold(o *overlay, after room.Name, limit int) (list []room.Registration, err error) {
-	err = s.view(func(btx *bbolt.Tx) error {
-		list, err = o.list(btx, string(after), limit)
-		return err
-	})
-	return list, err
 }
 
 // An entryLoader collects the entries that one goroutine has come by, apart by

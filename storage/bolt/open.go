@@ -26,7 +26,7 @@ type Options struct {
 	MaxOutcomes int
 
 	// For tests: defaultPace if it is zero; how many records and blocks are too
-	// many to wait for the indexes; whether to do without flushes.
+	// many to look at all of them first; whether to do without flushes.
 	pace   pace
 	large  uint64
 	noSync bool
@@ -64,6 +64,11 @@ func boltOptions(readOnly bool) *bbolt.Options {
 // Its error is one line that names the path, and wraps [storage.ErrLocked],
 // [storage.ErrNotDatabase], [storage.ErrNewerFormat], [storage.ErrDamaged] or
 // what the operating system said. A file that cannot be opened is not changed.
+//
+// Of a large file, with more than some 65,000 records, it looks at no more than
+// the outline. The rest is looked at while Find is in use already; if it is
+// damaged, Update, List and History return an error that wraps
+// storage.ErrDamaged, and the file has not been changed either.
 func Open(path string, opts *Options) (*Store, error) {
 	s := &Store{path: path, openBolt: openBolt, commitBolt: (*bbolt.Tx).Commit}
 	if opts != nil {

@@ -17,7 +17,8 @@ import (
 
 // bbolt trusts its file: a damaged page can make it crash, hang, overwrite what
 // is in use, or show an older state as if it were the latest. So before it gets
-// to see a file its pages are walked here, and the file is refused unless they
+// to see a file its pages are walked here (those that it does not see yet, of a
+// large file, a little later), and the file is refused unless they
 // make a sound tree: both meta pages whole, every page where it says it is and
 // reached once, keys in order and between those of the page above, and each page
 // either reached or free. What is in the pages is for checksums of our own.
@@ -114,14 +115,8 @@ func openPages(file io.ReaderAt, size int64) (*pageFile, error) {
 	case p.pages > uint64(size)/p.pageSize:
 		return nil, fmt.Errorf("it is cut off: it has %d bytes and should have %d", size, p.pages*p.pageSize)
 	}
-	p.forget()
-	return p, nil
-}
-
-// forget makes all pages unreached again.
-func (p *pageFile) forget() {
 	p.reached = make([]atomic.Uint64, p.pages/64+1)
-	p.count.Store(0)
+	return p, nil
 }
 
 // readMeta returns the meta page at an offset, or nil if there is none.
@@ -145,9 +140,19 @@ func readMeta(file io.ReaderAt, size, offset int64) ([]byte, error) {
 	return b, nil
 }
 
-// page reads a page with what overflows it into buf, or into other memory if
-// that is too small, and marks it as reached.
+// page reads a page and marks it as reached, with what overflows it.
 func (p *pageFile) page(id uint64, buf []byte) ([]byte, error) {
+	b, err := p.read(id, buf)
+	for i := 0; i < len(b) && err == nil; i += int(p.pageSize) {
+		err = p.reach(id)
+		id++
+	}
+	return b, err
+}
+
+// read reads a page with what overflows it into buf, or into other memory if
+// that is too small.
+func (p *pageFile) read(id uint64, buf []byte) ([]byte, error) {
 	if id < 2 || id >= p.pages {
 		return nil, fmt.Errorf("there is no page %d", id)
 	}
@@ -162,11 +167,6 @@ func (p *pageFile) page(id uint64, buf []byte) ([]byte, error) {
 	if overflow > 0 {
 		b = make([]byte, (overflow+1)*p.pageSize)
 		if _, err := p.file.ReadAt(b, int64(id*p.pageSize)); err != nil {
-			return nil, err
-		}
-	}
-	for i := range overflow + 1 {
-		if err := p.reach(id + i); err != nil {
 			return nil, err
 		}
 	}
@@ -207,6 +207,9 @@ type leafVisit func(element) error
 // elements takes a page apart, checks the order of its keys, and calls leaf or
 // branch for each, whichever it is. The last key of a branch tells where the
 // one before ends, so branch is called with the elements of all of it.
+//
+// bbolt writes what the elements hold without gaps, right behind the last of
+// them, and leaves no page empty but a root: so a wrong count does not pass.
 func elements(b []byte, in subtree, leaf leafVisit, branch func([]element) error) error {
 	bad := func() error { return fmt.Errorf("page %d does not decode", in.page) }
 	if len(b) < pageHeader {
@@ -214,11 +217,14 @@ func elements(b []byte, in subtree, leaf leafVisit, branch func([]element) error
 	}
 	flags, n := native.Uint16(b[8:]), int(native.Uint16(b[10:]))
 	isLeaf := flags == leafPage
-	if !isLeaf && (flags != branchPage || n == 0) || n > (len(b)-pageHeader)/elementSize {
+	if !isLeaf && flags != branchPage || n == 0 && (!isLeaf || in.depth > 0) || n > (len(b)-pageHeader)/elementSize {
 		return bad()
 	}
 	var all []element
-	before := in.from
+	if !isLeaf {
+		all = make([]element, 0, n)
+	}
+	before, next := in.from, uint64(pageHeader+n*elementSize)
 	for i := range n {
 		at := pageHeader + i*elementSize
 		h := b[at : at+elementSize]
@@ -231,9 +237,10 @@ func elements(b []byte, in subtree, leaf leafVisit, branch func([]element) error
 			e.page = native.Uint64(h[8:])
 		}
 		start := uint64(at) + uint64(position)
-		if start+keySize+valueSize > uint64(len(b)) {
+		if start != next || start+keySize+valueSize > uint64(len(b)) {
 			return bad()
 		}
+		next = start + keySize + valueSize
 		e.key = b[start : start+keySize]
 		e.value = b[start+keySize : start+keySize+valueSize]
 		if c := bytes.Compare(before, e.key); c > 0 || c == 0 && i > 0 || in.below != nil && bytes.Compare(e.key, in.below) >= 0 {
@@ -252,16 +259,13 @@ func elements(b []byte, in subtree, leaf leafVisit, branch func([]element) error
 	return branch(all)
 }
 
-// children returns the subtrees of a branch.
-func children(list []element, in subtree) []subtree {
-	subtrees := make([]subtree, len(list))
-	for i, e := range list {
-		subtrees[i] = subtree{page: e.page, from: e.key, below: in.below, depth: in.depth + 1}
-		if i+1 < len(list) {
-			subtrees[i].below = list[i+1].key
-		}
+// child returns the subtree that element i of a branch leads to.
+func child(list []element, i int, in subtree) subtree {
+	c := subtree{page: list[i].page, from: list[i].key, below: in.below, depth: in.depth + 1}
+	if i+1 < len(list) {
+		c.below = list[i+1].key
 	}
-	return subtrees
+	return c
 }
 
 // A walker walks subtrees. It keeps a page of memory for each level.
@@ -280,8 +284,8 @@ func (w *walker) walk(in subtree) (err error) {
 		return err
 	}
 	return elements(*level, in, w.leaf, func(list []element) error {
-		for _, child := range children(list, in) {
-			if err := w.walk(child); err != nil {
+		for i := range list {
+			if err := w.walk(child(list, i, in)); err != nil {
 				return err
 			}
 		}
@@ -302,13 +306,18 @@ func (p *pageFile) buckets() (map[string]bucketPage, error) {
 	return found, w.walk(subtree{page: p.root})
 }
 
+// elements shows the elements of a bucket that lies within another page.
+func (b bucketPage) elements(leaf leafVisit) error {
+	return elements(b.inline, subtree{}, leaf, func([]element) error {
+		return errors.New("a bucket within a page does not decode")
+	})
+}
+
 // walkBucket walks a bucket with as many goroutines as there are processors.
 // Each of them calls a leafVisit of its own.
 func (p *pageFile) walkBucket(b bucketPage, newLeaf func() leafVisit) error {
 	if b.root == 0 {
-		return elements(b.inline, subtree{}, newLeaf(), func([]element) error {
-			return errors.New("a bucket within a page does not decode")
-		})
+		return b.elements(newLeaf())
 	}
 	walkers := make([]*walker, runtime.GOMAXPROCS(0))
 	for i := range walkers {
@@ -356,7 +365,9 @@ func (p *pageFile) shareOut(root uint64, want int, leaf leafVisit) ([]subtree, e
 				return nil, err
 			}
 			err = elements(page, in, leaf, func(list []element) error {
-				next = append(next, children(list, in)...)
+				for i := range list {
+					next = append(next, child(list, i, in))
+				}
 				return nil
 			})
 			if err != nil {
@@ -368,34 +379,33 @@ func (p *pageFile) shareOut(root uint64, want int, leaf leafVisit) ([]subtree, e
 	return queue, nil
 }
 
-// walkLog walks a bucket, but reads no more than the heads of its leaves, and if
-// heads is false not even those: most of the log may be of no use any more, and
-// what is of use is checked when it is read. The blocks of the log never overflow
-// a page.
-func (p *pageFile) walkLog(b bucketPage, heads bool) error {
-	none := func(element) error { return nil }
+// walkBranches walks a bucket, but no further than to its branches. The leaves
+// it shows to leaf, which may be nil, and marks as reached, without what may
+// overflow them.
+func (p *pageFile) walkBranches(b bucketPage, leaf func(subtree) error) error {
 	if b.root == 0 {
-		return p.walkBucket(b, func() leafVisit { return none })
+		return b.elements(func(element) error { return nil })
 	}
 	height, err := p.height(b.root)
 	if err != nil {
 		return err
 	}
-	w := logWalker{pageFile: p, height: height, heads: heads, head: make([]byte, pageHeader)}
+	w := branchWalker{pageFile: p, height: height, leaf: leaf}
 	return w.walk(subtree{page: b.root})
 }
 
-// A logWalker is a walker that goes no further than to the branches.
-type logWalker struct {
+type branchWalker struct {
 	*pageFile
 	height int
-	heads  bool
-	head   []byte // the memory to read a leaf's into
+	leaf   func(subtree) error
 }
 
-func (w logWalker) walk(in subtree) error {
+func (w branchWalker) walk(in subtree) error {
 	if in.depth == w.height {
-		return w.leaf(in.page)
+		if err := w.reach(in.page); err != nil || w.leaf == nil {
+			return err
+		}
+		return w.leaf(in)
 	}
 	b, err := w.page(in.page, nil)
 	if err != nil {
@@ -403,8 +413,8 @@ func (w logWalker) walk(in subtree) error {
 	}
 	noLeaf := func(element) error { return fmt.Errorf("page %d is a leaf where a branch should be", in.page) }
 	return elements(b, in, noLeaf, func(list []element) error {
-		for _, child := range children(list, in) {
-			if err := w.walk(child); err != nil {
+		for i := range list {
+			if err := w.walk(child(list, i, in)); err != nil {
 				return err
 			}
 		}
@@ -412,19 +422,20 @@ func (w logWalker) walk(in subtree) error {
 	})
 }
 
-// leaf checks the head of a leaf: bbolt believes what it says of the page's
-// length when it frees the page, and would free others, in use, along with it.
-func (w logWalker) leaf(id uint64) error {
-	if err := w.reach(id); err != nil || !w.heads {
-		return err
+// newHeadCheck returns a function that checks the head of a leaf that nothing
+// overflows: bbolt believes what it says of the page's length when it frees the
+// page, and would free others, in use, along with it.
+func (p *pageFile) newHeadCheck() func(subtree) error {
+	head := make([]byte, pageHeader)
+	return func(in subtree) error {
+		if _, err := p.file.ReadAt(head, int64(in.page*p.pageSize)); err != nil {
+			return err
+		}
+		if native.Uint64(head) != in.page || native.Uint16(head[8:]) != leafPage || native.Uint32(head[12:]) != 0 {
+			return fmt.Errorf("page %d is not what it should be", in.page)
+		}
+		return nil
 	}
-	if _, err := w.file.ReadAt(w.head, int64(id*w.pageSize)); err != nil {
-		return err
-	}
-	if native.Uint64(w.head) != id || native.Uint16(w.head[8:]) != leafPage || native.Uint32(w.head[12:]) != 0 {
-		return fmt.Errorf("page %d is not what it should be", id)
-	}
-	return nil
 }
 
 // height returns how many branches are above each leaf.
@@ -446,10 +457,69 @@ func (p *pageFile) height(root uint64) (int, error) {
 			return 0, fmt.Errorf("page %d does not decode", id)
 		}
 	}
-	return 0, errors.New("the log has no leaves")
+	return 0, errors.New("a bucket has no leaves")
 }
 
-// checkFree makes sure that each page is either reached or free. It comes last.
+// find returns the value of a key, or nil if the bucket does not have it, which
+// must not be empty. It believes nothing: each page on the way is checked, and
+// check is shown all elements of the leaves that it reads. None of it is marked
+// as reached.
+//
+// Where a damaged branch leads astray, to the wrong one of two leaves, all of
+// either is in order. But then one of the leaves beside the one that it leads to
+// has keys that do not belong there; so a key that is missing takes a look at
+// both.
+func (p *pageFile) find(b bucketPage, key []byte, check leafVisit) (value []byte, err error) {
+	from, below, err := p.descend(b, key, false, func(e element) error {
+		if bytes.Equal(e.key, key) {
+			value = e.value
+		}
+		return check(e)
+	})
+	if value != nil || err != nil {
+		return value, err
+	}
+	if from != nil {
+		_, _, err = p.descend(b, from, true, check)
+	}
+	if below != nil && err == nil {
+		_, _, err = p.descend(b, below, false, check)
+	}
+	return nil, err
+}
+
+// descend shows a leaf the elements of the leaf where key is, or before it the
+// leaf that ends there, and returns the keys that it lies between.
+func (p *pageFile) descend(b bucketPage, key []byte, before bool, leaf leafVisit) (from, below []byte, err error) {
+	if b.root == 0 {
+		return nil, nil, b.elements(leaf)
+	}
+	in := subtree{page: b.root}
+	for in.depth < maxDepth {
+		page, err := p.read(in.page, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		deeper := false
+		err = elements(page, in, leaf, func(list []element) error {
+			i, found := slices.BinarySearchFunc(list, key, func(e element, key []byte) int { return bytes.Compare(e.key, key) })
+			if !found || before {
+				i = max(i-1, 0)
+			}
+			if i > 0 {
+				from = list[i].key
+			}
+			in, deeper = child(list, i, in), true
+			return nil
+		})
+		if err != nil || !deeper {
+			return from, in.below, err
+		}
+	}
+	return nil, nil, fmt.Errorf("page %d is too deep", in.page)
+}
+
+// checkFree makes sure that no page that is reached is free. It comes last.
 func (p *pageFile) checkFree() error {
 	b, err := p.page(p.freelist, nil)
 	if err != nil {
@@ -467,6 +537,11 @@ func (p *pageFile) checkFree() error {
 			return fmt.Errorf("the list of free pages: %w", err)
 		}
 	}
+	return nil
+}
+
+// checkLost makes sure that each page is either reached or free, after checkFree.
+func (p *pageFile) checkLost() error {
 	if reached := p.count.Load() + 2; reached != p.pages {
 		return fmt.Errorf("%d of %d pages are lost", p.pages-reached, p.pages)
 	}

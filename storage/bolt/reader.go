@@ -47,7 +47,7 @@ func OpenReadOnly(path string) (*Reader, error) {
 
 func (r *Reader) open(path string) (err error) {
 	r.db, err = openBolt(path, true, func(f *os.File, info os.FileInfo) error {
-		found, err := examine(f, info.Size(), defaultLarge, nil)
+		found, err := examine(f, info.Size(), math.MaxUint64, nil)
 		if err == nil {
 			r.state, r.size = found.state, info.Size()
 		}

@@ -32,8 +32,8 @@ type Store struct {
 	closing atomic.Bool // tells it to give up
 
 	// Read by Find and its like from any goroutine, written by publish.
-	cold  atomic.Pointer[overlay] // instead of an index, while there is none
-	arena arena                   // of the entries of names and addresses
+	cold  atomic.Pointer[coldRooms] // instead of an index, while there is none
+	arena arena                     // of the entries of names and addresses
 	names index
 	count atomic.Int64
 	last  atomic.Pointer[storage.Instant]
@@ -67,7 +67,8 @@ type groupClocks struct {
 // who keeps many for long had better clone them.
 //
 // In the first moments after a large file was opened, while the indexes are
-// being built, it looks into the file, and allocates.
+// being built, it looks into the file, and allocates; see cold.go for what that
+// is worth if the file is damaged.
 func (s *Store) Find(name []byte) (room.Registration, error) {
 	if s.cold.Load() != nil {
 		return s.findCold(name)
@@ -90,15 +91,17 @@ func (s *Store) Len() int { return int(s.count.Load()) }
 func (s *Store) Last() storage.Instant { return *s.last.Load() }
 
 // List implements [storage.Store]. An Update that commits meanwhile waits for
-// it, so limit should be some thousands at most.
+// it, so limit should be some thousands at most. It waits for the indexes, and
+// so do Update and History; if the file turns out to be damaged they return an
+// error that wraps [storage.ErrDamaged].
 func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
+	if err := s.awaitIndexes(); err != nil {
+		return nil, unavailable(err)
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if limit <= 0 {
 		return nil, nil
-	}
-	if o := s.cold.Load(); o != nil {
-		return s.listCold(o, after, limit)
 	}
 	// Every name that is registered is in the rooms or pending or both. Its
 	// registration is in the index, which does not change while mu is held.
@@ -147,6 +150,9 @@ func mergeNames(btx *bbolt.Tx, pending *pendingEvents, after string, yield func(
 
 // History implements [storage.Store].
 func (s *Store) History(name room.Name) (events []storage.Event, err error) {
+	if err := s.awaitIndexes(); err != nil {
+		return nil, unavailable(err)
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	err = s.view(func(btx *bbolt.Tx) error {
