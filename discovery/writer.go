@@ -52,6 +52,8 @@ func (s *Server) writeLoop(giveUp func()) error {
 // writer is the writer's own state.
 type writer struct {
 	*Server
+	ahead        lookahead
+	request      request        // the line in hand
 	group        []*job         // at most queueLength
 	out          []udp.Datagram // their replies
 	names        []room.Name
@@ -87,7 +89,7 @@ func (w *writer) loadLeases() error {
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
 	for j := range w.queue {
-		w.serve(&j.exchange, errUnavailable)
+		w.serve(&j.exchange, &w.ahead, errUnavailable)
 		w.finish(j)
 	}
 }
@@ -220,7 +222,7 @@ func (w *writer) commit() {
 			j.out.reset(0)
 		default:
 			j.rewind()
-			w.serve(&j.exchange, denial(err))
+			w.serve(&j.exchange, &w.ahead, denial(err))
 		}
 	}
 	w.finishGroup()
@@ -268,7 +270,7 @@ func (w *writer) carryOut(t *transaction, j *job) error {
 		if !more {
 			return nil
 		}
-		r := &j.request
+		r := &w.request
 		if err := r.parse(line); err != nil {
 			more = j.unreadable(r, err)
 		} else if more, err = t.carryOut(&j.exchange, r); err != nil {
