@@ -10,43 +10,64 @@ import (
 // one, and 64 cost no less (go test -bench FindAll ./storage/bolt).
 const lookaheadLength = 16
 
-// A lookahead holds the lines of a datagram that come next, and what the store
-// knows of their names, which it is asked for all at once. It is the memory of
-// one goroutine, of some 9 KiB, from datagram to datagram; the answers that are
-// left in it may each keep a mebibyte of the store's; see Find in storage/bolt.
+// A lookahead holds lines that have been read before the first of them is
+// answered, so that the store is asked for all their names at once. It is the
+// memory of one goroutine, of some 9 KiB, from datagram to datagram; the
+// answers that are left in it may each keep a mebibyte of the store's, see Find
+// in storage/bolt.
 type lookahead struct {
 	lines   [lookaheadLength]lineAhead
-	queries [lookaheadLength]storage.Query // for the LOOKUPs and RENEWs, by line
+	queries [lookaheadLength]storage.Query
+	n       int // lines that were read
+	asked   int // of them, those with a query
 }
 
 // A lineAhead is a line that has been read and not yet been answered.
 type lineAhead struct {
 	request
-	err        error // why it cannot be read
-	start, end int   // where it is in the datagram
+	err        error          // why it cannot be read
+	start, end int            // where it is in the datagram
+	query      *storage.Query // what is known of its name, if it is a LOOKUP or a RENEW
 }
 
-// read reads the next lines of x and looks their names up, without moving on. It
-// returns none at the end of x. A line that is neither LOOKUP nor RENEW is the
-// last that it reads: most likely that one is for the writer, and then those
-// behind it are as well.
+// read returns the next lines of x, none at its end, without moving on.
 func (a *lookahead) read(x *exchange, store storage.Store) []lineAhead {
-	n, asked := 0, 0
-	for rest := x.lines; n < len(a.lines); {
+	a.n, a.asked = 0, 0
+	lines := a.add(x, lookaheadLength)
+	store.FindAll(a.queries[:a.asked])
+	return lines
+}
+
+// readEach is read for several exchanges, lookaheadLength at most, which share
+// the memory. It writes the lines of each to ahead.
+func (a *lookahead) readEach(xs []exchange, ahead *[lookaheadLength][]lineAhead, store storage.Store) {
+	a.n, a.asked = 0, 0
+	for i := range xs {
+		ahead[i] = a.add(&xs[i], lookaheadLength/len(xs))
+	}
+	store.FindAll(a.queries[:a.asked])
+}
+
+// add adds up to limit lines of x and returns them. A line that is neither
+// LOOKUP nor RENEW is the last: most likely that one is for the writer, and then
+// those behind it are as well.
+func (a *lookahead) add(x *exchange, limit int) []lineAhead {
+	first := a.n
+	for rest := x.lines; a.n < first+limit; {
 		line, end, more := rest.next()
 		if !more {
 			break
 		}
-		l := &a.lines[n]
+		l := &a.lines[a.n]
+		a.n++
 		l.start, l.end = rest.pos, end
 		rest.pos = end
-		n++
 		if l.err = l.parse(line); l.err != nil || l.Verb != wire.Lookup && l.Verb != wire.Renew {
 			break
 		}
-		a.queries[asked].Name = l.name
-		asked++
+		l.query = &a.queries[a.asked]
+		l.query.Name = l.name
+		a.asked++
 	}
-	store.FindAll(a.queries[:asked])
-	return a.lines[:n]
+	return a.lines[first:a.n]
 }

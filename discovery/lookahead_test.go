@@ -1,13 +1,19 @@
 package discovery
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"foyer/internal/udp"
 	"foyer/storage/storetest"
+	"foyer/wire"
 )
 
 // TestLinesAreAnsweredInOrder compares the answers to the lines of one datagram
@@ -60,5 +66,84 @@ func TestLinesBetweenThoseThatAreDenied(t *testing.T) {
 	want := strings.Join([]string{found, denied, found, denied, found}, "\n")
 	if done := s.serve(&x, &w.ahead, errBusyQueue); !done || strings.Join(answers(&x), "\n") != want {
 		t.Errorf("done %v, got %q, want %q", done, answers(&x), want)
+	}
+}
+
+// A batchConn hands out the same batch some times, is closed then, and keeps
+// what was sent in answer to the last.
+type batchConn struct {
+	udp.Conn
+	batch []udp.Datagram
+	times int
+	sent  []udp.Datagram
+}
+
+func (c *batchConn) Receive(ds []udp.Datagram) (int, error) {
+	if c.times == 0 {
+		return 0, net.ErrClosed
+	}
+	c.times--
+	for i, d := range c.batch {
+		ds[i].Data = append(ds[i].Data[:0], d.Data...)
+		ds[i].Peer = d.Peer
+	}
+	return len(c.batch), nil
+}
+
+func (c *batchConn) Send(ds []udp.Datagram) error {
+	if c.times == 0 {
+		for _, d := range ds {
+			d.Data = bytes.Clone(d.Data) // a view
+			c.sent = append(c.sent, d)
+		}
+	}
+	return nil
+}
+
+// TestBatches compares the answers to datagrams that arrive together with those
+// to the same datagrams one by one. More batches do not mean more allocations.
+func TestBatches(t *testing.T) {
+	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
+	for i := range 20 {
+		serveDatagram(s, w, fmt.Appendf(nil, "@ttl=60 REGISTER room://192.0.2.1:%d the great hall of mirrors %d", 40000+i, i))
+	}
+	read := func(batch []udp.Datagram, times int) []udp.Datagram {
+		c := &batchConn{batch: batch, times: times}
+		if err := s.readLoop(t.Context(), c); !errors.Is(err, net.ErrClosed) {
+			t.Fatal(err)
+		}
+		return c.sent
+	}
+	for n := range udp.BatchSize + 1 {
+		var batch, want []udp.Datagram
+		for i := range n {
+			var lines []string
+			for range r.IntN(2 * lookaheadLength) {
+				hall := r.IntN(25)
+				lines = append(lines,
+					fmt.Sprint("LOOKUP the great hall of mirrors ", hall),
+					fmt.Sprintf("@ttl=60 RENEW room://192.0.2.1:%d the great hall of mirrors %d", 40000+hall, hall),
+					"", "LOOKUP \xff, which is no name at all")
+				lines = lines[:len(lines)-r.IntN(4)]
+			}
+			data := strings.Join(lines, "\n")
+			if len(data) > wire.MaxDatagram && i%2 == 0 {
+				data = data[:wire.MaxDatagram]
+			}
+			d := udp.Datagram{Data: []byte(data[:min(len(data), wire.MaxDatagram+1)]), Peer: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.9"), uint16(1+i))}
+			batch = append(batch, d)
+			want = append(want, read([]udp.Datagram{d}, 1)...)
+		}
+		got := read(batch, 1)
+		if !slices.EqualFunc(got, want, func(a, b udp.Datagram) bool { return string(a.Data) == string(b.Data) && a.Peer == b.Peer }) {
+			t.Fatalf("%q\n got %q\nwant %q", batch, got, want)
+		}
+	}
+
+	batch := slices.Repeat([]udp.Datagram{{Data: []byte("LOOKUP the great hall of mirrors 1"), Peer: netip.MustParseAddrPort("192.0.2.9:9")}}, udp.BatchSize)
+	one := testing.AllocsPerRun(10, func() { read(batch, 10) })
+	if n := testing.AllocsPerRun(10, func() { read(batch, 100) }); n > one {
+		t.Errorf("10 batches allocate %v times and 100 batches %v times", one, n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,7 +146,9 @@ func (s *Server) readLoop(ctx context.Context, c udp.Conn) error {
 		in[i].Data = make([]byte, wire.MaxDatagram+1)
 	}
 	exchanges := make([]exchange, udp.BatchSize)
-	var ahead lookahead
+	var first lookahead                    // what the datagrams of a batch begin with,
+	var ahead [lookaheadLength][]lineAhead // by datagram;
+	var next lookahead                     // and further lines of one
 	out := make([]udp.Datagram, 0, udp.BatchSize)
 	for {
 		n, err := c.Receive(in)
@@ -165,13 +168,15 @@ func (s *Server) readLoop(ctx context.Context, c udp.Conn) error {
 		}
 		out = out[:0]
 		for i := range in[:n] {
-			x := &exchanges[i]
-			x.start(&in[i])
-			if s.serve(x, &ahead, nil) {
-				out = x.datagrams(out)
-			} else {
-				s.handOn(x, &ahead, c)
-				// The queues may have been full.
+			exchanges[i].start(&in[i])
+		}
+		for xs := range slices.Chunk(exchanges[:n], lookaheadLength) {
+			first.readEach(xs, &ahead, s.store)
+			for i := range xs {
+				x := &xs[i]
+				if !s.serveFrom(x, ahead[i], &next, nil) {
+					s.handOn(x, &next, c) // there are replies if the queues are full
+				}
 				out = x.datagrams(out)
 			}
 		}
@@ -185,21 +190,22 @@ func (s *Server) readLoop(ctx context.Context, c udp.Conn) error {
 // when the line that comes next needs one, or a verifier. With deny, lines that
 // need a transaction are refused with it instead.
 func (s *Server) serve(x *exchange, a *lookahead, deny *room.Error) (done bool) {
+	return s.serveFrom(x, a.read(x, s.store), a, deny)
+}
+
+// serveFrom is serve for an exchange whose next lines have been read.
+func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny *room.Error) (done bool) {
 	if len(x.in) > wire.MaxDatagram {
 		t, _, _ := wire.ParseTags(x.in[:wire.MaxDatagram])
 		x.refuse(&t, errTooLarge, 0)
 		x.pos = len(x.in)
 		return true
 	}
-	for {
-		ahead := a.read(x, s.store)
-		if len(ahead) == 0 {
-			return true
-		}
+	for len(ahead) > 0 {
 		for i := range ahead {
 			l := &ahead[i]
 			x.pos = l.start
-			fits, answered := s.fromMemory(x, l, &a.queries[i])
+			fits, answered := s.fromMemory(x, l)
 			if !answered {
 				if deny == nil {
 					return false
@@ -211,25 +217,29 @@ func (s *Server) serve(x *exchange, a *lookahead, deny *room.Error) (done bool) 
 			}
 			x.pos = l.end
 		}
+		if x.pos == len(x.in) {
+			return true
+		}
+		ahead = a.read(x, s.store)
 	}
+	return true
 }
 
 var errTooLarge = room.Errorf(room.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)
 
 // fromMemory answers a line if that can be done without a transaction and
-// without checking a signature. q says what the store knows of the name of a
-// LOOKUP or a RENEW.
-func (s *Server) fromMemory(x *exchange, l *lineAhead, q *storage.Query) (fits, answered bool) {
+// without checking a signature.
+func (s *Server) fromMemory(x *exchange, l *lineAhead) (fits, answered bool) {
 	r := &l.request
 	switch {
 	case l.err != nil:
 		return x.unreadable(r, l.err), true
 	case r.Verb == wire.Lookup:
-		return s.lookup(x, r, q), true
+		return s.lookup(x, r, l.query), true
 	case r.signed() && !x.judged:
 		return false, false
 	case r.Verb == wire.Renew:
-		return s.renew(x, r, q)
+		return s.renew(x, r, l.query)
 	case r.Verb == wire.Register && x.forged(r):
 		return x.refuse(&r.Tags, errBadSignature, 0), true
 	}
