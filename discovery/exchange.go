@@ -14,13 +14,10 @@ import (
 // read, and the replies so far. The reader works on one of its own; what has to
 // wait is copied into a job.
 type exchange struct {
-	in    []byte
-	pos   int // where the next line begins
+	lines
 	out   replies
 	peer  netip.AddrPort
 	local netip.Addr
-
-	request request // the line in hand
 
 	// verdicts of the signed lines that a verifier has judged; nil before.
 	verdicts []verdict
@@ -39,14 +36,20 @@ func (x *exchange) start(d *udp.Datagram) {
 // compared: without the zone, which is this machine's name for a link.
 func (x *exchange) from() netip.Addr { return x.peer.Addr().WithZone("") }
 
+// A lines is the lines of a datagram from one of them on.
+type lines struct {
+	in  []byte
+	pos int // where the next line begins
+}
+
 // next returns the next line without its ending, and where it ends; more is
 // false when there is none. A line is ended by "\n", or by "\r\n" as some
 // clients write it; empty lines are passed over.
-func (x *exchange) next() (line []byte, end int, more bool) {
-	for x.pos < len(x.in) {
-		line, end = x.in[x.pos:], len(x.in)
+func (l *lines) next() (line []byte, end int, more bool) {
+	for l.pos < len(l.in) {
+		line, end = l.in[l.pos:], len(l.in)
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
-			line, end = line[:i], x.pos+i+1
+			line, end = line[:i], l.pos+i+1
 		}
 		if n := len(line); n > 0 && line[n-1] == '\r' {
 			line = line[:n-1]
@@ -54,7 +57,7 @@ func (x *exchange) next() (line []byte, end int, more bool) {
 		if len(line) > 0 {
 			return line, end, true
 		}
-		x.pos = end
+		l.pos = end
 	}
 	return nil, 0, false
 }

@@ -125,12 +125,12 @@ func serveDatagram(s *Server, w *writer, data []byte) *exchange {
 	j := new(job)
 	d := udp.Datagram{Data: data, Peer: netip.MustParseAddrPort("192.0.2.9:9")}
 	j.start(&d)
-	if s.serve(&j.exchange, nil) {
+	if s.serve(&j.exchange, &w.ahead, nil) {
 		return &j.exchange
 	}
 	if j.hasSigned() {
 		s.judge(&j.exchange)
-		if s.serve(&j.exchange, nil) {
+		if s.serve(&j.exchange, &w.ahead, nil) {
 			return &j.exchange
 		}
 	}
@@ -201,7 +201,7 @@ func TestLookupAllocations(t *testing.T) {
 		d := udp.Datagram{Data: []byte(request), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
 		if n := testing.AllocsPerRun(100, func() {
 			x.start(&d)
-			if !s.serve(&x, nil) {
+			if !s.serve(&x, &w.ahead, nil) {
 				t.Fatal("not answered")
 			}
 			out = x.datagrams(out[:0])
@@ -225,7 +225,7 @@ func BenchmarkLookup(b *testing.B) {
 			d := udp.Datagram{Data: []byte(request), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
 			for b.Loop() {
 				x.start(&d)
-				s.serve(&x, nil)
+				s.serve(&x, &w.ahead, nil)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,6 +146,10 @@ type intake struct {
 	in        [udp.BatchSize]udp.Datagram
 	exchanges [udp.BatchSize]exchange
 	out       []udp.Datagram // replies; grows to what a batch leads to
+
+	first lookahead                    // what the datagrams of a batch begin with,
+	ahead [lookaheadLength][]lineAhead // by datagram;
+	next  lookahead                    // and further lines of one
 }
 
 func (s *Server) newIntake(c udp.Conn) *intake {
@@ -211,13 +216,17 @@ func (t *intake) poll() bool {
 func (t *intake) answer(n int) {
 	t.out = t.out[:0]
 	for i := range t.in[:n] {
-		x := &t.exchanges[i]
-		x.start(&t.in[i])
-		if !t.serve(x, nil) {
-			t.handOn(x, t.conn)
-			// The queues may have been full.
+		t.exchanges[i].start(&t.in[i])
+	}
+	for xs := range slices.Chunk(t.exchanges[:n], lookaheadLength) {
+		t.first.readEach(xs, &t.ahead, t.store)
+		for i := range xs {
+			x := &xs[i]
+			if !t.serveFrom(x, t.ahead[i], &t.next, nil) {
+				t.handOn(x, &t.next, t.conn) // there are replies if the queues are full
+			}
+			t.out = x.datagrams(t.out)
 		}
-		t.out = x.datagrams(t.out)
 	}
 	if len(t.out) > 0 {
 		_ = t.conn.Send(t.out)
@@ -227,77 +236,81 @@ func (t *intake) answer(n int) {
 // serve carries out the lines of x that need no transaction. It returns false
 // when the line that comes next needs one, or a verifier. With deny, lines that
 // need a transaction are refused with it instead.
-func (s *Server) serve(x *exchange, deny *room.Error) (done bool) {
+func (s *Server) serve(x *exchange, a *lookahead, deny *room.Error) (done bool) {
+	return s.serveFrom(x, a.read(x, s.store), a, deny)
+}
+
+// serveFrom is serve for an exchange whose next lines have been read.
+func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny *room.Error) (done bool) {
 	if len(x.in) > wire.MaxDatagram {
 		t, _, _ := wire.ParseTags(x.in[:wire.MaxDatagram])
 		x.refuse(&t, errTooLarge, 0)
 		x.pos = len(x.in)
 		return true
 	}
-	for {
-		line, end, more := x.next()
-		if !more {
+	for len(ahead) > 0 {
+		for i := range ahead {
+			l := &ahead[i]
+			x.pos = l.start
+			fits, answered := s.fromMemory(x, l)
+			if !answered {
+				if deny == nil {
+					return false
+				}
+				fits = x.refuse(&l.Tags, deny, 0)
+			}
+			if !fits {
+				return true // neither this line nor the rest is carried out
+			}
+			x.pos = l.end
+		}
+		if x.pos == len(x.in) {
 			return true
 		}
-		r := &x.request
-		var fits bool
-		switch err := r.parse(line); {
-		case err != nil:
-			fits = x.unreadable(r, err)
-		case r.Verb == wire.Lookup:
-			fits = s.lookup(x, r)
-		default:
-			var answered bool
-			if fits, answered = s.fromMemory(x, r); answered {
-				break
-			}
-			if deny == nil {
-				return false
-			}
-			fits = x.refuse(&r.Tags, deny, 0)
-		}
-		if !fits {
-			return true // neither this line nor the rest is carried out
-		}
-		x.pos = end
+		ahead = a.read(x, s.store)
 	}
+	return true
 }
 
 var errTooLarge = room.Errorf(room.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)
 
-func (s *Server) lookup(x *exchange, r *request) (fits bool) {
-	reg, err := s.store.Find(r.name)
+// fromMemory answers a line if that can be done without a transaction and
+// without checking a signature.
+func (s *Server) fromMemory(x *exchange, l *lineAhead) (fits, answered bool) {
+	r := &l.request
 	switch {
-	case err == nil:
-		return x.found(r, &reg)
-	case errors.Is(err, room.ErrUnknownName):
-		return x.refuse(&r.Tags, errUnknown, 0)
-	default:
-		s.log.Error("a look-up failed", "err", err)
-		return x.refuse(&r.Tags, room.ErrUnavailable, 0)
-	}
-}
-
-// fromMemory answers a RENEW, or a REGISTER whose signature is wrong, if that
-// can be done without a transaction and without checking a signature.
-func (s *Server) fromMemory(x *exchange, r *request) (fits, answered bool) {
-	switch {
+	case l.err != nil:
+		return x.unreadable(r, l.err), true
+	case r.Verb == wire.Lookup:
+		return s.lookup(x, r, l.query), true
 	case r.signed() && !x.judged:
 		return false, false
 	case r.Verb == wire.Renew:
-		return s.renew(x, r)
+		return s.renew(x, r, l.query)
 	case r.Verb == wire.Register && x.forged(r):
 		return x.refuse(&r.Tags, errBadSignature, 0), true
 	}
 	return false, false
 }
 
+func (s *Server) lookup(x *exchange, r *request, q *storage.Query) (fits bool) {
+	switch {
+	case q.Err == nil:
+		return x.found(r, &q.Registration)
+	case errors.Is(q.Err, room.ErrUnknownName):
+		return x.refuse(&r.Tags, errUnknown, 0)
+	default:
+		s.log.Error("a look-up failed", "err", q.Err)
+		return x.refuse(&r.Tags, room.ErrUnavailable, 0)
+	}
+}
+
 // renew answers a RENEW from memory, or leaves it to the writer.
-func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
-	reg, err := s.store.Find(r.name)
-	if errors.Is(err, room.ErrUnknownName) {
+func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answered bool) {
+	reg := &q.Registration
+	if errors.Is(q.Err, room.ErrUnknownName) {
 		return x.refuse(&r.Tags, errUnknown, 0), true
-	} else if err != nil {
+	} else if q.Err != nil {
 		return x.refuse(&r.Tags, room.ErrUnavailable, 0), true
 	}
 	if r.signed() {
@@ -306,7 +319,7 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 			return x.reply(r, &decision{err: refusal}, now), true
 		}
 	}
-	if refusal := x.checkRenew(r, &reg); refusal != nil {
+	if refusal := x.checkRenew(r, reg); refusal != nil {
 		return x.refuse(&r.Tags, refusal, 0), true
 	}
 	if reg.TTL > 0 && r.HasTTL && grant(r.TTL) != reg.TTL {
@@ -325,7 +338,7 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 		return true, true
 	case renewedLate:
 		select {
-		case s.late <- reg:
+		case s.late <- *reg:
 		default: // so many are late that some more make no difference
 		}
 		return true, true
@@ -336,9 +349,9 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 
 // handOn gives x, which serve could not finish, to whoever can. Where that one
 // has too much to do already, it is refused.
-func (s *Server) handOn(x *exchange, c udp.Conn) {
+func (s *Server) handOn(x *exchange, a *lookahead, c udp.Conn) {
 	if !s.shares.take(x.peer.Addr()) {
-		s.serve(x, errBusySource)
+		s.serve(x, a, errBusySource)
 		return
 	}
 	j := s.jobs.Get().(*job)
@@ -348,7 +361,7 @@ func (s *Server) handOn(x *exchange, c udp.Conn) {
 		x.out.reset(0) // what was answered so far is sent with the rest
 	default:
 		s.release(j)
-		s.serve(x, errBusyQueue)
+		s.serve(x, a, errBusyQueue)
 	}
 }
 

@@ -22,7 +22,7 @@ func (x *exchange) hasSigned() bool {
 	if !bytes.Contains(x.in[x.pos:], sigTag) { // most have none, and need not be read for it
 		return false
 	}
-	y := exchange{in: x.in, pos: x.pos}
+	y := x.lines
 	for line, end, more := y.next(); more; line, end, more = y.next() {
 		if t, _, err := wire.ParseTags(line); err == nil && t.Sig != nil {
 			return true
@@ -35,13 +35,14 @@ func (x *exchange) hasSigned() bool {
 // verifyLoop judges the signatures of the jobs that it is given and passes the
 // jobs on. There are as many loops as may take the machine's time with it.
 func (s *Server) verifyLoop() {
+	var a lookahead
 	for j := range s.verify {
 		if !s.judge(&j.exchange) {
-			s.serve(&j.exchange, errBusyVerify)
+			s.serve(&j.exchange, &a, errBusyVerify)
 			s.finish(j)
 			continue
 		}
-		if s.serve(&j.exchange, nil) {
+		if s.serve(&j.exchange, &a, nil) {
 			s.finish(j)
 			continue
 		}
@@ -49,7 +50,7 @@ func (s *Server) verifyLoop() {
 		select {
 		case s.queue <- j:
 		default:
-			s.serve(&j.exchange, errBusyQueue)
+			s.serve(&j.exchange, &a, errBusyQueue)
 			s.finish(j)
 		}
 	}
@@ -59,17 +60,18 @@ func (s *Server) verifyLoop() {
 // not have more checked now. What can be refused without looking at the
 // signature is left alone.
 func (s *Server) judge(x *exchange) bool {
-	y := exchange{in: x.in, pos: x.pos}
+	y := x.lines
+	var r request
 	for line, end, more := y.next(); more; line, end, more = y.next() {
-		if err := y.request.parse(line); err != nil {
+		if err := r.parse(line); err != nil {
 			y.pos = end
 			continue
 		}
-		if key, ok := s.keyToCheck(&y.request); ok {
+		if key, ok := s.keyToCheck(&r); ok {
 			if !s.limits.allow(x.peer.Addr()) {
 				return false
 			}
-			x.verdicts = append(x.verdicts, verdict{y.pos, key, wire.Verify(line, y.request.Sig, key)})
+			x.verdicts = append(x.verdicts, verdict{y.pos, key, wire.Verify(line, r.Sig, key)})
 		}
 		y.pos = end
 	}

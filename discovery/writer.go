@@ -57,7 +57,9 @@ func (s *Server) writeLoop(giveUp func(), conns []udp.Conn) error {
 // writer is the writer's own state.
 type writer struct {
 	*Server
-	intakes      []*intake      // one for each socket
+	intakes      []*intake // one for each socket
+	ahead        lookahead
+	request      request        // the line in hand
 	group        []*job         // at most queueLength
 	out          []udp.Datagram // their replies
 	names        []room.Name
@@ -93,7 +95,7 @@ func (w *writer) loadLeases() error {
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
 	for j := range w.queue {
-		w.serve(&j.exchange, errUnavailable)
+		w.serve(&j.exchange, &w.ahead, errUnavailable)
 		w.finish(j)
 	}
 }
@@ -246,7 +248,7 @@ func (w *writer) commit() {
 			j.out.reset(0)
 		default:
 			j.rewind()
-			w.serve(&j.exchange, denial(err))
+			w.serve(&j.exchange, &w.ahead, denial(err))
 		}
 	}
 	w.finishGroup()
@@ -294,7 +296,7 @@ func (w *writer) carryOut(t *transaction, j *job) error {
 		if !more {
 			return nil
 		}
-		r := &j.request
+		r := &w.request
 		if err := r.parse(line); err != nil {
 			more = j.unreadable(r, err)
 		} else if more, err = t.carryOut(&j.exchange, r); err != nil {

@@ -113,6 +113,15 @@ const (
 	HistoryNames = 1 << 16
 )
 
+// A Query asks for one of several registrations that are looked up together.
+type Query struct {
+	Name []byte // canonical; it is not kept
+
+	// The answer, both parts as Find returns them.
+	Registration room.Registration
+	Err          error
+}
+
 // A Store keeps registrations. Errors other than those named are failures of
 // the storage itself; they wrap [room.ErrUnavailable].
 type Store interface {
@@ -121,6 +130,10 @@ type Store interface {
 	// goroutine, does not allocate, does not touch the disk, and never waits
 	// for Update. It does not keep name.
 	Find(name []byte) (room.Registration, error)
+
+	// FindAll answers the queries as if Find were called for one after the
+	// other, under the same conditions. Many names may cost less together.
+	FindAll(queries []Query)
 
 	// Update runs fn in a transaction. When it returns nil, everything that fn
 	// did is durable and visible to Find, together or, after a crash, not at

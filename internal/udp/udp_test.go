@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -258,5 +259,85 @@ func TestListenServer(t *testing.T) {
 				t.Errorf("a second server got %d sockets on the port", len(more))
 			}
 		}
+	}
+}
+
+// TestPoll receives without waiting, while another goroutine waits.
+func TestPoll(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // Poll has nothing to tell elsewhere
+	}
+	c := listen(t, "127.0.0.1:0")
+	out, err := net.Dial("udp", c.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	ds := make([]udp.Datagram, udp.BatchSize)
+	for i := range ds {
+		ds[i].Data = make([]byte, 100)
+	}
+	if n, err := c.Poll(ds); n != 0 || err != nil {
+		t.Errorf("with nothing there: %d datagrams, %v", n, err)
+	}
+	for i := range 3 {
+		fmt.Fprint(out, "datagram ", i)
+	}
+	n, err := c.Poll(ds) // the loopback device delivers before it returns
+	if n != 3 || err != nil {
+		t.Fatalf("%d datagrams, %v", n, err)
+	}
+	for i, d := range ds[:n] {
+		if string(d.Data) != fmt.Sprint("datagram ", i) || d.Peer.String() != out.LocalAddr().String() {
+			t.Errorf("datagram %d: %q from %v", i, d.Data, d.Peer)
+		}
+	}
+
+	// A Receive and many a Poll: each datagram comes to one of them.
+	const sent = 2000
+	got := make(chan string, sent)
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		in := []udp.Datagram{{Data: make([]byte, 100)}, {Data: make([]byte, 100)}}
+		for {
+			n, err := c.Receive(in)
+			if err != nil {
+				return
+			}
+			for _, d := range in[:n] {
+				got <- string(d.Data)
+			}
+		}
+	})
+	for range 2 {
+		readers.Go(func() {
+			in := []udp.Datagram{{Data: make([]byte, 100)}, {Data: make([]byte, 100)}}
+			for {
+				n, err := c.Poll(in)
+				if err != nil {
+					return
+				}
+				for _, d := range in[:n] {
+					got <- string(d.Data)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	seen := map[string]bool{}
+	for i := range sent {
+		fmt.Fprint(out, i)
+		if text := <-got; seen[text] {
+			t.Fatalf("%q has come twice", text)
+		} else {
+			seen[text] = true
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	readers.Wait()
+	if n, err := c.Poll(ds); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close: %d datagrams, %v", n, err)
 	}
 }

@@ -143,14 +143,7 @@ func BenchmarkFind(b *testing.B) {
 	sizes(b, func(b *testing.B, n int) {
 		_, s := filled(b, max(n, 1))
 		defer s.Close()
-		list, err := s.List("", s.Len())
-		if err != nil {
-			b.Fatal(err)
-		}
-		names := make([][]byte, 1<<16)
-		for i := range names {
-			names[i] = []byte(list[rand.IntN(len(list))].Name)
-		}
+		names := someNames(b, s)
 		i := 0
 		for b.Loop() {
 			if _, err := s.Find(names[i%len(names)]); err != nil {
@@ -159,6 +152,48 @@ func BenchmarkFind(b *testing.B) {
 			i++
 		}
 	})
+}
+
+// BenchmarkFindAll looks some names up together as one operation.
+func BenchmarkFindAll(b *testing.B) {
+	sizes(b, func(b *testing.B, n int) {
+		_, s := filled(b, max(n, 1))
+		defer s.Close()
+		names := someNames(b, s)
+		for _, together := range []int{1, 2, 4, 8, 16, 64} {
+			b.Run(strconv.Itoa(together), func(b *testing.B) {
+				queries := make([]storage.Query, together)
+				i := 0
+				for b.Loop() {
+					for j := range queries {
+						queries[j].Name = names[i%len(names)]
+						i++
+					}
+					s.FindAll(queries)
+					for j := range queries {
+						if queries[j].Err != nil {
+							b.Fatal(queries[j].Err)
+						}
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed())/float64(b.N*together), "ns/name")
+			})
+		}
+	})
+}
+
+// someNames returns names that are registered, in no order.
+func someNames(b *testing.B, s *bolt.Store) [][]byte {
+	b.Helper()
+	list, err := s.List("", s.Len())
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := make([][]byte, 1<<16)
+	for i := range names {
+		names[i] = []byte(list[rand.IntN(len(list))].Name)
+	}
+	return names
 }
 
 // BenchmarkOpen reports the time to open a store and how many walks of a cursor

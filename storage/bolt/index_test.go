@@ -54,6 +54,39 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestFindAll looks up names some of which are in the way of others: a name that
+// has the same hash stands before them.
+func TestFindAll(t *testing.T) {
+	a := &appender{arena: new(arena)}
+	var x index
+	x.init(a.arena, false)
+	const names = sideBySide - 1
+	for i := range names {
+		at, e := testEntry(a, i, i)
+		if i%5 == 1 {
+			h := x.hash(e.name())
+			other, e := testEntry(a, names+i, names+i)
+			x.shard(h).Load().put(h, other, e.name(), &x)
+		}
+		if i%3 == 1 {
+			x.put(at, e)
+		}
+	}
+	keys := make([]string, sideBySide)
+	for n := range len(keys) + 1 {
+		for i := range keys[:n] {
+			keys[i] = fmt.Sprint("room ", i*n%names)
+		}
+		var found [sideBySide]*entry
+		x.findAll(keys[:n], found[:n])
+		for i, key := range keys[:n] {
+			if want := x.find(key); found[i] != want || (want != nil) != (i*n%names%3 == 1) {
+				t.Errorf("%d keys: %q has %p, want %p", n, key, found[i], want)
+			}
+		}
+	}
+}
+
 // TestIndexReaders changes some names to and fro while others, which are always
 // there or never, are looked up.
 func TestIndexReaders(t *testing.T) {

@@ -145,10 +145,14 @@ func TestStaleSlot(t *testing.T) {
 			shard := s.names.shard(h).Load()
 			read := slot(shard.at(h).Load())
 			old := s.arena.entry(read.ref())
+			begun := s.names.probe(h)
 			change(&s, old)
 			got := s.names.resolve(h, shard, h, read)
 			if what == "nothing" && got != old || what != "nothing" && got != nil {
 				t.Errorf("the slot leads to %p, and led to %p", got, old)
+			}
+			if got, want := s.names.next(&begun), s.names.find(name); got != want {
+				t.Errorf("a look-up that began before finds %p, want %p", got, want)
 			}
 		})
 	}
@@ -193,28 +197,41 @@ func TestReclaimReaders(t *testing.T) {
 	finished.Store(1)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
-	for range 2 {
+	check := func(i int, r *room.Registration, err error, earliest, latest int64) bool {
+		if err != nil {
+			t.Errorf("%q: %v", all[i], err)
+			return false
+		}
+		if i >= moving {
+			earliest, latest = 1, 1
+		}
+		n := int64(r.LeaseEnd)
+		if n < earliest || n > latest || *r != churned(all[i], i, int(n)) {
+			t.Errorf("between rounds %d and %d it is %+v", earliest, latest, *r)
+			return false
+		}
+		return true
+	}
+	for _, together := range []int{1, sideBySide, 2*sideBySide + 1} {
 		readers.Go(func() {
-			for i := 0; ; i = (i + 1) % names {
+			queries := make([]storage.Query, together)
+			for from := 0; ; from = (from + together) % names {
 				select {
 				case <-done:
 					return
 				default:
 				}
+				for i := range queries {
+					queries[i].Name = []byte(all[(from+i*7)%names])
+				}
 				earliest := finished.Load()
-				r, err := s.Find([]byte(all[i]))
+				s.FindAll(queries)
 				latest := begun.Load()
-				if err != nil {
-					t.Errorf("%q: %v", all[i], err)
-					return
-				}
-				if i >= moving {
-					earliest, latest = 1, 1
-				}
-				n := int64(r.LeaseEnd)
-				if n < earliest || n > latest || r != churned(all[i], i, int(n)) {
-					t.Errorf("between rounds %d and %d it is %+v", earliest, latest, r)
-					return
+				for i := range queries {
+					q := &queries[i]
+					if !check((from+i*7)%names, &q.Registration, q.Err, earliest, latest) {
+						return
+					}
 				}
 			}
 		})

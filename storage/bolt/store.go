@@ -77,7 +77,36 @@ func (s *Store) Find(name []byte) (room.Registration, error) {
 }
 
 func (s *Store) findIndexed(name []byte) (room.Registration, error) {
-	e := s.names.find(viewString(name))
+	return registrationOf(s.names.find(viewString(name)))
+}
+
+// FindAll implements [storage.Store]. What is said of Find holds here.
+func (s *Store) FindAll(queries []storage.Query) {
+	if len(queries) == 1 || s.cold.Load() != nil {
+		for i := range queries {
+			q := &queries[i]
+			q.Registration, q.Err = s.Find(q.Name)
+		}
+		return
+	}
+	var names [sideBySide]string
+	var found [sideBySide]*entry
+	for len(queries) > 0 {
+		n := min(len(queries), sideBySide)
+		for i := range n {
+			names[i] = viewString(queries[i].Name)
+		}
+		s.names.findAll(names[:n], found[:n])
+		for i := range n {
+			q := &queries[i]
+			q.Registration, q.Err = registrationOf(found[i])
+		}
+		queries = queries[n:]
+	}
+}
+
+// registrationOf returns what an entry holds, or that there is none.
+func registrationOf(e *entry) (room.Registration, error) {
 	if e == nil {
 		return room.Registration{}, room.ErrUnknownName
 	}

@@ -91,6 +91,14 @@ func (m *Model) Find(name []byte) (room.Registration, error) {
 	return r, nil
 }
 
+// FindAll implements [storage.Store].
+func (m *Model) FindAll(queries []storage.Query) {
+	for i := range queries {
+		q := &queries[i]
+		q.Registration, q.Err = m.Find(q.Name)
+	}
+}
+
 // Len implements [storage.Store].
 func (m *Model) Len() int {
 	m.disk.mu.RLock()

@@ -188,12 +188,20 @@ func (w *Walk) Compare(got, want storage.Store) error {
 	if !slices.Equal(gotList, wantList) {
 		return fmt.Errorf("the lists differ:\n got %+v\nwant %+v", gotList, wantList)
 	}
-	for i := range w.names {
-		name := room.Name(fmt.Sprintf("room %x", i))
+	queries := make([]storage.Query, w.names)
+	for i := range queries {
+		queries[i].Name = fmt.Appendf(nil, "room %x", i)
+	}
+	got.FindAll(queries)
+	for _, q := range queries {
+		name := room.Name(q.Name)
 		g, gerr := got.Find([]byte(name))
 		m, merr := want.Find([]byte(name))
 		if g != m || !errors.Is(gerr, merr) {
 			return fmt.Errorf("what Find(%q) returns is %+v, %v; want %+v, %v", name, g, gerr, m, merr)
+		}
+		if q.Registration != m || !errors.Is(q.Err, merr) {
+			return fmt.Errorf("what FindAll says of %q is %+v, %v; want %+v, %v", name, q.Registration, q.Err, m, merr)
 		}
 		gh, err := got.History(name)
 		if err != nil {

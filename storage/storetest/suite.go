@@ -29,6 +29,7 @@ func Test(t *testing.T, setup func(t *testing.T) (open func() storage.Store)) {
 		{"FindDoesNotAllocate", testFindAllocations},
 		{"FindDoesNotWaitForUpdate", testFindDuringUpdate},
 		{"FindRunsBesideUpdate", testFindConcurrent},
+		{"FindAllIsFindForEachInOrder", testFindAll},
 		{"ATransactionSeesItsOwnChanges", testOwnChanges},
 		{"AnErrorOfTheFunctionChangesNothing", testFunctionError},
 		{"AnEventMustFit", testMisfit},
@@ -211,11 +212,38 @@ func testFindArgument(t *testing.T, p *place) {
 func testFindAllocations(t *testing.T, p *place) {
 	p.apply(event(storage.Registered, plain("Foyer", 1)))
 	found, missing := []byte("Foyer"), []byte("Attic")
+	queries := []storage.Query{{Name: found}, {Name: missing}, {Name: found}}
 	if n := testing.AllocsPerRun(100, func() {
 		p.Find(found)
 		p.Find(missing)
+		p.FindAll(queries)
 	}); n != 0 {
-		t.Errorf("two calls of Find allocate %v times", n)
+		t.Errorf("two calls of Find and one of FindAll allocate %v times", n)
+	}
+}
+
+func testFindAll(t *testing.T, p *place) {
+	const names = 50
+	var registered []storage.Event
+	for i := range names {
+		registered = append(registered, event(storage.Registered, plain(room.Name(fmt.Sprint("room ", i)), i+1)))
+	}
+	p.apply(registered...)
+	p.FindAll(nil)
+	var queries []storage.Query
+	for n := range 100 {
+		// Some names come twice, some are unknown, and there are answers already.
+		queries = append(queries, storage.Query{})
+		for i := range queries {
+			queries[i].Name = fmt.Append(queries[i].Name[:0], "room ", i*n%(names+names/3))
+		}
+		p.FindAll(queries)
+		for _, q := range queries {
+			want, err := p.Find(q.Name)
+			if q.Registration != want || !errors.Is(q.Err, err) || err == nil && q.Err != nil {
+				t.Fatalf("%d queries: %q got %+v, %v; want %+v, %v", len(queries), q.Name, q.Registration, q.Err, want, err)
+			}
+		}
 	}
 }
 
@@ -245,24 +273,31 @@ func testFindConcurrent(t *testing.T, p *place) {
 	p.apply(event(storage.Registered, plain("Foyer", 1000)))
 	var readers sync.WaitGroup
 	done := make(chan struct{})
-	for range 3 {
+	for i := range 3 {
 		readers.Go(func() {
 			port := 1000
+			queries := make([]storage.Query, 1+i*20)
 			for {
 				select {
 				case <-done:
 					return
 				default:
 				}
-				r, err := p.Find([]byte("Foyer"))
-				if err != nil {
-					t.Errorf("Find: %v", err)
-					return
+				for i := range queries {
+					queries[i].Name = []byte("Foyer")
 				}
-				for r.Address != plain("", port).Address {
-					if port++; port > 1000+updates {
-						t.Errorf("Find = %s, an address never had or given up", r.Address)
+				p.FindAll(queries)
+				r, err := p.Find([]byte("Foyer"))
+				for _, q := range append(queries, storage.Query{Registration: r, Err: err}) {
+					if q.Err != nil {
+						t.Errorf("Find: %v", q.Err)
 						return
+					}
+					for q.Registration.Address != plain("", port).Address {
+						if port++; port > 1000+updates {
+							t.Errorf("Find = %s, an address never had or given up", q.Registration.Address)
+							return
+						}
 					}
 				}
 				p.Find([]byte("in and out"))
