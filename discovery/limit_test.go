@@ -137,7 +137,7 @@ func serveDatagram(s *Server, w *writer, data []byte) *exchange {
 	j.save()
 	err := w.update(func(t *transaction) error {
 		j.rewind()
-		return w.carryOut(t, j)
+		return w.carryOut(t, j, nil)
 	})
 	if err != nil {
 		panic(err)

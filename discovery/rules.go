@@ -73,6 +73,11 @@ func (r *request) parse(line []byte) (err error) {
 // signed reports whether the request's signature matters.
 func (r *request) signed() bool { return r.Sig != nil && r.Verb != wire.Lookup }
 
+// recorded reports whether the outcome is to be kept, under the request's id.
+func (r *request) recorded() bool {
+	return r.ID != nil && r.Verb != wire.Renew && r.Verb != wire.Lookup
+}
+
 // isV7 reports whether the request bears an id of version 7 (RFC 9562, section
 // 5.7), which begins with its time in Unix milliseconds.
 func (r *request) isV7() bool {
@@ -143,7 +148,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		}
 		return x.found(r, &reg), nil
 	}
-	once := r.ID != nil && r.Verb != wire.Renew // the outcome is kept under the id
+	once := r.recorded()
 	var fingerprint [16]byte
 	if once {
 		sum := sha256.Sum256(r.line)

@@ -172,6 +172,10 @@ type Store interface {
 // A Tx is a transaction. It sees its own changes. Its methods are called from
 // one goroutine.
 type Tx interface {
+	// Expect tells the store what it is going to be asked, so that it can fetch
+	// that all at once. It changes nothing but the time it takes.
+	Expect(names [][]byte, addrs []room.Address, ids []room.ID)
+
 	// Get returns the registration of a canonical name or room.ErrUnknownName.
 	Get(name room.Name) (room.Registration, error)
 

@@ -97,6 +97,16 @@ func (t *outcomeShard) insert(s outcomeSlot) {
 	t.slots[i&mask] = s
 }
 
+// touch has the place come nearer where candidates begins.
+func (x *outcomeIndex) touch(id room.ID) outcomeSlot {
+	want := x.slot(id, 0)
+	t := &x.shards[want.shard()]
+	if t.n == 0 {
+		return 0
+	}
+	return t.slots[want.home(len(t.slots))&uint64(len(t.slots)-1)]
+}
+
 // candidates calls yield with every slot that may be the id's.
 func (x *outcomeIndex) candidates(id room.ID, yield func(outcomeSlot) bool) {
 	want := x.slot(id, 0)

@@ -38,6 +38,8 @@ type tx struct {
 
 	recorded []outcomeSlot // positions not yet filled in
 
+	touched outcomeSlot // of no meaning; see Expect
+
 	eventBytes   []byte // the changes of the group
 	outcomeBytes []byte // the outcomes of the group
 
@@ -132,6 +134,22 @@ func (t *tx) before(name string) *entry {
 		t.name, t.found = name, t.store.names.find(name)
 	}
 	return t.found
+}
+
+// Expect implements [storage.Tx]. What it asks for is not in any cache of the
+// processor, which waits for some of it while it asks for more. It does not wait
+// for entries: most of what is looked up here is not there.
+func (t *tx) Expect(names [][]byte, addrs []room.Address, ids []room.ID) {
+	s := t.store
+	for _, name := range names {
+		s.names.touch(viewString(name))
+	}
+	for _, addr := range addrs {
+		s.addresses.touch(string(addr))
+	}
+	for _, id := range ids {
+		t.touched += s.outcomes.touch(id)
+	}
 }
 
 // Get implements [storage.Tx].

@@ -20,6 +20,9 @@ type modelTx struct {
 	outcomes  map[room.ID]storage.Outcome
 }
 
+// Expect has nothing to fetch.
+func (tx *modelTx) Expect([][]byte, []room.Address, []room.ID) {}
+
 func (tx *modelTx) Get(name room.Name) (room.Registration, error) {
 	if r, ok := tx.names[name]; ok {
 		if r == nil {
