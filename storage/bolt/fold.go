@@ -7,13 +7,13 @@ import (
 )
 
 // Folding: what the log says of names is carried into the bucket of rooms
-// behind the writer. A sweep moves through the pending names in their order, a
+// behind the writer. A sweep moves through the pending events by their names, a
 // few with each Update, in the same transaction. A page of the bucket holds some
-// 30 names; the more names are pending, the more of them share each page that a
+// 30 names; the more events are pending, the more of them share each page that a
 // sweep writes.
 
 // A pace says how far the folding may lag, and with it what bounds the log and
-// the pending names: pages written are traded against memory, and against log
+// the pending events: pages written are traded against memory, and against log
 // to be read on opening.
 type pace struct {
 	// A sweep is to take one name in share, but no fewer than minSweep and no
@@ -48,9 +48,9 @@ const (
 	expireGroups = 4
 )
 
-// foldQuota returns how many names to fold with an Update that changes a given
-// number of them: as many, when as many are pending as should be; more or fewer
-// in proportion.
+// foldQuota returns how many events to fold with an Update, of which the one
+// before changed a given number of names: as many, when as many are pending as
+// should be; more or fewer in proportion.
 func (s *Store) foldQuota(changed int) int {
 	p := &s.options.pace
 	sweep := min(max(s.Len()/p.share, p.minSweep), p.maxSweep)
@@ -64,15 +64,15 @@ func (s *Store) foldQuota(changed int) int {
 	return min(quota, 4*changed+p.foldStep)
 }
 
-// fold writes the records of up to quota pending names, as they were before
-// this transaction.
-func (t *tx) fold(quota int) error {
+// fold writes to the rooms what the next t.quota pending events say, none of them
+// this transaction's.
+func (t *tx) fold() error {
 	s := t.store
-	if quota == 0 {
+	if t.quota == 0 {
 		return nil
 	}
 	s.mu.Lock() // List reads what take moves
-	t.folded = s.pending.take(quota)
+	t.folded = s.pending.take(t.quota)
 	t.sweepEnds = s.pending.endsWith(len(t.folded))
 	s.mu.Unlock()
 
@@ -142,7 +142,6 @@ func (s *Store) publishFold(t *tx) {
 // expireOutcomes lets go of outcomes that have been kept long enough.
 func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
 	s := t.store
-	t.clocks = s.clocks
 	for range expireGroups {
 		if t.next.outcomes == t.position {
 			return nil // none but this transaction's own
@@ -208,8 +207,8 @@ func (s *Store) foldOnly(quota int) error {
 	defer rollback(btx)
 	t := s.begin(btx, s.state.last)
 	err = guard(func() error {
-		t.next, t.position, t.clocks = s.state, s.state.tail, s.clocks
-		if err := t.fold(quota); err != nil {
+		t.quota = quota
+		if err := t.fold(); err != nil {
 			return err
 		}
 		return putState(btx, &t.next)
