@@ -20,9 +20,9 @@ type pace struct {
 	// more than maxSweep; on average half as many are pending.
 	share, minSweep, maxSweep int
 
-	// A sweep must be over after minSweepBlocks blocks of log, or a quarter of
-	// a block for each of its names, even if the same few names change all the
-	// time: then foldStep names are folded with every Update.
+	// A sweep must be over after minSweepBlocks blocks of log, or an eighth of
+	// a block for each of its events, even if the same few names change all the
+	// time: then foldStep events are folded with every Update.
 	minSweepBlocks int
 	foldStep       int
 
@@ -34,7 +34,7 @@ type pace struct {
 }
 
 var defaultPace = pace{
-	share: 2, minSweep: 1 << 17, maxSweep: 1 << 22,
+	share: 2, minSweep: 1 << 18, maxSweep: 1 << 22,
 	minSweepBlocks: 1 << 13, foldStep: 256,
 	enoughFreePages: 128, trimBlocks: 512,
 }
@@ -57,7 +57,7 @@ func (s *Store) foldQuota(changed int) int {
 	quota := changed * s.pending.len() / (sweep / 2)
 	// The second condition is for a process that has been killed again and
 	// again before a sweep was over.
-	late := uint64(max(p.minSweepBlocks, sweep/4))
+	late := uint64(max(p.minSweepBlocks, sweep/8))
 	if s.state.tail-s.sweepStart > late || s.state.tail-s.state.folded > 2*late {
 		quota = max(quota, p.foldStep)
 	}

@@ -50,7 +50,7 @@ type part struct {
 }
 
 // partSize is the number of events at which a part is split in two.
-const partSize = 512
+const partSize = 2048
 
 func newPendingEvents() *pendingEvents {
 	return &pendingEvents{parts: []part{{split: partSize}}}
@@ -107,13 +107,49 @@ func (n *pendingEvents) partOf(name string) int {
 }
 
 // sort sorts by name, and what is of one name by time.
+//
+// Names lie scattered, so most comparisons make do with a copy of the eight bytes
+// that follow on what all of them begin with.
 func (n *pendingEvents) sort(events []pendingEvent) {
-	slices.SortFunc(events, func(a, b pendingEvent) int {
-		if c := strings.Compare(n.name(a), n.name(b)); c != 0 {
+	type keyed struct {
+		key uint64
+		pendingEvent
+	}
+	if len(events) < 2 {
+		return
+	}
+	sorted := make([]keyed, len(events)) // a part
+	prefix := n.name(events[0])
+	for _, e := range events {
+		prefix = prefix[:commonPrefix(prefix, n.name(e))]
+	}
+	for i, e := range events {
+		var key [8]byte
+		copy(key[:], n.name(e)[len(prefix):])
+		sorted[i] = keyed{binary.BigEndian.Uint64(key[:]), e}
+	}
+	slices.SortFunc(sorted, func(a, b keyed) int {
+		if a.key != b.key {
+			return cmp.Compare(a.key, b.key)
+		}
+		if c := strings.Compare(n.name(a.pendingEvent), n.name(b.pendingEvent)); c != 0 {
 			return c
 		}
 		return cmp.Or(cmp.Compare(n.blocks[a.block].position, n.blocks[b.block].position), cmp.Compare(a.offset, b.offset))
 	})
+	for i := range sorted {
+		events[i] = sorted[i].pendingEvent
+	}
+}
+
+// commonPrefix returns how many bytes a and b have in common at their beginning.
+func commonPrefix(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
 }
 
 // split splits a part in two. What is of one name stays together.
