@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"foyer/internal/udp"
@@ -78,7 +79,7 @@ type batchConn struct {
 	sent  []udp.Datagram
 }
 
-func (c *batchConn) Receive(ds []udp.Datagram) (int, error) {
+func (c *batchConn) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
 	if c.times == 0 {
 		return 0, net.ErrClosed
 	}
@@ -87,6 +88,7 @@ func (c *batchConn) Receive(ds []udp.Datagram) (int, error) {
 		ds[i].Data = append(ds[i].Data[:0], d.Data...)
 		ds[i].Peer = d.Peer
 	}
+	lock.Lock()
 	return len(c.batch), nil
 }
 

@@ -110,9 +110,11 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 
 	var readers, verifiers sync.WaitGroup
 	failures := make([]error, len(conns))
+	intakes := make([]*intake, len(conns))
 	for i, c := range conns {
+		intakes[i] = s.newIntake(c)
 		readers.Go(func() {
-			failures[i] = s.newIntake(c).readLoop(ctx)
+			failures[i] = intakes[i].readLoop(ctx)
 			cancel()
 		})
 	}
@@ -122,7 +124,7 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	var writeErr error
 	go func() {
 		defer close(s.stopped)
-		writeErr = s.writeLoop(cancel, conns)
+		writeErr = s.writeLoop(cancel, intakes)
 	}()
 
 	<-ctx.Done()
@@ -139,10 +141,13 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 	return errors.Join(append(failures, writeErr)...)
 }
 
-// An intake is what one goroutine takes datagrams in with, from one socket.
+// An intake takes datagrams in from one socket. Reader and writer share it, one at
+// a time, so that what one peer sends is taken in in the order in which it came.
 type intake struct {
 	*Server
-	conn      udp.Conn
+	conn udp.Conn
+
+	mu        sync.Mutex // guards what follows
 	in        [udp.BatchSize]udp.Datagram
 	exchanges [udp.BatchSize]exchange
 	out       []udp.Datagram // replies; grows to what a batch leads to
@@ -180,10 +185,11 @@ func (t *intake) readLoop(ctx context.Context) error {
 			}
 		}
 		t.answer(n)
+		t.mu.Unlock()
 	}
 }
 
-// receive waits for a batch. Before it sleeps it looks for one for some ten
+// receive waits for a batch, and returns with mu held. Before it sleeps it looks for one for some ten
 // microseconds, which cuts the latency of whoever asks one thing after the other
 // to a fraction; but not while the writer, which would wait for the processor
 // then, has something to do.
@@ -192,23 +198,26 @@ func (t *intake) receive() (n int, err error) {
 		if t.writing.Load() {
 			break
 		}
-		if n, err := t.conn.Poll(t.in[:]); n > 0 || err != nil {
-			return n, err
+		t.mu.Lock()
+		if n, _ := t.conn.Poll(t.in[:]); n > 0 { // Receive will see an error too
+			return n, nil
 		}
+		t.mu.Unlock()
 		runtime.Gosched() // whoever else has work goes first
 	}
-	return t.conn.Receive(t.in[:])
+	return t.conn.Receive(t.in[:], &t.mu)
 }
 
 // poll takes in what has arrived, without waiting, and reports whether that was
 // anything.
 func (t *intake) poll() bool {
-	n, err := t.conn.Poll(t.in[:])
-	if err != nil || n == 0 {
-		return false // the reader will see the error too
+	if !t.mu.TryLock() {
+		return false // the reader is at it
 	}
+	defer t.mu.Unlock()
+	n, _ := t.conn.Poll(t.in[:]) // the reader will see an error too
 	t.answer(n)
-	return true
+	return n > 0
 }
 
 // answer answers what can be answered from memory of the n datagrams that were

@@ -16,11 +16,8 @@ import (
 // writeLoop is the one goroutine that changes the store. It takes whatever is
 // waiting and commits it as one transaction; what arrives meanwhile is the next
 // one. It never waits for company. If it cannot begin it calls giveUp.
-func (s *Server) writeLoop(giveUp func(), conns []udp.Conn) error {
-	w := writer{Server: s, checkpointed: s.clock.leaseNow()}
-	for _, c := range conns {
-		w.intakes = append(w.intakes, s.newIntake(c))
-	}
+func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
+	w := writer{Server: s, intakes: intakes, checkpointed: s.clock.leaseNow()}
 	if err := w.loadLeases(); err != nil {
 		giveUp()
 		w.refuseAll()

@@ -137,7 +137,7 @@ func (c *dnsClient) loop() error {
 		}
 		c.send(conn, now)
 		_ = conn.SetReadDeadline(now.Add(lossTimeout / 4))
-		n, err := conn.Receive(in)
+		n, err := conn.Receive(in, nil)
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

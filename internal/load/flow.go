@@ -89,7 +89,7 @@ func (f *flow) loop(ctx context.Context) {
 			return
 		}
 		_ = f.conn.SetReadDeadline(f.deadline(now, ending))
-		n, err := f.conn.Receive(f.in)
+		n, err := f.conn.Receive(f.in, nil)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			f.giveUp(time.Now())
 			continue

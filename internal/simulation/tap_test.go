@@ -229,8 +229,8 @@ func (m *meter) of(peer netip.AddrPort) *traffic {
 	return m.bytes[peer]
 }
 
-func (m *meter) Receive(ds []udp.Datagram) (int, error) {
-	n, err := m.Conn.Receive(ds)
+func (m *meter) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
+	n, err := m.Conn.Receive(ds, lock)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range ds[:n] {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -33,20 +34,25 @@ type Datagram struct {
 	Local netip.Addr
 }
 
-// A Conn is a UDP socket. Receive is called from one goroutine at a time, Send and
-// Poll from any number.
+// A Conn is a UDP socket. Receive is called from one goroutine at a time, Send
+// from any number.
 type Conn interface {
 	// Receive waits for datagrams and puts up to len(ds) of them there: it
 	// copies the data into the Data slices that ds brings, sets their lengths
 	// and returns how many there are. What is longer than a Data slice has room
-	// for is cut off. It returns an error that is [net.ErrClosed] after Close
+	// for is cut off. It returns with lock held, which it takes before it takes
+	// a datagram from the socket and not while it waits; but not with an error.
+	// lock may be nil.
+	//
+	// The error is [net.ErrClosed] after Close
 	// and [os.ErrDeadlineExceeded] after the read deadline; errors of single
 	// peers, such as a refused port, are not reported.
-	Receive(ds []Datagram) (int, error)
+	Receive(ds []Datagram, lock sync.Locker) (int, error)
 
 	// Poll is Receive without the waiting: it returns 0 if there is nothing to
-	// be had at once, and always where the system cannot tell. Any goroutine may
-	// call it, also while another one is in Receive.
+	// be had at once, and always where the system cannot tell. Whoever calls it
+	// holds the lock that Receive is given, also while another is in Receive: so
+	// datagrams are dealt with in the order in which they arrived.
 	Poll(ds []Datagram) (int, error)
 
 	// Send sends all of ds. A datagram that cannot be sent (a full buffer, no
@@ -140,7 +146,7 @@ func Single(c PacketConn) Conn { return single{c} }
 
 type single struct{ c PacketConn }
 
-func (s single) Receive(ds []Datagram) (int, error) {
+func (s single) Receive(ds []Datagram, lock sync.Locker) (int, error) {
 	for {
 		d := &ds[0]
 		n, peer, err := s.c.ReadFromUDPAddrPort(d.Data[:cap(d.Data)])
@@ -153,6 +159,9 @@ func (s single) Receive(ds []Datagram) (int, error) {
 		d.Data = d.Data[:n]
 		d.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 		d.Local = netip.Addr{}
+		if lock != nil {
+			lock.Lock()
+		}
 		return 1, nil
 	}
 }

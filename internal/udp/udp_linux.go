@@ -27,9 +27,8 @@ type conn struct {
 	local netip.AddrPort
 	inet6 bool // the socket is AF_INET6, possibly serving IPv4 as well
 
-	receive     receiver // of the goroutine that calls Receive
-	poll        receiver // of the one that holds polling
-	polling     sync.Mutex
+	in          receiver              // under the lock that Receive is given
+	waiting     waiting               // of the goroutine that is in Receive
 	receiveCall func(fd uintptr) bool // made once, so that they need not be
 	pollCall    func(fd uintptr)      // allocated
 
@@ -46,7 +45,14 @@ type messages struct {
 	controls [BatchSize][controlSize]byte
 }
 
-// A receiver is what one goroutine receives with.
+// waiting is what Receive was called with.
+type waiting struct {
+	ds   []Datagram
+	lock sync.Locker
+	err  syscall.Errno
+}
+
+// A receiver is what datagrams are received with.
 type receiver struct {
 	messages
 	count int // messages to fill, and then filled
@@ -109,8 +115,8 @@ func newConn(c *net.UDPConn) (Conn, error) {
 	if err := errors.Join(err, sockErr); err != nil {
 		return nil, err
 	}
-	s.receiveCall = s.receive.recvmmsg
-	s.pollCall = func(fd uintptr) { s.poll.recvmmsg(fd) }
+	s.receiveCall = s.tryReceive
+	s.pollCall = s.in.recvmmsg
 	s.out.New = func() any {
 		o := new(sender)
 		o.send = o.sendmmsg
@@ -119,28 +125,39 @@ func newConn(c *net.UDPConn) (Conn, error) {
 	return s, nil
 }
 
-func (s *conn) Receive(ds []Datagram) (int, error) {
-	r := &s.receive
-	r.begin(ds)
+func (s *conn) Receive(ds []Datagram, lock sync.Locker) (int, error) {
+	w := &s.waiting
+	w.ds, w.lock = ds, lock
 	for {
 		if err := s.raw.Read(s.receiveCall); err != nil {
 			return 0, err
 		}
-		if r.err == 0 {
-			return r.finish(ds), nil
+		if w.err == 0 {
+			return s.in.finish(ds), nil
 		}
-		if !passing(r.err) {
-			return 0, os.NewSyscallError("recvmmsg", r.err)
+		if !passing(w.err) {
+			return 0, os.NewSyscallError("recvmmsg", w.err)
 		}
 	}
 }
 
-func (s *conn) Poll(ds []Datagram) (int, error) {
-	if !s.polling.TryLock() {
-		return 0, nil // somebody else has got what there was
+// tryReceive is called by RawConn.Read, which waits until the socket is readable
+// if it returns false. With datagrams it leaves the lock held.
+func (s *conn) tryReceive(fd uintptr) bool {
+	w := &s.waiting
+	if w.lock != nil {
+		w.lock.Lock()
 	}
-	defer s.polling.Unlock()
-	r := &s.poll
+	s.in.begin(w.ds)
+	s.in.recvmmsg(fd)
+	if w.err = s.in.err; w.err != 0 && w.lock != nil {
+		w.lock.Unlock()
+	}
+	return w.err != unix.EAGAIN
+}
+
+func (s *conn) Poll(ds []Datagram) (int, error) {
+	r := &s.in
 	r.begin(ds)
 	// Read would wait for whoever is in Receive.
 	if err := s.raw.Control(s.pollCall); err != nil {
@@ -174,16 +191,14 @@ func (r *receiver) begin(ds []Datagram) {
 	}
 }
 
-// recvmmsg fills messages. It returns false if there is nothing, upon which
-// RawConn.Read waits until the socket is readable. The raw call does not tell the
-// scheduler that it may block; with MSG_DONTWAIT it does not.
-func (r *receiver) recvmmsg(fd uintptr) bool {
+// recvmmsg fills messages. The raw call does not tell the scheduler that it may
+// block; with MSG_DONTWAIT it does not.
+func (r *receiver) recvmmsg(fd uintptr) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[0])),
 		uintptr(r.count), unix.MSG_DONTWAIT, 0, 0)
 	if r.err = errno; errno == 0 {
 		r.count = int(n)
 	}
-	return errno != unix.EAGAIN
 }
 
 // finish makes ds what the messages were filled with.
