@@ -42,6 +42,7 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 			}
 			s.writing.Store(true)
 			w.group = append(w.group[:0], j)
+			w.gather()
 			w.commit()
 			s.writing.Store(false)
 		case e := <-s.evicts:
@@ -235,11 +236,9 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	return nil
 }
 
-// commit carries out the group, and what else has come by the time that the
-// transaction has begun, and answers it.
+// commit carries out the group and answers it.
 func (w *writer) commit() {
 	err := w.update(func(t *transaction) error {
-		w.gather()
 		for jobs := range slices.Chunk(w.group, lookaheadLength) {
 			for i, lines := range w.expect(t, jobs) {
 				if err := w.carryOut(t, jobs[i], lines); err != nil {

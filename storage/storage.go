@@ -144,8 +144,7 @@ type Store interface {
 	// calls try anew.
 	//
 	// Calls run one after the other. fn must not keep the Tx, and may be run
-	// again if the transaction conflicts with another process's. It may call
-	// Find and FindAll, which know nothing of the transaction.
+	// again if the transaction conflicts with another process's.
 	Update(now Instant, fn func(Tx) error) error
 
 	// List returns up to limit registrations in ascending order of their

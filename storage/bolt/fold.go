@@ -48,9 +48,9 @@ const (
 	expireGroups = 4
 )
 
-// foldQuota returns how many events to fold with an Update, of which the one
-// before changed a given number of names: as many, when as many are pending as
-// should be; more or fewer in proportion.
+// foldQuota returns how many events to fold with an Update that changes a given
+// number of names: as many, when as many are pending as should be; more or fewer
+// in proportion.
 func (s *Store) foldQuota(changed int) int {
 	p := &s.options.pace
 	sweep := min(max(s.Len()/p.share, p.minSweep), p.maxSweep)
@@ -64,15 +64,15 @@ func (s *Store) foldQuota(changed int) int {
 	return min(quota, 4*changed+p.foldStep)
 }
 
-// fold writes to the rooms what the next t.quota pending events say, none of them
+// fold writes to the rooms what the next quota pending events say, none of them
 // this transaction's.
-func (t *tx) fold() error {
+func (t *tx) fold(quota int) error {
 	s := t.store
-	if t.quota == 0 {
+	if quota == 0 {
 		return nil
 	}
 	s.mu.Lock() // List reads what take moves
-	t.folded = s.pending.take(t.quota)
+	t.folded = s.pending.take(quota)
 	t.sweepEnds = s.pending.endsWith(len(t.folded))
 	s.mu.Unlock()
 
@@ -142,6 +142,7 @@ func (s *Store) publishFold(t *tx) {
 // expireOutcomes lets go of outcomes that have been kept long enough.
 func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
 	s := t.store
+	t.clocks = s.clocks
 	for range expireGroups {
 		if t.next.outcomes == t.position {
 			return nil // none but this transaction's own
@@ -207,8 +208,8 @@ func (s *Store) foldOnly(quota int) error {
 	defer rollback(btx)
 	t := s.begin(btx, s.state.last)
 	err = guard(func() error {
-		t.quota = quota
-		if err := t.fold(); err != nil {
+		t.next, t.position, t.clocks = s.state, s.state.tail, s.clocks
+		if err := t.fold(quota); err != nil {
 			return err
 		}
 		return putState(btx, &t.next)

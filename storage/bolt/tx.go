@@ -43,23 +43,19 @@ type tx struct {
 	eventBytes   []byte // the changes of the group
 	outcomeBytes []byte // the outcomes of the group
 
-	position uint64 // of the group
-	next     state  // as the commit will leave it
-
-	// Made by fold, before fn is called.
-	quota     int            // how many events to fold
-	folded    []pendingEvent // views of the pending events
-	records   []byte         // memory for their records
-	record    record         // the one that is read to be folded into
-	merged    pendingName    // what is folded into it
-	sweepEnds bool
-
-	// Made by prepare, after fn.
+	// Made by prepare.
 	group     []byte
+	position  uint64
+	next      state
 	ending    []*change // names that end, in that order
 	forgotten []string
 	expired   []outcomeSlot
+	folded    []pendingEvent // views of the pending events
+	records   []byte         // memory for the records of folded
+	record    record         // the one that is read to be folded into
+	merged    pendingName    // what is folded into it
 	clocks    groupClocks
+	sweepEnds bool
 	durable   bool // after a commit that failed: it is in the file
 }
 

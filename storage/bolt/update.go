@@ -12,8 +12,7 @@ import (
 // Update implements [storage.Store].
 //
 // What it costs, whatever fn does: one bbolt transaction, which is two flushes,
-// that folds some earlier groups and appends one to the log, in this order: what
-// fn is to carry out may arrive while others' changes are folded.
+// that appends one group to the log and folds some earlier ones.
 func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -37,9 +36,6 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	defer rollback(btx) // for when fn fails or panics; of no effect after a commit
 
 	t := s.begin(btx, now)
-	if err := guard(t.fold); err != nil {
-		return unavailable(err)
-	}
 	if err := fn(t); err != nil {
 		return err
 	}
@@ -68,16 +64,17 @@ func (s *Store) begin(btx *bbolt.Tx, now storage.Instant) *tx {
 	}
 	t := s.scratch
 	s.reclaim(reclaimMin + reclaimPerEvent*len(t.events))
-	quota := s.foldQuota(len(t.changed))
 	t.reset()
-	t.btx, t.now, t.quota = btx, now, quota
-	t.next, t.position, t.clocks = s.state, s.state.tail, s.clocks
+	t.btx, t.now = btx, now
 	return t
 }
 
 // prepare writes the group and all that goes with it into the transaction of
 // bbolt.
 func (t *tx) prepare() error {
+	s := t.store
+	t.next = s.state
+	t.position = s.state.tail
 	t.decideForgotten()
 	t.encodeGroup()
 
@@ -90,6 +87,9 @@ func (t *tx) prepare() error {
 		t.next.tail++
 	}
 	if err := t.expireOutcomes(log); err != nil {
+		return err
+	}
+	if err := t.fold(s.foldQuota(len(t.changed))); err != nil {
 		return err
 	}
 	if err := t.trimLog(log); err != nil {
