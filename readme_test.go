@@ -64,7 +64,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\dT[\d:.]+Z`), "TIME"},
 	{regexp.MustCompile(`listening on [^/\s]\S*:\d+`), "listening on ADDRESS"},
 	{regexp.MustCompile(`(room://[\w.]+):\d+`), "$1:PORT"},
-	{regexp.MustCompile(`\b[\w-]{43}(\W|$)`), "KEY$1"},
+	{regexp.MustCompile(`(^|[^\w-])[\w-]{43}([^\w-]|$)`), "${1}KEY$2"}, // it may begin with a hyphen
 	{regexp.MustCompile(` +`), " "},
 }
 
