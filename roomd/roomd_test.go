@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -384,7 +385,7 @@ func TestRefusedDeregistration(t *testing.T) {
 func TestAdvertise(t *testing.T) {
 	t.Parallel()
 	r := startRegistry(t, "127.0.0.1:0")
-	for _, host := range []string{"localhost", "127.0.0.1", "::1", "[::1]"} {
+	for i, host := range []string{"localhost", "127.0.0.1", "::1", "[::1]"} {
 		t.Run(host, func(t *testing.T) {
 			t.Parallel()
 			if c, err := net.ListenPacket("udp", "[::1]:0"); err != nil && strings.Contains(host, ":") {
@@ -393,7 +394,7 @@ func TestAdvertise(t *testing.T) {
 			} else if err == nil {
 				c.Close()
 			}
-			p := start(t, "--discovery", r.address, "--state", t.TempDir(), "--advertise", host, "Hall "+strings.Trim(host, "[]"), "A hall.")
+			p := start(t, "--discovery", r.address, "--state", t.TempDir(), "--advertise", host, fmt.Sprint("Hall ", i), "A hall.") // a name of its own: they run side by side
 			address := p.address()
 			if h, _, _ := net.SplitHostPort(address.HostPort()); h != strings.Trim(host, "[]") {
 				t.Errorf("registered at %s", address)
