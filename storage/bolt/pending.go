@@ -251,12 +251,13 @@ func (n *pendingEvents) get(name string, position uint64) *pendingName {
 		}
 		events = append(events, e)
 	}
-	for _, e := range n.parts[n.partOf(name)].events { // later than those
+	// Later than those, and in the order of time: whatever else is sorted about a
+	// part, what is of one name stays so.
+	for _, e := range n.parts[n.partOf(name)].events {
 		if n.name(e) == name {
 			events = append(events, e)
 		}
 	}
-	n.sort(events) // a part that could not be split is sorted already, or partly
 	return n.merge(nil, events, position)
 }
 
