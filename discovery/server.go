@@ -148,6 +148,7 @@ type intake struct {
 	conn udp.Conn
 
 	mu        sync.Mutex // guards what follows
+	closed    bool       // the server stops: nothing more is taken in
 	in        [udp.BatchSize]udp.Datagram
 	exchanges [udp.BatchSize]exchange
 	out       []udp.Datagram // replies; grows to what a batch leads to
@@ -166,8 +167,14 @@ func (s *Server) newIntake(c udp.Conn) *intake {
 	return t
 }
 
-// readLoop receives batches until ctx ends.
+// readLoop receives batches until ctx ends. Then nothing more is taken in, nor by
+// the writer: what is in the queues is all that there is to answer.
 func (t *intake) readLoop(ctx context.Context) error {
+	defer func() {
+		t.mu.Lock()
+		t.closed = true
+		t.mu.Unlock()
+	}()
 	for {
 		n, err := t.receive()
 		switch {
@@ -215,6 +222,9 @@ func (t *intake) poll() bool {
 		return false // the reader is at it
 	}
 	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
 	n, _ := t.conn.Poll(t.in[:]) // the reader will see an error too
 	t.answer(n)
 	return n > 0

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"foyer/discovery"
-	"foyer/internal/udp"
 	"foyer/internal/udptest"
 )
 
@@ -20,6 +19,7 @@ type registry struct {
 	address netip.AddrPort
 	medium  medium
 	rand    *rand.Rand    // of the disk
+	wakes   *rand.Rand    // of when the reader wakes; its goroutine's
 	failed  chan struct{} // gets an element when the power has failed
 
 	clock atomic.Int64 // by how much the system's clock is ahead, in nanoseconds
@@ -28,6 +28,7 @@ type registry struct {
 	faults  atomic.Pointer[diskFaults]
 	process *process // nil while none runs
 	kills   int
+	stops   int
 }
 
 // A process is one run of the service.
@@ -66,13 +67,18 @@ func (r *registry) start(occasion string) {
 	server := discovery.New(p.disk, discovery.Options{SystemClock: r.systemClock})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
-	socket := &meter{Conn: udp.Single(conn), tap: w.tap, bytes: map[netip.AddrPort]*traffic{}}
-	go func() { p.ended <- server.Serve(ctx, socket) }()
+	go func() { p.ended <- server.Serve(ctx, newSocket(conn, w.tap, r.late)) }()
 	w.time.up()
 	r.process = p
 }
 
 func (r *registry) systemClock() time.Time { return time.Now().Add(time.Duration(r.clock.Load())) }
+
+// late says how long the reader takes to wake when something arrives: often so
+// long that the writer takes it in.
+func (r *registry) late() time.Duration {
+	return time.Duration(max(0, r.wakes.Float64()*2-1) * float64(r.faults.Load().usual))
+}
 
 // kill ends the process as kill -9 does: no reply leaves it any more, and
 // nothing is written. It may have ended by itself, for want of power.
@@ -96,6 +102,7 @@ func (r *registry) stop() {
 	if p == nil {
 		return
 	}
+	r.stops++
 	p.cancel()
 	err := <-p.ended
 	r.world.time.down()

@@ -102,6 +102,27 @@ func soak(t *testing.T, long time.Duration) {
 	}
 }
 
+// A registry that is stopped while it has much to do answers what it has taken in
+// and takes in nothing more.
+func TestStopsUnderLoad(t *testing.T) {
+	stops := 0
+	for seed := range uint64(3) {
+		p := plan{seed: seed, districts: 6, actors: 6, operations: 40, medium: newMemory(storetest.Sabotage{}), climate: func(c *climate) {
+			c.kinds, c.trouble = []trouble{stopped}, 300*time.Millisecond
+			c.pause = 20 * time.Millisecond
+			c.disk.usual = 20 * time.Millisecond
+		}}
+		w := simulate(t, p)
+		if wrong := w.verdict(); wrong != "" {
+			t.Errorf("seed %d: %s", seed, wrong)
+		}
+		stops += w.registry.stops
+	}
+	if stops < 10 {
+		t.Errorf("there were %d stops", stops)
+	}
+}
+
 // A seed is worth something only if it leads to the same world again.
 func TestASeedRepeats(t *testing.T) {
 	for _, seed := range []uint64{9, storetest.Seed(t) | 1} {

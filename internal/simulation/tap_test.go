@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"foyer/internal/udp"
 	"foyer/room"
 	"foyer/wire"
 )
@@ -208,46 +207,4 @@ func (p *problems) all() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.lines)
-}
-
-// A meter is the registry's socket. It tells the tap what arrives, counts what each peer sends and is sent,
-// and objects when somebody is sent more than three bytes for one.
-type meter struct {
-	udp.Conn
-	tap *tap
-
-	mu    sync.Mutex
-	bytes map[netip.AddrPort]*traffic // as many as the world has sockets
-}
-
-type traffic struct{ in, out int }
-
-func (m *meter) of(peer netip.AddrPort) *traffic {
-	if m.bytes[peer] == nil {
-		m.bytes[peer] = &traffic{}
-	}
-	return m.bytes[peer]
-}
-
-func (m *meter) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
-	n, err := m.Conn.Receive(ds, lock)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, d := range ds[:n] {
-		m.tap.came(d.Data)
-		m.of(d.Peer).in += len(d.Data) + wire.HeaderSize
-	}
-	return n, err
-}
-
-func (m *meter) Send(ds []udp.Datagram) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, d := range ds {
-		p := m.of(d.Peer)
-		if p.out += len(d.Data) + wire.HeaderSize; p.out > 3*p.in {
-			m.tap.problems.add("%v has sent %d bytes and is sent %d", d.Peer, p.in, p.out)
-		}
-	}
-	return m.Conn.Send(ds)
 }

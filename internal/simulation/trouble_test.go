@@ -15,6 +15,7 @@ type climate struct {
 	net     udptest.Faults
 	disk    diskFaults
 	trouble time.Duration // between two troubles, on average
+	kinds   []trouble     // one of which each is
 	replays time.Duration // between two datagrams of a stranger, on average
 	pause   time.Duration // between two operations of a client, on average
 }
@@ -43,10 +44,22 @@ func climateOf(r *rand.Rand) climate {
 			stalled: span(500*time.Millisecond, 4*time.Second, 20*time.Second),
 		},
 		trouble: span(3*time.Second, 10*time.Second, 40*time.Second),
+		kinds:   []trouble{killed, killed, stopped, partition, clockSet, diskFull},
 		replays: span(100*time.Millisecond, time.Second, time.Minute),
 		pause:   span(200*time.Millisecond, time.Second, 2*time.Second),
 	}
 }
+
+// A trouble is something that befalls the registry as a whole.
+type trouble int
+
+const (
+	killed    trouble = iota // as with kill -9
+	stopped                  // as with SIGTERM
+	partition                // some clients, or all, cannot reach the registry
+	clockSet
+	diskFull
+)
 
 // supervise makes trouble until stop is closed, and puts everything right then.
 func (w *world) supervise(r *rand.Rand, stop <-chan struct{}) {
@@ -88,14 +101,14 @@ func (w *world) pause(r *rand.Rand, most time.Duration) {
 }
 
 func (w *world) makeTrouble(r *rand.Rand) {
-	switch r.IntN(6) {
-	case 0, 1:
+	switch w.climate.kinds[r.IntN(len(w.climate.kinds))] {
+	case killed:
 		w.restart(r)
-	case 2:
+	case stopped:
 		w.registry.stop()
 		w.pause(r, time.Second)
 		w.registry.start("after a stop")
-	case 3: // some clients, or all, cannot reach the registry
+	case partition:
 		var away []netip.Addr
 		for _, a := range w.actors {
 			if r.IntN(2) == 0 {
@@ -105,7 +118,7 @@ func (w *world) makeTrouble(r *rand.Rand) {
 		w.net.Partition(away)
 		w.pause(r, 10*time.Second)
 		w.net.Heal()
-	case 4: // the clock is set, most often by little
+	case clockSet: // most often by little
 		by := time.Duration((r.Float64() - 0.5) * float64(10*time.Second))
 		switch r.IntN(4) {
 		case 0:
@@ -114,7 +127,7 @@ func (w *world) makeTrouble(r *rand.Rand) {
 			by *= 3600
 		}
 		w.registry.clock.Add(int64(by))
-	case 5:
+	case diskFull:
 		w.registry.full.Store(true)
 		w.pause(r, 5*time.Second)
 		w.registry.full.Store(false)

@@ -82,7 +82,7 @@ func (w *world) build(t *testing.T) {
 	}
 	w.registry = &registry{
 		world: w, address: netip.AddrPortFrom(registryHost, 7666), medium: w.medium,
-		rand: w.stream("disk", 0), failed: make(chan struct{}, 1),
+		rand: w.stream("disk", 0), wakes: w.stream("reader", 0), failed: make(chan struct{}, 1),
 	}
 	w.registry.faults.Store(&w.climate.disk)
 	w.tap = newTap(&w.time, w.registry.address, &w.problems, w.journal.denied)

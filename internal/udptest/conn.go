@@ -63,12 +63,25 @@ func (c *Conn) wake() {
 // [net.ErrClosed] or [os.ErrDeadlineExceeded].
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
-		d, wait, changed, err := c.poll()
+		if err := c.Await(); err != nil {
+			return 0, netip.AddrPort{}, err
+		}
+		if n, from, ok, err := c.TryRead(b, nil); ok || err != nil {
+			return n, from, err // else another reader was faster
+		}
+	}
+}
+
+// Await waits until there is a datagram to read. Its errors are those of
+// ReadFromUDPAddrPort.
+func (c *Conn) Await() error {
+	for {
+		arrived, wait, changed, err := c.look()
 		switch {
 		case err != nil:
-			return 0, netip.AddrPort{}, c.opError("read", err)
-		case changed == nil:
-			return copy(b, d.payload), d.from, nil
+			return c.opError("read", err)
+		case arrived:
+			return nil
 		case wait < 0:
 			<-changed
 		default:
@@ -82,26 +95,22 @@ func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	}
 }
 
-// poll returns the next datagram, or for how long to wait (less than 0: as long
-// as it takes) and the channel that ends the wait early.
-func (c *Conn) poll() (d datagram, wait time.Duration, changed <-chan struct{}, err error) {
+// look reports whether a datagram has arrived, or for how long to wait (less
+// than 0: as long as it takes) and the channel that ends the wait early.
+func (c *Conn) look() (arrived bool, wait time.Duration, changed <-chan struct{}, err error) {
 	n := c.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
 	if c.closed {
-		return d, 0, nil, net.ErrClosed
+		return false, 0, nil, net.ErrClosed
 	}
 	if !c.deadline.IsZero() && !now.Before(c.deadline) {
-		return d, 0, nil, os.ErrDeadlineExceeded
+		return false, 0, nil, os.ErrDeadlineExceeded
 	}
 	n.arrive(c.port, now)
 	if len(c.arrived) > 0 {
-		d = c.arrived[0]
-		c.arrived[0] = datagram{}
-		c.arrived = c.arrived[1:]
-		n.stats.Delivered++
-		return d, 0, nil, nil
+		return true, 0, nil, nil
 	}
 	wait = -1
 	if len(c.port.flight) > 0 {
@@ -113,7 +122,27 @@ func (c *Conn) poll() (d datagram, wait time.Duration, changed <-chan struct{}, 
 		}
 	}
 	c.waiting++
-	return d, wait, c.changed, nil
+	return false, wait, c.changed, nil
+}
+
+// TryRead is ReadFromUDPAddrPort without the waiting, and without the deadline: ok
+// is false if nothing has arrived, or if what has arrived first is not wanted. A
+// nil wanted wants everything.
+func (c *Conn) TryRead(b []byte, wanted func(payload []byte) bool) (n int, from netip.AddrPort, ok bool, err error) {
+	c.net.mu.Lock()
+	defer c.net.mu.Unlock()
+	if c.closed {
+		return 0, from, false, c.opError("read", net.ErrClosed)
+	}
+	c.net.arrive(c.port, time.Now())
+	if len(c.arrived) == 0 || wanted != nil && !wanted(c.arrived[0].payload) {
+		return 0, from, false, nil
+	}
+	d := c.arrived[0]
+	c.arrived[0] = datagram{}
+	c.arrived = c.arrived[1:]
+	c.net.stats.Delivered++
+	return copy(b, d.payload), d.from, true, nil
 }
 
 // WriteToUDPAddrPort sends b to addr. As with UDP, it succeeds whether or not

@@ -1,0 +1,106 @@
+package simulation
+
+import (
+	"bytes"
+	"net/netip"
+	"sync"
+	"time"
+
+	"foyer/internal/udp"
+	"foyer/internal/udptest"
+	"foyer/wire"
+)
+
+// A socket is the registry's. It behaves as one of Linux: what has arrived is
+// taken by whoever comes first, the reader, which may be late, as it waits for a
+// processor, or the writer when it begins a transaction.
+//
+// It tells the tap what is taken, counts what each peer sends and is sent, and
+// objects when somebody is sent more than three bytes for one.
+//
+// So that a seed repeats, no two goroutines have something to do at the same
+// instant: the reader takes one datagram at a time, nobody takes anything at the
+// instant of the last taking, and the writer leaves signed datagrams to the
+// reader, for a verifier would work on them beside it.
+type socket struct {
+	udp.Conn
+	in   *udptest.Conn
+	tap  *tap
+	late func() time.Duration // after an arrival, until the reader comes to it
+
+	mu    sync.Mutex                  // guards what follows
+	taken time.Time                   // the last datagram
+	bytes map[netip.AddrPort]*traffic // as many as the world has sockets
+}
+
+type traffic struct{ in, out int }
+
+func newSocket(c *udptest.Conn, t *tap, late func() time.Duration) *socket {
+	return &socket{Conn: udp.Single(c), in: c, tap: t, late: late, bytes: map[netip.AddrPort]*traffic{}}
+}
+
+func (s *socket) of(peer netip.AddrPort) *traffic {
+	if s.bytes[peer] == nil {
+		s.bytes[peer] = &traffic{}
+	}
+	return s.bytes[peer]
+}
+
+// Receive implements [udp.Conn].
+func (s *socket) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
+	for {
+		if err := s.in.Await(); err != nil {
+			return 0, err
+		}
+		time.Sleep(max(1, s.late()))
+		lock.Lock()
+		n, err := s.take(ds[:1], nil)
+		if n > 0 {
+			return n, nil
+		}
+		lock.Unlock()
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Poll implements [udp.Conn].
+func (s *socket) Poll(ds []udp.Datagram) (int, error) {
+	return s.take(ds, func(datagram []byte) bool { return !bytes.Contains(datagram, []byte("sig=")) })
+}
+
+func (s *socket) take(ds []udp.Datagram, wanted func([]byte) bool) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.taken.Equal(now) {
+		return 0, nil
+	}
+	for n < len(ds) {
+		d := &ds[n]
+		size, from, ok, err := s.in.TryRead(d.Data[:cap(d.Data)], wanted)
+		if !ok {
+			return n, err
+		}
+		*d = udp.Datagram{Data: d.Data[:size], Peer: from}
+		s.tap.came(d.Data)
+		s.of(from).in += size + wire.HeaderSize
+		s.taken = now
+		n++
+	}
+	return n, nil
+}
+
+// Send implements [udp.Conn].
+func (s *socket) Send(ds []udp.Datagram) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range ds {
+		p := s.of(d.Peer)
+		if p.out += len(d.Data) + wire.HeaderSize; p.out > 3*p.in {
+			s.tap.problems.add("%v has sent %d bytes and is sent %d", d.Peer, p.in, p.out)
+		}
+	}
+	return s.Conn.Send(ds)
+}
