@@ -65,7 +65,7 @@ func TestLinesBetweenThoseThatAreDenied(t *testing.T) {
 	})
 	const found, denied = "OK room://192.0.2.1:40001", "NOTOK too many requests are waiting; try again"
 	want := strings.Join([]string{found, denied, found, denied, found}, "\n")
-	if done := s.serve(&x, &w.ahead, errBusyQueue); !done || strings.Join(answers(&x), "\n") != want {
+	if done := s.serve(&x, &w.ahead, busyQueue); !done || strings.Join(answers(&x), "\n") != want {
 		t.Errorf("done %v, got %q, want %q", done, answers(&x), want)
 	}
 }

@@ -252,15 +252,21 @@ func (t *intake) answer(n int) {
 	}
 }
 
+// A denial says how a request is refused that cannot be carried out now; nil
+// stands for silence.
+type denial func(*request) *room.Error
+
+func denyAll(err *room.Error) denial { return func(*request) *room.Error { return err } }
+
 // serve carries out the lines of x that need no transaction. It returns false
 // when the line that comes next needs one, or a verifier. With deny, lines that
 // need a transaction are refused with it instead.
-func (s *Server) serve(x *exchange, a *lookahead, deny *room.Error) (done bool) {
+func (s *Server) serve(x *exchange, a *lookahead, deny denial) (done bool) {
 	return s.serveFrom(x, a.read(x, s.store), a, deny)
 }
 
 // serveFrom is serve for an exchange whose next lines have been read.
-func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny *room.Error) (done bool) {
+func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny denial) (done bool) {
 	if len(x.in) > wire.MaxDatagram {
 		t, _, _ := wire.ParseTags(x.in[:wire.MaxDatagram])
 		x.refuse(&t, errTooLarge, 0)
@@ -276,7 +282,10 @@ func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny *r
 				if deny == nil {
 					return false
 				}
-				fits = x.refuse(&l.Tags, deny, 0)
+				fits = true
+				if refusal := deny(&l.request); refusal != nil {
+					fits = x.refuse(&l.Tags, refusal, 0)
+				}
 			}
 			if !fits {
 				return true // neither this line nor the rest is carried out
@@ -370,7 +379,7 @@ func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answere
 // has too much to do already, it is refused.
 func (s *Server) handOn(x *exchange, a *lookahead, c udp.Conn) {
 	if !s.shares.take(x.peer.Addr()) {
-		s.serve(x, a, errBusySource)
+		s.serve(x, a, busySource)
 		return
 	}
 	j := s.jobs.Get().(*job)
@@ -380,7 +389,7 @@ func (s *Server) handOn(x *exchange, a *lookahead, c udp.Conn) {
 		x.out.reset(0) // what was answered so far is sent with the rest
 	default:
 		s.release(j)
-		s.serve(x, a, errBusyQueue)
+		s.serve(x, a, busyQueue)
 	}
 }
 
@@ -397,9 +406,11 @@ func (s *Server) nextStage(x *exchange) chan *job {
 }
 
 var (
-	errBusySource = &room.Error{Code: room.Busy, Text: "too many of your requests are waiting; try again"}
-	errBusyQueue  = &room.Error{Code: room.Busy, Text: "too many requests are waiting; try again"}
-	errBusyVerify = &room.Error{Code: room.Busy, Text: "too many signatures from your address; try again"}
+	errBusyQueue = &room.Error{Code: room.Busy, Text: "too many requests are waiting; try again"}
+
+	busySource = denyAll(&room.Error{Code: room.Busy, Text: "too many of your requests are waiting; try again"})
+	busyQueue  = denyAll(errBusyQueue)
+	busyVerify = denyAll(&room.Error{Code: room.Busy, Text: "too many signatures from your address; try again"})
 )
 
 // A job is an exchange that waits for a verifier or the writer, with memory of

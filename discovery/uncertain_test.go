@@ -1,10 +1,12 @@
 package discovery
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"foyer/room"
+	"foyer/storage"
 	"foyer/storage/storetest"
 )
 
@@ -26,6 +28,26 @@ func TestUncertainRegistrationHasItsLease(t *testing.T) {
 			b.expectCode("@x= LOOKUP Foyer", room.UnknownName)
 		})
 	}
+}
+
+// While it is not known whether a name was registered, that is not denied, neither
+// to plain retries nor to the operator; what is about other names is refused.
+func TestDoubtfulNamesAreNotDenied(t *testing.T) {
+	run(t, func(b *bench) {
+		const register = "REGISTER room://192.0.2.10:1 Foyer"
+		b.store.Fail(storetest.Kept, storetest.Refused, storetest.Refused, storetest.Refused)
+		for i := range 2 {
+			if got := b.send("192.0.2.10", register); len(got) != 0 {
+				t.Errorf("try %d got %q", i+1, got)
+			}
+		}
+		if err := b.server.Evict(b.t.Context(), "Foyer"); !errors.Is(err, storage.ErrUncertain) {
+			t.Errorf("Evict: %v, want storage.ErrUncertain", err)
+		}
+		b.expectCode("@x= REGISTER room://192.0.2.10:2 Attic", room.Unavailable)
+		b.expectCode("@x= "+register, room.NameTaken) // the disk is back
+		b.expectCode("@x= REGISTER room://192.0.2.10:2 Attic", "OK")
+	})
 }
 
 // A room whose takeover became durable in an uncertain transaction keeps its

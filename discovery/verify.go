@@ -38,7 +38,7 @@ func (s *Server) verifyLoop() {
 	var a lookahead
 	for j := range s.verify {
 		if !s.judge(&j.exchange) {
-			s.serve(&j.exchange, &a, errBusyVerify)
+			s.serve(&j.exchange, &a, busyVerify)
 			s.finish(j)
 			continue
 		}
@@ -50,7 +50,7 @@ func (s *Server) verifyLoop() {
 		select {
 		case s.queue <- j:
 		default:
-			s.serve(&j.exchange, &a, errBusyQueue)
+			s.serve(&j.exchange, &a, busyQueue)
 			s.finish(j)
 		}
 	}

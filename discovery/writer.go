@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ type writer struct {
 
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
-	doubtful []room.Name
+	doubtful map[room.Name]bool
 }
 
 // loadLeases starts the leases of all registrations. Look-ups are answered
@@ -101,7 +102,7 @@ func (w *writer) loadLeases() error {
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
 	for j := range w.queue {
-		w.serve(&j.exchange, &w.ahead, errUnavailable)
+		w.serve(&j.exchange, &w.ahead, w.denial(room.ErrUnavailable))
 		w.finish(j)
 	}
 }
@@ -164,8 +165,9 @@ func (w *writer) update(fn func(*transaction) error) error {
 		w.effects = t.effects[:0]
 	}()
 	if errors.Is(err, storage.ErrUncertain) {
+		w.doubtful = make(map[room.Name]bool, len(t.effects))
 		for i := range t.effects {
-			w.doubtful = append(w.doubtful, t.effects[i].registration.Name)
+			w.doubtful[t.effects[i].registration.Name] = true
 		}
 	}
 	return err
@@ -180,7 +182,7 @@ func (w *writer) settle() error {
 	}
 	t := transaction{server: w.Server}
 	err := w.transact(&t, func(t *transaction) error {
-		for _, name := range w.doubtful {
+		for _, name := range slices.Sorted(maps.Keys(w.doubtful)) {
 			reg, err := t.Get(name)
 			switch {
 			case errors.Is(err, room.ErrUnknownName):
@@ -251,6 +253,7 @@ func (w *writer) commit() {
 		}
 		return nil
 	})
+	deny := w.denial(err)
 	for _, j := range w.group {
 		switch {
 		case err == nil:
@@ -259,7 +262,7 @@ func (w *writer) commit() {
 			j.out.reset(0)
 		default:
 			j.rewind()
-			w.serve(&j.exchange, &w.ahead, denial(err))
+			w.serve(&j.exchange, &w.ahead, deny)
 		}
 	}
 	w.finishGroup()
@@ -318,12 +321,20 @@ func (w *writer) finishGroup() {
 // flush to the disk.
 var errUnchanged = errors.New("nothing was changed")
 
-// denial is what requests are told when their transaction failed.
-func denial(err error) *room.Error {
+// denial says what requests are told whose transaction failed with err and has
+// changed nothing: that, unless an earlier copy of them may have changed
+// something. What may have happened is not denied; its retries will be told.
+func (w *writer) denial(err error) denial {
+	refusal := errUnavailable
 	if errors.Is(err, room.ErrBusy) {
-		return errBusyQueue
+		refusal = errBusyQueue
 	}
-	return errUnavailable
+	return func(r *request) *room.Error {
+		if w.doubtful[room.Name(r.name)] || r.recorded() && w.store.Recorded(r.UUID) {
+			return nil
+		}
+		return refusal
+	}
 }
 
 var errUnavailable = &room.Error{Code: room.Unavailable, Text: "the registry cannot write to its database now; nothing was changed"}
@@ -466,7 +477,8 @@ type eviction struct {
 
 // Evict ends the registration of a name, whoever owns it. It returns
 // [room.ErrUnknownName], or an error that wraps [room.ErrUnavailable] if that
-// cannot be written.
+// cannot be written, or [storage.ErrUncertain] while it is not known what the
+// database has of the name.
 func (s *Server) Evict(ctx context.Context, name room.Name) error {
 	e := &eviction{name, make(chan error, 1)}
 	select {
@@ -492,8 +504,11 @@ func (w *writer) evict(name room.Name) error {
 		}
 		return t.end(&reg, storage.Evicted)
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		w.log.Info("evicted by the operator", "name", name)
+	case w.doubtful[name]:
+		return fmt.Errorf("%w: whether %q is registered cannot be said until the database can be written again", storage.ErrUncertain, name)
 	}
 	return err
 }

@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"foyer/wire"
 )
 
 // patience is how long a test waits for what must happen.
@@ -110,25 +108,30 @@ type exchanged struct{ request, reply string }
 // ask sends a request until it is answered, across restarts of the registry,
 // and fails after a minute.
 func (w *worker) ask(request string) (string, error) {
-	t, _, err := wire.ParseTags([]byte(request))
-	if err != nil {
-		return "", err
-	}
-	buf := make([]byte, 2048)
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		_, _ = w.conn.Write([]byte(request)) // a refused port shows here, too
-		_ = w.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		for {
-			n, err := w.conn.Read(buf)
-			if err != nil {
-				break
-			}
-			if strings.HasPrefix(string(buf[:n]), "@id="+string(t.ID)) {
-				return string(buf[:n]), nil
-			}
+		if reply, ok := w.try(request, 50*time.Millisecond); ok {
+			return reply, nil
 		}
 	}
 	return "", fmt.Errorf("no answer to %q within a minute", request)
+}
+
+// try sends a request once and waits for its answer.
+func (w *worker) try(request string, wait time.Duration) (reply string, ok bool) {
+	id, _, _ := strings.Cut(request, ";")
+	id, _, _ = strings.Cut(id, " ")
+	_, _ = w.conn.Write([]byte(request)) // a refused port shows here, too
+	_ = w.conn.SetReadDeadline(time.Now().Add(wait))
+	buf := make([]byte, 2048)
+	for {
+		n, err := w.conn.Read(buf)
+		if err != nil {
+			return "", false
+		}
+		if strings.HasPrefix(string(buf[:n]), id) {
+			return string(buf[:n]), true
+		}
+	}
 }
 
 func dial(t *testing.T, addr string) net.Conn {

@@ -147,6 +147,12 @@ type Store interface {
 	// again if the transaction conflicts with another process's.
 	Update(now Instant, fn func(Tx) error) error
 
+	// Recorded reports whether there may be an outcome under id, of an Update
+	// that is finished, or of one that was uncertain and still is. False is
+	// certain, also while the storage fails. It is called between Updates, by
+	// whoever calls those.
+	Recorded(id room.ID) bool
+
 	// List returns up to limit registrations in ascending order of their
 	// names' bytes, those greater than after only; the empty name begins at the
 	// beginning. One call sees one state of the store; between calls it may

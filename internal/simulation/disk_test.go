@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"foyer/room"
 	"foyer/storage"
 )
 
@@ -27,6 +28,11 @@ const (
 type diskFaults struct {
 	refused, lost, kept, crash, stall float64
 
+	// How often it cannot be found out at once what became of a transaction that
+	// was lost or kept, and for how long at most. Nothing can be written then.
+	doubt   float64
+	settles time.Duration
+
 	usual   time.Duration // the most that a transaction takes usually
 	stalled time.Duration // the most that it takes in a stall
 }
@@ -45,7 +51,9 @@ type disk struct {
 	full          func() bool // whether the disk is
 	faults        func() *diskFaults
 
-	rand *rand.Rand
+	rand    *rand.Rand
+	doubted *page     // of the transaction in doubt; nil when there is none
+	settled time.Time // when it will be known
 
 	killed chan struct{} // closed when the registry is
 	kill   func()        // closes it; may be called again
@@ -60,11 +68,15 @@ func (d *disk) init() {
 // and when it is durable and has not been answered.
 func (d *disk) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	defer d.time.transaction(d.time.now())
-	f, before, after := d.chance()
+	f, doubt, before, after := d.chance()
 	if !d.wait(before) {
 		return errUncertain
 	}
-	err := d.write(now, fn, f)
+	if d.doubted != nil && time.Now().Before(d.settled) {
+		return storage.Unavailable(errInjected)
+	}
+	d.doubted = nil
+	err := d.write(now, fn, f, doubt)
 	if !d.wait(after) {
 		return errUncertain
 	}
@@ -73,11 +85,28 @@ func (d *disk) Update(now storage.Instant, fn func(storage.Tx) error) error {
 
 var errUncertain = fmt.Errorf("%w: %w", storage.ErrUncertain, errInjected)
 
-// chance draws the fate of a transaction, always with as many draws, so that
-// one kind of fault does not change when others come.
-func (d *disk) chance() (f fault, before, after time.Duration) {
+// Recorded implements [storage.Store].
+func (d *disk) Recorded(id room.ID) bool {
+	if d.doubted != nil {
+		for i := range d.doubted.outcomes {
+			if d.doubted.outcomes[i].ID == id {
+				return true
+			}
+		}
+	}
+	return d.Store.Recorded(id)
+}
+
+// chance draws the fate of a transaction, and how long it is in doubt if it is lost
+// or kept, always with as many draws, so that one kind of fault does not change
+// when others come.
+func (d *disk) chance() (f fault, doubt, before, after time.Duration) {
 	which, stalls, long, share := d.rand.Float64(), d.rand.Float64(), d.rand.Float64(), d.rand.Float64()
+	doubts, settles := d.rand.Float64(), d.rand.Float64()
 	faults := d.faults()
+	if doubts < faults.doubt {
+		doubt = time.Duration(settles * float64(faults.settles))
+	}
 	most := faults.usual
 	if stalls < faults.stall {
 		most = faults.stalled
@@ -100,7 +129,7 @@ func (d *disk) chance() (f fault, before, after time.Duration) {
 		}
 		which -= c.probability
 	}
-	return f, before, took - before
+	return f, doubt, before, took - before
 }
 
 // wait returns false if the registry is killed before d is over.
@@ -116,11 +145,10 @@ func (d *disk) wait(long time.Duration) bool {
 }
 
 // write carries out the transaction, unless the fault prevents that.
-func (d *disk) write(now storage.Instant, fn func(storage.Tx) error, f fault) error {
+func (d *disk) write(now storage.Instant, fn func(storage.Tx) error, f fault, doubt time.Duration) error {
 	if d.full() {
 		f = refused
 	}
-	d.journal.attempts++
 	var p page
 	update := func() error {
 		return d.Store.Update(now, func(tx storage.Tx) error {
@@ -153,6 +181,9 @@ func (d *disk) write(now storage.Instant, fn func(storage.Tx) error, f fault) er
 	case refused:
 		return storage.Unavailable(errInjected)
 	default:
+		if doubt > 0 {
+			d.doubted, d.settled = &p, time.Now().Add(doubt)
+		}
 		return errUncertain
 	}
 }

@@ -22,7 +22,6 @@ type journal struct {
 	problems  *problems
 	time      *timeline
 	last      storage.Instant
-	attempts  int // transactions that were begun
 	recorded  int
 	changes   int
 }
@@ -32,7 +31,6 @@ type outcome struct {
 	storage.Outcome
 	at      storage.Instant
 	durable time.Duration // when it became so, from the beginning of the world
-	attempt int           // the transaction that it was recorded in
 }
 
 // A page is what one transaction did.
@@ -65,7 +63,7 @@ func (j *journal) commit(p *page) {
 			j.problems.add("the id %x was carried out twice: %q, then %q", o.ID, before.Reply, o.Reply)
 		}
 		o.Reply = bytes.Clone(o.Reply)
-		j.outcomes[o.ID] = outcome{o, p.now, j.time.now(), j.attempts}
+		j.outcomes[o.ID] = outcome{o, p.now, j.time.now()}
 		if reply, err := wire.ParseReply(o.Reply); err != nil {
 			j.problems.add("the recorded reply %q: %v", o.Reply, err)
 		} else if reply.OK {
@@ -83,10 +81,10 @@ func (j *journal) commit(p *page) {
 	j.last = p.now
 }
 
-// denied notes that a request was told that it could not be carried out for
-// want of a disk that can be written. The journal's owner calls it.
+// denied notes that a request was told that nothing was changed, for want of a
+// disk that can be written. The journal's owner calls it.
 func (j *journal) denied(id room.ID) {
-	if o, ok := j.outcomes[id]; ok && o.attempt == j.attempts {
+	if o, ok := j.outcomes[id]; ok && j.last.Lease-o.at.Lease <= storage.OutcomeRetention {
 		j.problems.add("the id %x was carried out, with %q, and then refused as if it had not been", id, o.Reply)
 	}
 }

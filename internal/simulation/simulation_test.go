@@ -123,6 +123,18 @@ func TestStopsUnderLoad(t *testing.T) {
 	}
 }
 
+// While it is not known whether a transaction happened, nothing of it is denied.
+func TestDoubtIsNotDenied(t *testing.T) {
+	for seed := range uint64(3) {
+		p := plan{seed: seed, districts: 4, actors: 4, operations: 40, medium: newMemory(storetest.Sabotage{}), climate: func(c *climate) {
+			c.disk.lost, c.disk.kept, c.disk.doubt, c.disk.settles = 0.05, 0.05, 1, 3*time.Second
+		}}
+		if wrong := simulate(t, p).verdict(); wrong != "" {
+			t.Errorf("seed %d: %s", seed, wrong)
+		}
+	}
+}
+
 // A seed is worth something only if it leads to the same world again.
 func TestASeedRepeats(t *testing.T) {
 	for _, seed := range []uint64{9, storetest.Seed(t) | 1} {

@@ -42,6 +42,8 @@ func climateOf(r *rand.Rand) climate {
 			stall:   pick(0, 0.002, 0.01),
 			usual:   span(time.Millisecond, 5*time.Millisecond, 15*time.Millisecond),
 			stalled: span(500*time.Millisecond, 4*time.Second, 20*time.Second),
+			doubt:   pick(0, 0.5, 1),
+			settles: span(500*time.Millisecond, 8*time.Second),
 		},
 		trouble: span(3*time.Second, 10*time.Second, 40*time.Second),
 		kinds:   []trouble{killed, killed, stopped, partition, clockSet, diskFull},

@@ -43,6 +43,7 @@ func copyFile(t *testing.T, from, to string) {
 type readOnlyStore struct{ *Reader }
 
 func (readOnlyStore) Update(storage.Instant, func(storage.Tx) error) error { return nil }
+func (readOnlyStore) Recorded(room.ID) bool                                { return true }
 
 func (s readOnlyStore) FindAll(queries []storage.Query) {
 	for i := range queries {

@@ -152,3 +152,22 @@ func (x *outcomeIndex) remove(s outcomeSlot) {
 	t.n--
 	x.n--
 }
+
+// Recorded implements [storage.Store].
+func (s *Store) Recorded(id room.ID) (may bool) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.awaitIndexes() != nil {
+		return true
+	}
+	if s.trouble != nil && s.trouble.doubt != nil {
+		if _, may = s.trouble.doubt.outcomes[id]; may {
+			return true
+		}
+	}
+	s.outcomes.candidates(id, func(outcomeSlot) bool {
+		may = true
+		return false
+	})
+	return may
+}

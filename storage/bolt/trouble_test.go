@@ -166,6 +166,9 @@ func TestUncertainty(t *testing.T) {
 			s.want("before", true)
 			s.want("during", false)
 			s.wantUnavailable(s.register("after", time.Second))
+			if !s.Recorded(idOf("before")) || !s.Recorded(idOf("during")) || s.Recorded(idOf("after")) {
+				t.Errorf("recorded are %v, %v and %v", s.Recorded(idOf("before")), s.Recorded(idOf("during")), s.Recorded(idOf("after")))
+			}
 			if _, err := s.List("", 10); !errors.Is(err, room.ErrUnavailable) {
 				t.Errorf("List: %v", err)
 			}

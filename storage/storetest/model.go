@@ -99,6 +99,14 @@ func (m *Model) FindAll(queries []storage.Query) {
 	}
 }
 
+// Recorded implements [storage.Store].
+func (m *Model) Recorded(id room.ID) bool {
+	m.disk.mu.RLock()
+	defer m.disk.mu.RUnlock()
+	_, ok := m.disk.outcomes[id]
+	return ok
+}
+
 // Len implements [storage.Store].
 func (m *Model) Len() int {
 	m.disk.mu.RLock()

@@ -44,6 +44,14 @@ func testOutcome(t *testing.T, p *place) {
 	})
 	check := func() {
 		t.Helper()
+		for _, o := range all {
+			if !p.Recorded(o.ID) {
+				t.Errorf("Recorded(%x) is false", o.ID)
+			}
+		}
+		if p.Recorded(room.ID{7, 1}) {
+			t.Error("an id that nobody recorded is recorded")
+		}
 		p.update(func(tx storage.Tx) error {
 			for _, o := range all {
 				wantOutcome(t, tx, o)
