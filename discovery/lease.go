@@ -14,6 +14,10 @@ type lease struct {
 	ttl  time.Duration
 	end  time.Duration // by the lease clock
 
+	// asked is the latest time, in Unix milliseconds, of a request that said how
+	// long the lease is to be. What an older one says does not count any more.
+	asked int64
+
 	late  bool // this lease's lateness was reported
 	dirty bool // long, and renewed since its end was last written
 
@@ -63,8 +67,9 @@ func newLeases(now time.Duration) *leases {
 // second is the slot time in which a lease that ends at d has surely ended.
 func second(d time.Duration) int64 { return int64(d / time.Second) }
 
-// put gives a name the lease of r, or none. A registration replaced is renewed.
-func (t *leases) put(r *room.Registration) {
+// put gives a name the lease of r, or none, as a request of the time asked wants it.
+// A registration replaced is renewed.
+func (t *leases) put(r *room.Registration, asked int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(r.Name)
@@ -73,7 +78,7 @@ func (t *leases) put(r *room.Registration) {
 	}
 	// Copies: the strings of a Store's registration may keep far more alive.
 	both := string(r.Name) + string(r.Address)
-	l := &lease{name: room.Name(both[:len(r.Name)]), addr: room.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd}
+	l := &lease{name: room.Name(both[:len(r.Name)]), addr: room.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd, asked: asked}
 	t.byName[r.Name] = l
 	t.insert(l)
 }
@@ -84,9 +89,10 @@ func (t *leases) drop(name room.Name) {
 	t.remove(name)
 }
 
-// renew starts the lease of name at addr anew. It takes bytes so that the
-// caller need not allocate.
-func (t *leases) renew(name []byte, addr room.Address, now time.Duration) renewal {
+// renew starts the lease of name at addr anew, for a request of the time asked
+// that wants it to be as long as it is, or 0 if it did not say. It takes bytes so
+// that the caller need not allocate.
+func (t *leases) renew(name []byte, addr room.Address, now time.Duration, asked int64) renewal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.byName[room.Name(name)]
@@ -96,7 +102,21 @@ func (t *leases) renew(name []byte, addr room.Address, now time.Duration) renewa
 	if l.slot == out {
 		return expiring
 	}
+	l.asked = max(l.asked, asked)
 	return t.extend(l, now)
+}
+
+// ask notes that a request of the time asked says how long the lease of name is to
+// be, and reports whether there is such a lease and no later request has said it.
+func (t *leases) ask(name room.Name, asked int64) (latest bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.byName[name]
+	if l == nil || asked < l.asked {
+		return false
+	}
+	l.asked = asked
+	return true
 }
 
 // rescue renews a lease that the writer found not to have ended after all.

@@ -40,17 +40,17 @@ func TestLeasesAgainstModel(t *testing.T) {
 		case 0, 1:
 			ttl := MinTTL + time.Duration(r.Int64N(int64(MaxTTL)))>>r.IntN(16)/time.Second*time.Second
 			ttl = min(max(ttl.Truncate(time.Second), MinTTL), MaxTTL)
-			table.put(&room.Registration{Name: name, Address: "a", TTL: ttl, LeaseEnd: now + ttl})
+			table.put(&room.Registration{Name: name, Address: "a", TTL: ttl, LeaseEnd: now + ttl}, 0)
 			model[name] = &entry{end: now + ttl, ttl: ttl}
 		case 2:
 			table.drop(name)
 			delete(model, name)
 		case 3:
-			if got := table.renew([]byte(name), "b", now); got != notLeased {
+			if got := table.renew([]byte(name), "b", now, 0); got != notLeased {
 				t.Fatalf("step %d: renewed at another address: %v", step, got)
 			}
 		case 4, 5, 6, 7:
-			got := table.renew([]byte(name), "a", now)
+			got := table.renew([]byte(name), "a", now, 0)
 			switch {
 			case e == nil:
 				if got != notLeased {
@@ -107,10 +107,10 @@ func TestExpiryTouchesOnlyTheExpired(t *testing.T) {
 	table := newLeases(0)
 	const n = 100_000
 	for i := range n {
-		table.put(&room.Registration{Name: room.Name(strconv.Itoa(i)), Address: "a", TTL: time.Hour, LeaseEnd: time.Hour})
+		table.put(&room.Registration{Name: room.Name(strconv.Itoa(i)), Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
 	}
 	for i := range 10 {
-		table.put(&room.Registration{Name: room.Name(fmt.Sprintf("short %d", i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL})
+		table.put(&room.Registration{Name: room.Name(fmt.Sprintf("short %d", i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
 	}
 	visited := 0
 	for s := table.done + 1; s < second(time.Minute); s++ {
@@ -128,8 +128,8 @@ func TestExpiryTouchesOnlyTheExpired(t *testing.T) {
 func TestRenewAllocations(t *testing.T) {
 	table := newLeases(0)
 	name := []byte("Great Hall")
-	table.put(&room.Registration{Name: "Great Hall", Address: "a", TTL: time.Hour, LeaseEnd: time.Hour})
-	if n := testing.AllocsPerRun(100, func() { table.renew(name, "a", time.Second) }); n != 0 {
+	table.put(&room.Registration{Name: "Great Hall", Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+	if n := testing.AllocsPerRun(100, func() { table.renew(name, "a", time.Second, 0) }); n != 0 {
 		t.Errorf("a renewal allocates %v times", n)
 	}
 }
@@ -141,13 +141,13 @@ func BenchmarkRenew(b *testing.B) {
 			names := make([][]byte, n)
 			for i := range names {
 				names[i] = []byte("room " + strconv.Itoa(i*7919))
-				table.put(&room.Registration{Name: room.Name(names[i]), Address: "a", TTL: 30 * time.Second, LeaseEnd: 30 * time.Second})
+				table.put(&room.Registration{Name: room.Name(names[i]), Address: "a", TTL: 30 * time.Second, LeaseEnd: 30 * time.Second}, 0)
 			}
 			rand.Shuffle(n, func(i, j int) { names[i], names[j] = names[j], names[i] })
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				table.renew(names[i%n], "a", time.Duration(i)*time.Microsecond)
+				table.renew(names[i%n], "a", time.Duration(i)*time.Microsecond, 0)
 				i++
 			}
 		})

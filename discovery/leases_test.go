@@ -2,10 +2,12 @@ package discovery
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"foyer/room"
+	"foyer/wire"
 )
 
 func TestLeases(t *testing.T) {
@@ -33,7 +35,8 @@ func TestLeases(t *testing.T) {
 
 		// Another ttl with the renewal.
 		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5002 Inn", "OK")
-		b.expect("@ttl=60 RENEW room://10.0.0.1:5002 Inn", "@ttl=60 OK")
+		id := b.id(0)
+		b.expect("@id="+id+";ttl=60 RENEW room://10.0.0.1:5002 Inn", "@id="+id+";ttl=60 OK")
 		time.Sleep(50 * time.Second)
 		b.expect("LOOKUP Inn", "OK room://10.0.0.1:5002")
 		time.Sleep(12 * time.Second)
@@ -44,6 +47,111 @@ func TestLeases(t *testing.T) {
 		if got := kinds(b, "Foyer"); got != "expired registered" {
 			t.Errorf("the history is %q", got)
 		}
+	})
+}
+
+// A RENEW changes the length of a lease if its id is the latest that said how long
+// it is to be, and then exactly once.
+func TestRenewalsChangeLeases(t *testing.T) {
+	run(t, func(b *bench) {
+		renew := func(id, ttl, granted string) {
+			b.t.Helper()
+			b.expect("@id="+id+";ttl="+ttl+" RENEW room://10.0.0.1:1 Foyer", "@id="+id+";ttl="+granted+" OK")
+		}
+		late := [3]string{b.id(0)} // ids of requests that come later than those made after them
+		time.Sleep(time.Second)
+		b.expectCode("@id="+b.id(0)+";ttl=3600 REGISTER room://10.0.0.1:1 Foyer", "OK")
+		renew(late[0], "5", "3600")
+		time.Sleep(time.Second)
+		late[1] = b.id(0)
+		time.Sleep(time.Second)
+		first := b.id(0)
+		renew(first, "60", "60")
+		renew(late[1], "5", "60")
+		time.Sleep(time.Second)
+		late[2] = b.id(0)
+		time.Sleep(time.Second)
+		renew(b.id(0), "60", "60") // says so as well
+		renew(late[2], "5", "60")
+		time.Sleep(time.Second)
+		second := b.id(0)
+		renew(second, "120", "120")
+		renew(first, "60", "60") // a retry, which changes nothing
+		b.expectCode("@id="+first+";ttl=61 RENEW room://10.0.0.1:1 Foyer", room.IDReused)
+
+		// Of no use: no id, one of another version, one out of the window.
+		b.expect("@ttl=5 RENEW room://10.0.0.1:1 Foyer", "@ttl=120 OK")
+		renew("0192d3a1-7c44-4b1e-9c1d-0a1b2c3d4e5f", "5", "120")
+		renew(b.id(6*time.Minute), "5", "120")
+		renew(b.id(-6*time.Minute), "5", "120")
+		time.Sleep(100 * time.Second)
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+
+		// What was changed stays so, and its retries get the same answer, also
+		// when the registration is gone.
+		b.restart()
+		renew(b.id(0), "5", "120") // what was asked before the restart is not known
+		renew(second, "120", "120")
+		b.expectCode("@x= DEREGISTER Foyer", "OK")
+		renew(second, "120", "120")
+		b.expectCode("@id="+b.id(0)+";ttl=5 RENEW room://10.0.0.1:1 Foyer", room.UnknownName)
+	})
+}
+
+// The order of ids counts within a transaction, too.
+func TestRenewalsInOneTransaction(t *testing.T) {
+	run(t, func(b *bench) {
+		early := b.signed(1, ";ttl=5", "RENEW room://10.0.0.1:1 Foyer")
+		time.Sleep(time.Second)
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		middle := b.signed(1, ";ttl=6", "RENEW room://10.0.0.1:1 Foyer")
+		time.Sleep(time.Second)
+		again := b.signed(1, ";ttl=40;key="+publicKey(1), "REGISTER room://10.0.0.1:1 Foyer")
+		for i, reply := range strings.Split(b.ask(again+"\n"+middle+"\n"+early), "\n") {
+			if r, err := wire.ParseReply([]byte(reply)); err != nil || !r.OK || r.TTL != 40 {
+				t.Errorf("line %d got %q", i+1, reply)
+			}
+		}
+	})
+}
+
+// A lease without an owner is renewed by the host that registered it and by
+// nobody else.
+func TestStrangersRenewNothing(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=3600 REGISTER room://10.0.0.1:1 Long", "OK")
+		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:2 Short", "OK")
+		for range 8 {
+			time.Sleep(2 * time.Second)
+			for _, request := range []string{
+				"@id=" + b.id(0) + ";ttl=5 RENEW room://10.0.0.1:1 Long", "@id=" + b.id(0) + " RENEW room://10.0.0.1:1 Long",
+				"@id=" + b.id(0) + ";ttl=86400 RENEW room://10.0.0.1:2 Short", "@id=" + b.id(0) + ";ttl=10 RENEW room://10.0.0.1:2 Short",
+			} {
+				if got := codeOf(t, b.askFrom("192.0.2.66", request)); got != room.NotOwner && got != room.UnknownName {
+					t.Errorf("%q of a stranger got %q", request, got)
+				}
+			}
+		}
+		b.expect("LOOKUP Long", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Short", "NOTOK no room of that name is registered")
+	})
+}
+
+// A signed RENEW that somebody recorded and sends again does not shorten the lease
+// that its owner has asked for since.
+func TestReplaysDoNotShortenLeases(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		time.Sleep(time.Second)
+		short := b.signed(1, ";ttl=5", "RENEW room://10.0.0.1:1 Foyer")
+		b.expectCode(short, "OK")
+		time.Sleep(time.Second)
+		b.expectCode(b.signed(1, ";ttl=3600", "RENEW room://10.0.0.1:1 Foyer"), "OK")
+		for range 10 {
+			b.askFrom("192.0.2.66", short)
+			time.Sleep(2 * time.Second)
+		}
+		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
 	})
 }
 

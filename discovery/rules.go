@@ -73,9 +73,16 @@ func (r *request) parse(line []byte) (err error) {
 // signed reports whether the request's signature matters.
 func (r *request) signed() bool { return r.Sig != nil && r.Verb != wire.Lookup }
 
-// recorded reports whether the outcome is to be kept, under the request's id.
+// recorded reports whether the outcome is to be kept, under the request's id. That
+// of a RENEW is if it may change the lease's length, and does.
 func (r *request) recorded() bool {
-	return r.ID != nil && r.Verb != wire.Renew && r.Verb != wire.Lookup
+	switch r.Verb {
+	case wire.Lookup:
+		return false
+	case wire.Renew:
+		return r.HasTTL && r.isV7()
+	}
+	return r.ID != nil
 }
 
 // isV7 reports whether the request bears an id of version 7 (RFC 9562, section
@@ -84,17 +91,21 @@ func (r *request) isV7() bool {
 	return r.ID != nil && r.UUID[6]>>4 == 7 && r.UUID[8]>>6 == 2
 }
 
+// idTime returns the time that an id of version 7 bears, in Unix milliseconds.
+func (r *request) idTime() (ms int64) {
+	for _, b := range r.UUID[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return ms
+}
+
 // checkTime refuses an id of version 7 whose time is out of the window. Ids of
 // other versions pass.
 func (r *request) checkTime(now time.Time) *room.Error {
 	if !r.isV7() {
 		return nil
 	}
-	var ms int64
-	for _, b := range r.UUID[:6] {
-		ms = ms<<8 | int64(b)
-	}
-	switch age := now.UnixMilli() - ms; {
+	switch age := now.UnixMilli() - r.idTime(); {
 	case age > idWindow.Milliseconds():
 		return errTooOld
 	case age < -idWindow.Milliseconds():
@@ -133,6 +144,7 @@ type transaction struct {
 type effect struct {
 	registration room.Registration
 	ends, rescue bool
+	asked        int64 // as in lease
 }
 
 // carryOut does what one line says and answers it. It returns more false, and
@@ -163,7 +175,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		}
 	}
 	var d decision
-	if once || r.signed() {
+	if once && r.Verb != wire.Renew || r.signed() {
 		d.err = r.checkTime(t.now.Wall)
 		// What is refused as too old stays so for ever, without a record.
 		once = once && d.err != errTooOld
@@ -173,6 +185,9 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 			return false, err
 		}
 	}
+	if r.Verb == wire.Renew {
+		once = d.event.Kind != 0
+	}
 	if !x.reply(r, &d, t.now.Wall) {
 		return false, nil
 	}
@@ -181,7 +196,11 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		if err := t.Apply(d.event); err != nil {
 			return false, err
 		}
-		t.effects = append(t.effects, effect{registration: d.event.Registration, ends: d.event.Kind.Ends()})
+		asked := t.now.Wall.UnixMilli()
+		if r.isV7() {
+			asked = r.idTime()
+		}
+		t.effects = append(t.effects, effect{registration: d.event.Registration, ends: d.event.Kind.Ends(), asked: asked})
 	}
 	if d.rescue {
 		t.effects = append(t.effects, effect{registration: d.event.Registration, rescue: true})
@@ -262,6 +281,9 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 	if !r.key.IsZero() && !x.verified(r, r.key) {
 		return refuse(errBadSignature), nil
 	}
+	if kind == storage.Replaced {
+		t.server.leases.ask(name, r.idTime()) // also for the rest of this transaction
+	}
 	d := decision{event: storage.Event{
 		Kind: kind,
 		Time: t.now.Wall,
@@ -283,11 +305,7 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 }
 
 func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration) decision {
-	if reg.Owner.IsZero() {
-		if reg.From.IsValid() && reg.From != x.from() {
-			return refuse(errOtherSource)
-		}
-	} else if err := x.checkOwner(r, reg.Owner); err != nil {
+	if err := x.checkOwner(r, reg); err != nil {
 		return refuse(err)
 	}
 	return decision{event: storage.Event{
@@ -298,15 +316,17 @@ func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration
 	}}
 }
 
-// renew decides on a RENEW that could not be answered from memory: one that
-// changes the ttl, or comes while the lease is about to be ended.
+// renew decides on a RENEW that could not be answered from memory: one that asks
+// for another ttl, comes while the lease is about to be ended, or is to be refused
+// unless it was carried out before.
 func (t *transaction) renew(x *exchange, r *request, reg *room.Registration) decision {
 	if err := x.checkRenew(r, reg); err != nil {
 		return refuse(err)
 	}
 	d := decision{ttl: reg.TTL, rescue: true}
 	d.event.Registration = *reg
-	if ttl := grant(r.TTL); reg.TTL > 0 && r.HasTTL && ttl != reg.TTL {
+	if ttl := grant(r.TTL); reg.TTL > 0 && ttl != reg.TTL && r.recorded() && r.checkTime(t.now.Wall) == nil &&
+		t.server.leases.ask(reg.Name, r.idTime()) {
 		d.ttl, d.rescue = ttl, false
 		d.event.Kind, d.event.Time, d.event.From = storage.Extended, t.now.Wall, x.from()
 		d.event.Registration.TTL = ttl
@@ -326,17 +346,22 @@ func (x *exchange) checkRenew(r *request, reg *room.Registration) *room.Error {
 			return errMoved
 		}
 	}
-	if reg.Owner.IsZero() {
-		return nil
-	}
-	return x.checkOwner(r, reg.Owner)
+	return x.checkOwner(r, reg)
 }
 
-func (x *exchange) checkOwner(r *request, owner room.Key) *room.Error {
+// checkOwner says whether the request may change reg: it must be signed with the
+// owner's key, or where there is none come from the IP address that registered it.
+func (x *exchange) checkOwner(r *request, reg *room.Registration) *room.Error {
+	if reg.Owner.IsZero() {
+		if reg.From.IsValid() && reg.From != x.from() {
+			return errOtherSource
+		}
+		return nil
+	}
 	if !r.signed() {
 		return errUnsigned
 	}
-	if !x.verified(r, owner) {
+	if !x.verified(r, reg.Owner) {
 		return errBadSignature
 	}
 	return nil

@@ -333,25 +333,34 @@ func (s *Server) lookup(x *exchange, r *request, q *storage.Query) (fits bool) {
 	}
 }
 
-// renew answers a RENEW from memory, or leaves it to the writer.
+// renew answers a RENEW from memory, or leaves it to the writer: who changes the
+// length of the lease, or may have done so before.
 func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answered bool) {
 	reg := &q.Registration
-	if errors.Is(q.Err, room.ErrUnknownName) {
-		return x.refuse(&r.Tags, errUnknown, 0), true
-	} else if q.Err != nil {
+	var refusal *room.Error
+	switch {
+	case errors.Is(q.Err, room.ErrUnknownName):
+		refusal = errUnknown
+	case q.Err != nil:
 		return x.refuse(&r.Tags, room.ErrUnavailable, 0), true
+	default:
+		refusal = x.checkRenew(r, reg)
 	}
-	if r.signed() {
+	var asked int64
+	if r.signed() || r.recorded() {
 		now := s.clock.now()
-		if refusal := r.checkTime(now); refusal != nil {
-			return x.reply(r, &decision{err: refusal}, now), true
+		switch stale := r.checkTime(now); {
+		case stale == nil && r.recorded():
+			asked = r.idTime()
+		case stale != nil && r.signed():
+			return x.reply(r, &decision{err: stale}, now), true
 		}
 	}
-	if refusal := x.checkRenew(r, reg); refusal != nil {
-		return x.refuse(&r.Tags, refusal, 0), true
-	}
-	if reg.TTL > 0 && r.HasTTL && grant(r.TTL) != reg.TTL {
+	if r.recorded() && (refusal != nil || reg.TTL > 0 && grant(r.TTL) != reg.TTL) {
 		return false, false
+	}
+	if refusal != nil {
+		return x.refuse(&r.Tags, refusal, 0), true
 	}
 	d := decision{ttl: reg.TTL}
 	before := x.out
@@ -361,7 +370,7 @@ func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answere
 	if reg.TTL == 0 {
 		return true, true
 	}
-	switch s.leases.renew(r.name, reg.Address, s.clock.leaseNow()) {
+	switch s.leases.renew(r.name, reg.Address, s.clock.leaseNow(), asked) {
 	case renewed:
 		return true, true
 	case renewedLate:

@@ -83,7 +83,7 @@ type writer struct {
 // lease ran: a short one begins anew, as renewals are not written; a long one
 // goes on from its last checkpoint, at most one interval back.
 func (w *writer) loadLeases() error {
-	now := w.clock.leaseNow()
+	now, asked := w.clock.leaseNow(), w.notAsked()
 	for r, err := range storage.All(w.store, DumpPage) {
 		if err != nil {
 			return err
@@ -93,11 +93,15 @@ func (w *writer) loadLeases() error {
 		} else {
 			r.LeaseEnd = now + r.TTL
 		}
-		w.leases.put(&r)
+		w.leases.put(&r, asked)
 	}
 	w.clock.resume()
 	return nil
 }
+
+// notAsked is the time of the last request that said how long a lease is to be
+// where that is not known any more: no request that was sent by now is later.
+func (w *writer) notAsked() int64 { return w.clock.now().Add(idWindow).UnixMilli() }
 
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
@@ -191,7 +195,7 @@ func (w *writer) settle() error {
 				return err
 			default:
 				reg.LeaseEnd = t.now.Lease + tick + reg.TTL
-				t.effects = append(t.effects, effect{registration: reg})
+				t.effects = append(t.effects, effect{registration: reg, asked: w.notAsked()})
 			}
 		}
 		return nil
@@ -232,7 +236,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		case e.rescue:
 			w.leases.rescue(e.registration.Name, now.Lease)
 		default:
-			w.leases.put(&e.registration)
+			w.leases.put(&e.registration, e.asked)
 		}
 	}
 	return nil
