@@ -356,7 +356,7 @@ func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answere
 			return x.reply(r, &decision{err: stale}, now), true
 		}
 	}
-	if r.recorded() && (refusal != nil || reg.TTL > 0 && grant(r.TTL) != reg.TTL) {
+	if r.recorded() && (refusal != nil || grant(r.TTL) != reg.TTL) {
 		return false, false
 	}
 	if refusal != nil {

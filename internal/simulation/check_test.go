@@ -67,18 +67,14 @@ func (w *world) settled(history []porcupine.Operation) (all []porcupine.Operatio
 func (w *world) observed() (all []porcupine.Operation) {
 	for _, op := range w.history.operations {
 		seen, ok := w.tap.observe(op)
-		if seen.answer.unknown && (!ok || op.verb != wire.Register && op.verb != wire.Deregister) {
+		if seen.answer.unknown && (!ok || op.verb == wire.Lookup || op.verb == wire.Renew && op.ttl == 0) {
 			continue
 		}
 		if !ok || seen.called < op.called || seen.returned < seen.called || !op.answer.unknown && seen.answer != op.answer {
 			w.problems.add("%v: the network has seen %v", op, seen)
 		}
-		seen.until = never
-		switch op.verb {
-		case wire.Register:
-			seen.until = w.time.earliestEnd(seen.called, op.ttl)
-		case wire.Renew:
-			seen.until = w.time.earliestEnd(seen.called, w.actors[op.actor].district.ttl)
+		for i, ttl := range w.actors[op.actor].district.ttls {
+			seen.leases[i] = lease{ttl, w.time.earliestEnd(seen.called, ttl)}
 		}
 		all = append(all, porcupine.Operation{
 			ClientId: op.actor, Input: seen, Call: int64(seen.called), Return: int64(seen.returned),

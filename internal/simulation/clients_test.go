@@ -37,13 +37,11 @@ type district struct {
 	addresses [addressesPerDistrict]room.Address
 	keys      [keysPerDistrict]ed25519.PrivateKey // of owners, each of which may be several actors
 
-	// ttl is the only lease that is asked for: a RENEW is not carried out
-	// once only, and a late copy of one must not change a lease.
-	ttl time.Duration
+	ttls [ttlsPerDistrict]time.Duration // the leases that are asked for
 }
 
-func newDistrict(number int, ttl time.Duration) *district {
-	d := &district{number: number, ttl: ttl}
+func newDistrict(number int, ttls [ttlsPerDistrict]time.Duration) *district {
+	d := &district{number: number, ttls: ttls}
 	for i := range d.names {
 		d.names[i] = room.Name(fmt.Sprintf("Room %d of %d", i, number))
 	}
@@ -87,6 +85,7 @@ func (a *actor) choose() *operation {
 	if own {
 		op.name, op.address, op.owner = a.name, a.address, a.owner
 	}
+	ttl := a.district.ttls[r.IntN(ttlsPerDistrict)]
 	leased := r.Float64() < 0.8
 	switch what := r.Float64(); {
 	case what < 0.3:
@@ -98,13 +97,13 @@ func (a *actor) choose() *operation {
 			op.address = r.IntN(addressesPerDistrict)
 		}
 		if leased {
-			op.ttl = a.district.ttl
+			op.ttl = ttl
 		}
 		a.name, a.address, a.owner = op.name, op.address, op.owner
 	case what < 0.8:
 		op.verb = wire.Renew
 		if leased {
-			op.ttl = a.district.ttl
+			op.ttl = ttl
 		}
 	default:
 		op.verb, op.address = wire.Deregister, none

@@ -19,6 +19,7 @@ const (
 	namesPerDistrict     = 3
 	addressesPerDistrict = 4
 	keysPerDistrict      = 2
+	ttlsPerDistrict      = 2
 )
 
 // none stands for no key and no address.
@@ -42,9 +43,29 @@ type operation struct {
 	answer           answer
 
 	// Found out afterwards: under which ids it was asked for, and before when a
-	// lease granted to it cannot have ended.
-	ids   []room.ID
-	until time.Duration
+	// lease granted to it cannot have ended, for each ttl of its district.
+	ids    []room.ID
+	leases [ttlsPerDistrict]lease
+}
+
+// A lease of that length that was granted cannot have ended before until.
+type lease struct{ ttl, until time.Duration }
+
+func (op *operation) until(ttl time.Duration) time.Duration {
+	for _, l := range op.leases {
+		if l.ttl == ttl {
+			return l.until
+		}
+	}
+	return never
+}
+
+// idTime returns the time in a version 7 id, in Unix milliseconds.
+func idTime(id room.ID) (ms int64) {
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return ms
 }
 
 // An answer is what a call returned.

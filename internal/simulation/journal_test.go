@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"foyer/room"
@@ -24,6 +25,10 @@ type journal struct {
 	last      storage.Instant
 	recorded  int
 	changes   int
+
+	// renewals has the replies to the requests that changed a lease, by id. It is
+	// read by any goroutine.
+	renewals sync.Map
 }
 
 // An outcome is one with the time and when it was recorded.
@@ -42,7 +47,7 @@ type page struct {
 
 // commit writes a page down.
 func (j *journal) commit(p *page) {
-	changes, grants := 0, 0
+	changes, grants, extended := 0, 0, false
 	for _, e := range p.events {
 		r := e.Registration
 		switch e.Kind {
@@ -50,6 +55,10 @@ func (j *journal) commit(p *page) {
 			changes++
 			j.rooms[r.Name] = r
 		case storage.Extended:
+			if e.From.IsValid() { // not the registry's own checkpoint
+				changes++
+				extended = true
+			}
 			j.rooms[r.Name] = r
 		case storage.Deregistered:
 			changes++
@@ -68,6 +77,9 @@ func (j *journal) commit(p *page) {
 			j.problems.add("the recorded reply %q: %v", o.Reply, err)
 		} else if reply.OK {
 			grants++
+			if extended {
+				j.renewals.Store(o.ID, o.Reply)
+			}
 		}
 	}
 	if changes != grants {
@@ -87,6 +99,13 @@ func (j *journal) denied(id room.ID) {
 	if o, ok := j.outcomes[id]; ok && j.last.Lease-o.at.Lease <= storage.OutcomeRetention {
 		j.problems.add("the id %x was carried out, with %q, and then refused as if it had not been", id, o.Reply)
 	}
+}
+
+// renewed returns the recorded reply to a RENEW that changed a lease.
+func (j *journal) renewed(id room.ID) []byte {
+	reply, _ := j.renewals.Load(id)
+	recorded, _ := reply.([]byte)
+	return recorded
 }
 
 // audit compares a store with the journal. The store must not be in use.

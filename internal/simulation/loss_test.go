@@ -57,18 +57,18 @@ func TestTenThousandRequestsOnABadNetwork(t *testing.T) {
 // comeAndGo makes n requests of all kinds, none of which anybody else would
 // refuse.
 func (a *actor) comeAndGo(n int) {
-	a.district.ttl = time.Hour
+	const ttl = time.Hour
 	for i := range n {
 		op := &operation{district: a.district.number, actor: a.number, from: a.number, address: none}
 		switch i % 5 {
 		case 0:
-			op.verb, op.address, op.ttl = wire.Register, 0, a.district.ttl
+			op.verb, op.address, op.ttl = wire.Register, 0, ttl
 		case 1:
 			op.verb, op.owner = wire.Lookup, none
 		case 2:
 			op.verb, op.address = wire.Renew, 0
 		case 3: // moves
-			op.verb, op.address, op.ttl = wire.Register, 1, a.district.ttl
+			op.verb, op.address, op.ttl = wire.Register, 1, ttl
 		case 4:
 			op.verb = wire.Deregister
 		}

@@ -20,6 +20,7 @@ type slot struct {
 	from       int16         // matters if there is no owner
 	ttl        time.Duration // 0 without a lease
 	until      time.Duration // the lease cannot have ended before
+	asked      int64         // the time in the id of whoever last said how long it is to be, at least
 }
 
 // A state is one that a district may be in.
@@ -84,6 +85,8 @@ var hashSeed = maphash.MakeSeed()
 // answer; with none if it could not have got that.
 func (s state) step(op *operation, add func(state)) {
 	switch {
+	case op.verb == wire.Renew && (op.answer.unknown || op.answer.code == ""):
+		s.renew(op, add)
 	case op.answer.unknown:
 		add(s)
 		if changed, ok := s.granted(op); ok {
@@ -131,7 +134,10 @@ func (s state) granted(op *operation) (state, bool) {
 			return s, false
 		}
 		*n = slot{registered: true, address: int8(op.address), owner: int8(op.owner), from: int16(op.from), ttl: op.ttl, until: never}
-		return s, n.grants(op)
+		if op.ttl > 0 {
+			n.until, n.asked = op.until(op.ttl), idTime(op.ids[0])
+		}
+		return s, op.answer.unknown || op.answer.ttl == n.ttl
 	}
 	if !n.registered {
 		return s, false
@@ -139,25 +145,48 @@ func (s state) granted(op *operation) (state, bool) {
 	switch op.verb {
 	case wire.Lookup:
 		return s, int(n.address) == op.answer.address
-	case wire.Renew:
-		return s, int(n.address) == op.address && (n.owner == none || n.belongsTo(op)) && n.grants(op)
 	default:
-		may := n.belongsTo(op) || n.owner == none && int(n.from) == op.from
+		may := n.mayBeChangedBy(op)
 		*n = slot{}
 		return s, may
 	}
 }
 
+// renew adds the states that a RENEW may lead to: the lease is started anew as long
+// as it was, or as long as op wants it, if nobody has said so since.
+func (s state) renew(op *operation, add func(state)) {
+	n := &s[op.name]
+	if op.answer.unknown {
+		add(s)
+	}
+	if !n.registered || int(n.address) != op.address || !n.mayBeChangedBy(op) {
+		return
+	}
+	if !op.answer.unknown && op.answer.ttl == n.ttl {
+		same := s
+		if m := &same[op.name]; m.ttl > 0 {
+			m.until = op.until(m.ttl)
+			if op.ttl == m.ttl && op.owner != none { // of others the id may be out of its window
+				m.asked = max(m.asked, idTime(op.ids[0]))
+			}
+		}
+		add(same)
+	}
+	last := idTime(op.ids[len(op.ids)-1])
+	if n.ttl > 0 && op.ttl > 0 && op.ttl != n.ttl && last >= n.asked && (op.answer.unknown || op.answer.ttl == op.ttl) {
+		n.ttl, n.until, n.asked = op.ttl, op.until(op.ttl), max(n.asked, idTime(op.ids[0]))
+		add(s)
+	}
+}
+
+// mayBeChangedBy reports whether op is the owner's, or where there is none from the
+// host that registered.
+func (n *slot) mayBeChangedBy(op *operation) bool {
+	return n.belongsTo(op) || n.owner == none && int(n.from) == op.from
+}
+
 // belongsTo reports whether op is signed with the owner's key.
 func (n *slot) belongsTo(op *operation) bool { return n.owner != none && int(n.owner) == op.owner }
-
-// grants starts the lease anew and reports whether op was told its length.
-func (n *slot) grants(op *operation) bool {
-	if n.ttl > 0 {
-		n.until = op.until
-	}
-	return op.answer.unknown || op.answer.ttl == n.ttl
-}
 
 // refused returns what is known of s after op has been refused as it was, if it
 // could be.
@@ -183,7 +212,7 @@ func (s state) refused(op *operation) (state, bool) {
 		if int(n.address) != op.address {
 			return s, code == room.Replaced
 		}
-		return s, code == room.NotOwner && owned && !signed || code == room.BadSignature && theirs
+		fallthrough
 	case wire.Deregister:
 		if !owned {
 			return s, code == room.NotOwner && int(n.from) != op.from

@@ -135,6 +135,20 @@ func TestDoubtIsNotDenied(t *testing.T) {
 	}
 }
 
+// What strangers send again, and what they send of their own, renews nothing and
+// makes no lease shorter.
+func TestStrangersAndReplays(t *testing.T) {
+	for seed := range uint64(4) {
+		p := plan{seed: seed, districts: 4, actors: 4, operations: 60, medium: newMemory(storetest.Sabotage{}), climate: func(c *climate) {
+			c.replays, c.trouble = 20*time.Millisecond, time.Minute
+			c.net.Hold = 2 * time.Second
+		}}
+		if wrong := simulate(t, p).verdict(); wrong != "" {
+			t.Errorf("seed %d: %s", seed, wrong)
+		}
+	}
+}
+
 // A seed is worth something only if it leads to the same world again.
 func TestASeedRepeats(t *testing.T) {
 	for _, seed := range []uint64{9, storetest.Seed(t) | 1} {

@@ -17,14 +17,15 @@ type tap struct {
 	time     *timeline
 	registry netip.AddrPort
 	problems *problems
-	denied   func(room.ID) // is told of every change that was refused as unavailable
+	denied   func(room.ID)        // is told of every change that was refused as unavailable
+	renewed  func(room.ID) []byte // returns the recorded reply to a RENEW that changed a lease
 
 	mu       sync.Mutex
 	requests map[room.ID]*sighting
 	seen     []*sighting                // the same, in the order of their appearance
 	calling  map[netip.Addr]*operation  // by the host it comes from
 	of       map[*operation][]*sighting // what was sent for an operation
-	strange  map[netip.Addr]bool        // hosts whose requests are nobody's
+	forgers  map[netip.Addr]bool        // hosts whose requests are nobody's
 }
 
 // A sighting is a request that was seen.
@@ -41,18 +42,19 @@ type sighting struct {
 	replied time.Duration
 }
 
-func newTap(t *timeline, registry netip.AddrPort, p *problems, denied func(room.ID)) *tap {
+func newTap(t *timeline, registry netip.AddrPort, p *problems, j *journal) *tap {
 	return &tap{
-		time: t, registry: registry, problems: p, denied: denied,
+		time: t, registry: registry, problems: p, denied: j.denied, renewed: j.renewed,
 		requests: map[room.ID]*sighting{},
 		calling:  map[netip.Addr]*operation{},
 		of:       map[*operation][]*sighting{},
-		strange:  map[netip.Addr]bool{},
+		forgers:  map[netip.Addr]bool{},
 	}
 }
 
-// ignore makes the tap pass over what goes to and comes from host.
-func (t *tap) ignore(host netip.Addr) { t.strange[host] = true }
+// distrust makes the tap pass over what comes from host, and object when it is
+// granted anything.
+func (t *tap) distrust(host netip.Addr) { t.forgers[host] = true }
 
 // call notes that what host sends from now on is for op.
 func (t *tap) call(host netip.Addr, op *operation) {
@@ -67,13 +69,16 @@ func (t *tap) pass(from, to netip.AddrPort, payload []byte) bool {
 	defer t.mu.Unlock()
 	switch t.registry {
 	case to:
-		if !t.strange[from.Addr()] {
+		if !t.forgers[from.Addr()] {
 			t.request(from, payload)
 		}
 	case from:
-		if !t.strange[to.Addr()] {
-			for line := range bytes.Lines(payload) {
-				t.answer(bytes.TrimRight(line, "\n"))
+		for line := range bytes.Lines(payload) {
+			line = bytes.TrimRight(line, "\n")
+			if !t.forgers[to.Addr()] {
+				t.answer(line)
+			} else if r, err := wire.ParseReply(line); err == nil && r.OK && t.renewed(r.UUID) == nil {
+				t.problems.add("a forger got %q", line)
 			}
 		}
 	}
@@ -106,6 +111,9 @@ func (t *tap) answer(line []byte) {
 		return
 	}
 	if s.verb != wire.Register && s.verb != wire.Deregister {
+		if recorded := t.renewed(r.UUID); recorded != nil && !bytes.Equal(line, recorded) && r.OK {
+			t.problems.add("%q was answered with %q, and %q is recorded", s.line, line, recorded)
+		}
 		return
 	}
 	switch room.Code(r.Code) {

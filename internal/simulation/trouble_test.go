@@ -151,7 +151,7 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 			return
 		case <-t.C:
 		}
-		what, which, where := r.IntN(8), r.Float64(), r.Uint64()
+		what, which, where := r.IntN(10), r.Float64(), r.Uint64()
 		if what < 4 { // of the last ones, most often
 			which = 1 - which*which*which
 		}
@@ -167,14 +167,39 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 				rubbish[i] = byte(r.Uint32())
 			}
 			w.net.Inject(forger, registry, rubbish)
+		case what == 8 && tags.Sig == nil && s.verb == wire.Register:
+			w.net.Inject(forger, registry, renewal(s.line, "5"))
+		case what == 9 && tags.Sig == nil && s.verb == wire.Renew:
+			w.net.Inject(forger, registry, s.line)
 		case what == 6 && tags.Sig != nil:
 			w.net.Inject(forger, registry, forge(s.line, where))
-		case what >= 4 && tags.Sig != nil && s.verb == wire.Register: // of others it may matter where they come from
+		case what >= 4 && tags.Sig != nil && (s.verb == wire.Register || s.verb == wire.Renew): // of others it may matter where they come from
 			w.net.Inject(stranger, registry, s.line)
 		default:
 			w.net.Inject(s.from, registry, s.line)
 		}
 	}
+}
+
+// renewal returns a RENEW of what a REGISTER without a signature registers, with
+// another ttl and under another id.
+func renewal(register []byte, ttl string) []byte {
+	_, plain, _ := bytes.Cut(register, []byte(" REGISTER "))
+	line := append(otherID(register), ";ttl="+ttl+" RENEW "...)
+	return append(line, plain...)
+}
+
+// otherID returns the beginning of a request with its id, but for the last digit.
+func otherID(line []byte) []byte {
+	const idEnd = len("@id=") + 36
+	start := bytes.Clone(line[:idEnd])
+	digit := &start[idEnd-1]
+	if *digit == '0' {
+		*digit = '1'
+	} else {
+		*digit = '0'
+	}
+	return start
 }
 
 // forge returns a signed request under another id, and with a bit changed: one
@@ -183,13 +208,7 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 // be impossible to one who reads what clients send.
 func forge(line []byte, chance uint64) []byte {
 	forged := bytes.Clone(line)
-	const idEnd = len("@id=") + 36
-	digit := &forged[idEnd-1]
-	if *digit == '0' {
-		*digit = '1'
-	} else {
-		*digit = '0'
-	}
+	copy(forged, otherID(line))
 	forged[chance%uint64(len(forged))] ^= 1 << (chance >> 32 % 8)
 	return forged
 }

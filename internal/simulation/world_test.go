@@ -85,8 +85,8 @@ func (w *world) build(t *testing.T) {
 		rand: w.stream("disk", 0), wakes: w.stream("reader", 0), failed: make(chan struct{}, 1),
 	}
 	w.registry.faults.Store(&w.climate.disk)
-	w.tap = newTap(&w.time, w.registry.address, &w.problems, w.journal.denied)
-	w.tap.ignore(forgerHost)
+	w.tap = newTap(&w.time, w.registry.address, &w.problems, w.journal)
+	w.tap.distrust(forgerHost)
 	w.net.SetFilter(w.tap.pass)
 	w.populate(t)
 	w.registry.start("at the beginning")
@@ -113,8 +113,11 @@ func (w *world) run(t *testing.T) {
 func (w *world) populate(t *testing.T) {
 	r := w.stream("population", 0)
 	for i := range w.districts {
-		ttl := []time.Duration{5 * time.Second, 7 * time.Second, 12 * time.Second, 40 * time.Second, 6 * time.Minute}[r.IntN(5)]
-		d := newDistrict(i, ttl)
+		var ttls [ttlsPerDistrict]time.Duration
+		for i := range ttls {
+			ttls[i] = []time.Duration{5 * time.Second, 7 * time.Second, 12 * time.Second, 40 * time.Second, 6 * time.Minute}[r.IntN(5)]
+		}
+		d := newDistrict(i, ttls)
 		w.journal.addresses = append(w.journal.addresses, d.addresses[:]...)
 		for range w.plan.actors {
 			n := len(w.actors)
