@@ -116,7 +116,7 @@ func TestGroup(t *testing.T) {
 	var events []storage.Event
 	var outcomes, forgotten []string
 	all := visitor{
-		outcome: func(o storage.Outcome) { outcomes = append(outcomes, string(o.Reply)) },
+		outcome: func(_ int, o storage.Outcome) { outcomes = append(outcomes, string(o.Reply)) },
 		event:   func(_ string, e storage.Event, _ []byte) { events = append(events, e) },
 		forget:  func(name string) { forgotten = append(forgotten, name) },
 	}
@@ -178,7 +178,7 @@ func FuzzGroup(f *testing.F) {
 		var events, outcomes, forgotten []byte
 		var n [3]int
 		at, err := decodeGroup(1, g, visitor{
-			outcome: func(o storage.Outcome) { outcomes = appendOutcome(outcomes, o); n[0]++ },
+			outcome: func(_ int, o storage.Outcome) { outcomes = appendOutcome(outcomes, o); n[0]++ },
 			event: func(name string, e storage.Event, _ []byte) {
 				events = appendEvent(appendText(events, name), e)
 				n[1]++

@@ -19,7 +19,7 @@ import (
 // does: sweeps that begin and end, logs that are trimmed.
 var quick = pace{share: 2, minSweep: 40, maxSweep: 80, minSweepBlocks: 30, foldStep: 8, enoughFreePages: 8, trimBlocks: 8}
 
-func openQuick(t *testing.T, path string) *Store {
+func openQuick(t testing.TB, path string) *Store {
 	t.Helper()
 	s, err := Open(path, &Options{pace: quick, noSync: true})
 	if err != nil {

@@ -156,8 +156,8 @@ func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
 			return err
 		}
 		n := len(t.expired)
-		at, err := decodeGroup(position, g, visitor{outcome: func(o storage.Outcome) {
-			t.expired = append(t.expired, s.outcomes.slot(o.ID, position))
+		at, err := decodeGroup(position, g, visitor{outcome: func(offset int, o storage.Outcome) {
+			t.expired = append(t.expired, s.outcomes.slot(o.ID, 0).at(position, offset))
 		}})
 		if err != nil {
 			return damaged(err)

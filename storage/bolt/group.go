@@ -91,7 +91,7 @@ func groupLength(first []byte) (int, error) {
 // A visitor is told what a group holds, in its order. What it does not care for
 // is nil. Everything that it is given is a view into the group.
 type visitor struct {
-	outcome func(storage.Outcome)
+	outcome func(offset int, o storage.Outcome) // the offset is in the group
 	event   func(name string, e storage.Event, encoded []byte)
 	forget  func(name string)
 }
@@ -108,8 +108,9 @@ func decodeGroup(position uint64, g []byte, v visitor) (storage.Instant, error) 
 	d := decoder{b: g[groupHeader:]}
 	now := d.clocks()
 	for range d.count(outcomeMin) {
+		offset := len(g) - len(d.b)
 		if o := d.outcome(); !d.bad && v.outcome != nil {
-			v.outcome(o)
+			v.outcome(offset, o)
 		}
 	}
 	if v.event == nil && v.forget == nil && !d.bad {

@@ -146,18 +146,18 @@ func TestOutcomeIndex(t *testing.T) {
 		switch {
 		case !there:
 			tail += uint64(r.IntN(3))
-			x.add(x.slot(id, tail))
+			x.add(x.slot(id, 0).at(tail, int(tail%blockSize)))
 			want[id] = tail
 			tail++
 		case r.IntN(2) == 0:
-			x.remove(x.slot(id, position))
+			x.remove(x.slot(id, 0).at(position, int(position%blockSize)))
 			delete(want, id)
 		}
 		if r.IntN(100) == 0 {
 			for id, position := range want {
 				found := false
-				x.candidates(id, func(s outcomeSlot) bool {
-					found = found || s.position(tail) == position
+				x.candidates(id, func(p outcomePlace) bool {
+					found = found || p.slot.block(tail) == position && uint64(p.offset) == position%blockSize
 					return true
 				})
 				if !found {
@@ -170,7 +170,7 @@ func TestOutcomeIndex(t *testing.T) {
 		t.Errorf("it holds %d outcomes, want %d", x.n, len(want))
 	}
 	for id, position := range want {
-		x.remove(x.slot(id, position))
+		x.remove(x.slot(id, 0).at(position, int(position%blockSize)))
 	}
 	if x.n != 0 {
 		t.Errorf("it holds %d outcomes, want none", x.n)

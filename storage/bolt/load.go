@@ -204,8 +204,8 @@ func (l *loader) buildOutcomes(btx *bbolt.Tx) error {
 		if s.closing.Load() {
 			return errClosed
 		}
-		_, err := decodeGroup(position, g, visitor{outcome: func(o storage.Outcome) {
-			s.outcomes.add(s.outcomes.slot(o.ID, position))
+		_, err := decodeGroup(position, g, visitor{outcome: func(offset int, o storage.Outcome) {
+			s.outcomes.add(s.outcomes.slot(o.ID, 0).at(position, offset))
 		}})
 		return err
 	})

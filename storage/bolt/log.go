@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+
+	"foyer/storage"
 )
 
 // readGroup returns the group at a position. It may be a view that is valid
@@ -49,6 +51,43 @@ func joinBlocks(c *bbolt.Cursor, position uint64, k, first []byte) ([]byte, erro
 }
 
 func isBlock(k []byte, n uint64) bool { return len(k) == 8 && binary.BigEndian.Uint64(k) == n }
+
+// outcomeAt returns the outcome that begins at an offset in a block. It does not
+// read the rest of the group, however large that is, nor the checksum over all of
+// it: opening has. The Reply may be a view that is valid until the transaction ends.
+func outcomeAt(log *bbolt.Bucket, block uint64, offset int) (storage.Outcome, error) {
+	c := log.Cursor()
+	k, b := c.Seek(blockKey(block))
+	if !isBlock(k, block) || offset >= len(b) {
+		return storage.Outcome{}, damaged(fmt.Errorf("%w: block %d of the log", errMalformed, block))
+	}
+	for b = b[offset:]; ; {
+		d := decoder{b: b}
+		if o := d.outcome(); !d.bad {
+			return o, nil
+		}
+		block++
+		k, next := c.Next()
+		if !isBlock(k, block) {
+			return storage.Outcome{}, damaged(fmt.Errorf("%w: block %d of the log", errMalformed, block))
+		}
+		b = slices.Concat(b, next)
+	}
+}
+
+// clocksAt returns the clocks of the group at a position and where the next one is.
+func clocksAt(log *bbolt.Bucket, position uint64) (at storage.Instant, next uint64, err error) {
+	k, first := log.Cursor().Seek(blockKey(position))
+	size, err := groupLength(first)
+	if !isBlock(k, position) || err != nil {
+		return at, 0, damaged(fmt.Errorf("%w: block %d of the log", errMalformed, position))
+	}
+	d := decoder{b: first[groupHeader:]}
+	if at = d.clocks(); d.bad {
+		return at, 0, damaged(fmt.Errorf("%w: the clocks of group %d of the log", errMalformed, position))
+	}
+	return at, position + blocks(size), nil
+}
 
 // eachGroup calls yield with the groups from a position to the end of the log,
 // in order. A group may be a view into the transaction.

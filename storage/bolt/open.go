@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// MaxOutcomes is the most outcomes that are kept at a time; 0 stands for
 	// [DefaultMaxOutcomes]. An Update that would record more is refused with
-	// an error that wraps room.ErrBusy. Each takes some 13 bytes of memory and
+	// an error that wraps room.ErrBusy. Each takes some 16 bytes of memory and
 	// 100 to 150 bytes of the file.
 	MaxOutcomes int
 

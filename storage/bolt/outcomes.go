@@ -3,16 +3,19 @@ package bolt
 import (
 	"hash/maphash"
 
+	"go.etcd.io/bbolt"
+
 	"foyer/room"
+	"foyer/storage"
 )
 
-// outcomeIndex says in which group of the log the outcome of a request may be:
-// a part of the hash of its id, and the group's position, in 8 bytes. Whether
-// it is there the group itself tells, so a stray match costs a look into the
-// log and no more. It belongs to the goroutine that runs the Update.
+// outcomeIndex says where in the log the outcome of a request may begin: a part of
+// the hash of its id, the block and the offset there, in 10 bytes. Whether it is
+// the one the log tells, so a stray match costs a look into the log and no more.
+// It belongs to the goroutine that runs the Update.
 //
 // It is a hash table with linear probing in shards like index, bounded by
-// Options.MaxOutcomes: 8 bytes for a slot, at most three quarters of them used.
+// Options.MaxOutcomes: 10 bytes for a slot, at most three quarters of them used.
 type outcomeIndex struct {
 	seed   maphash.Seed
 	shards [outcomeShards]outcomeShard
@@ -20,12 +23,20 @@ type outcomeIndex struct {
 }
 
 type outcomeShard struct {
-	slots []outcomeSlot // a power of two of them, or none
-	n     int
+	slots   []outcomeSlot // a power of two of them, or none
+	offsets []uint16      // in their blocks
+	n       int
 }
 
-// An outcomeSlot is a tag, which is not 0, above the position's lower bits.
+// An outcomeSlot is a tag, which is not 0, above the lower bits of the number of a
+// block.
 type outcomeSlot uint64
+
+// An outcomePlace is where in the log an outcome begins.
+type outcomePlace struct {
+	slot   outcomeSlot
+	offset uint16 // in the block
+}
 
 const (
 	outcomeShardBits = 8
@@ -46,13 +57,15 @@ func newOutcomeSlot(hash, position uint64) outcomeSlot {
 
 func (x *outcomeIndex) init() { x.seed = maphash.MakeSeed() }
 
-func (x *outcomeIndex) slot(id room.ID, position uint64) outcomeSlot {
-	return newOutcomeSlot(maphash.Bytes(x.seed, id[:]), position)
+func (x *outcomeIndex) slot(id room.ID, block uint64) outcomeSlot {
+	return newOutcomeSlot(maphash.Bytes(x.seed, id[:]), block)
 }
 
-// at returns s for another position.
-func (s outcomeSlot) at(position uint64) outcomeSlot {
-	return s>>positionBits<<positionBits | outcomeSlot(position&(1<<positionBits-1))
+// at returns the place of an outcome that begins a number of bytes into the group
+// at a position.
+func (s outcomeSlot) at(position uint64, offset int) outcomePlace {
+	block := position + uint64(offset/blockSize)
+	return outcomePlace{s>>positionBits<<positionBits | outcomeSlot(block&(1<<positionBits-1)), uint16(offset % blockSize)}
 }
 
 func (s outcomeSlot) tag() uint64   { return uint64(s >> positionBits) }
@@ -65,36 +78,37 @@ func (s outcomeSlot) home(size int) uint64 {
 	return (s.tag() << outcomeShardBits & (1<<tagBits - 1)) * uint64(size) >> tagBits
 }
 
-// position returns the position that s was made with: the last one before end
-// with its lower bits.
-func (s outcomeSlot) position(end uint64) uint64 {
+// block returns the number that s was made with: the last one before end with its
+// lower bits.
+func (s outcomeSlot) block(end uint64) uint64 {
 	const mask = 1<<positionBits - 1
 	return end - 1 - (end-1-uint64(s))&mask
 }
 
-func (x *outcomeIndex) add(s outcomeSlot) {
-	t := &x.shards[s.shard()]
+func (x *outcomeIndex) add(p outcomePlace) {
+	t := &x.shards[p.slot.shard()]
 	if (t.n+1)*4 > len(t.slots)*3 {
-		old := t.slots
-		t.slots = make([]outcomeSlot, max(16, 2*len(old)))
-		for _, s := range old {
+		slots, offsets := t.slots, t.offsets
+		size := max(16, 2*len(slots))
+		t.slots, t.offsets = make([]outcomeSlot, size), make([]uint16, size)
+		for i, s := range slots {
 			if s != 0 {
-				t.insert(s)
+				t.insert(outcomePlace{s, offsets[i]})
 			}
 		}
 	}
-	t.insert(s)
+	t.insert(p)
 	t.n++
 	x.n++
 }
 
-func (t *outcomeShard) insert(s outcomeSlot) {
+func (t *outcomeShard) insert(p outcomePlace) {
 	mask := uint64(len(t.slots) - 1)
-	i := s.home(len(t.slots))
+	i := p.slot.home(len(t.slots))
 	for t.slots[i&mask] != 0 {
 		i++
 	}
-	t.slots[i&mask] = s
+	t.slots[i&mask], t.offsets[i&mask] = p.slot, p.offset
 }
 
 // touch has the place come nearer where candidates begins.
@@ -107,8 +121,8 @@ func (x *outcomeIndex) touch(id room.ID) outcomeSlot {
 	return t.slots[want.home(len(t.slots))&uint64(len(t.slots)-1)]
 }
 
-// candidates calls yield with every slot that may be the id's.
-func (x *outcomeIndex) candidates(id room.ID, yield func(outcomeSlot) bool) {
+// candidates calls yield with every place that may be the id's.
+func (x *outcomeIndex) candidates(id room.ID, yield func(outcomePlace) bool) {
 	want := x.slot(id, 0)
 	t := &x.shards[want.shard()]
 	if t.n == 0 {
@@ -116,22 +130,22 @@ func (x *outcomeIndex) candidates(id room.ID, yield func(outcomeSlot) bool) {
 	}
 	mask := uint64(len(t.slots) - 1)
 	for i := want.home(len(t.slots)); t.slots[i&mask] != 0; i++ {
-		if s := t.slots[i&mask]; s.tag() == want.tag() && !yield(s) {
+		if s := t.slots[i&mask]; s.tag() == want.tag() && !yield(outcomePlace{s, t.offsets[i&mask]}) {
 			return
 		}
 	}
 }
 
-// remove takes out one slot equal to s, if there is one, and moves up those
-// behind it that it kept from their places.
-func (x *outcomeIndex) remove(s outcomeSlot) {
-	t := &x.shards[s.shard()]
+// remove takes out one place equal to p, if there is one, and moves up those
+// behind it that it kept from their slots.
+func (x *outcomeIndex) remove(p outcomePlace) {
+	t := &x.shards[p.slot.shard()]
 	if t.n == 0 {
 		return
 	}
 	mask := uint64(len(t.slots) - 1)
-	i := s.home(len(t.slots)) & mask
-	for t.slots[i] != s {
+	i := p.slot.home(len(t.slots)) & mask
+	for t.slots[i] != p.slot || t.offsets[i] != p.offset {
 		if t.slots[i] == 0 {
 			return
 		}
@@ -144,13 +158,26 @@ func (x *outcomeIndex) remove(s outcomeSlot) {
 			break
 		}
 		if home := moved.home(len(t.slots)); (j-home)&mask >= (j-i)&mask {
-			t.slots[i] = moved
+			t.slots[i], t.offsets[i] = moved, t.offsets[j]
 			i = j
 		}
 	}
 	t.slots[i] = 0
 	t.n--
 	x.n--
+}
+
+// skipExpired moves kept behind the groups whose outcomes have been kept long
+// enough. Updates let go of them later, a few at a time.
+func (s *Store) skipExpired(log *bbolt.Bucket, now storage.Instant) error {
+	for s.kept = max(s.kept, s.state.outcomes); s.kept < s.state.tail; {
+		at, next, err := clocksAt(log, s.kept)
+		if err != nil || !expired(at, now) {
+			return err
+		}
+		s.kept = next
+	}
+	return nil
 }
 
 // Recorded implements [storage.Store].
@@ -165,7 +192,7 @@ func (s *Store) Recorded(id room.ID) (may bool) {
 			return true
 		}
 	}
-	s.outcomes.candidates(id, func(outcomeSlot) bool {
+	s.outcomes.candidates(id, func(outcomePlace) bool {
 		may = true
 		return false
 	})

@@ -53,6 +53,7 @@ type Store struct {
 	state      state       // as the last commit left it
 	sweepStart uint64      // where the log ended when the sweep began; see fold.go
 	clocks     groupClocks // of the group at state.outcomes
+	kept       uint64      // the first group whose outcomes count, if that is behind state.outcomes
 	scratch    *tx         // of the last Update, for the next
 }
 

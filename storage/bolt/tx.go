@@ -36,7 +36,7 @@ type tx struct {
 	address string
 	holder  string
 
-	recorded []outcomeSlot // positions not yet filled in
+	recorded []recordedOutcome
 
 	touched outcomeSlot // of no meaning; see Expect
 
@@ -44,19 +44,20 @@ type tx struct {
 	outcomeBytes []byte // the outcomes of the group
 
 	// Made by prepare.
-	group     []byte
-	position  uint64
-	next      state
-	ending    []*change // names that end, in that order
-	forgotten []string
-	expired   []outcomeSlot
-	folded    []pendingEvent // views of the pending events
-	records   []byte         // memory for the records of folded
-	record    record         // the one that is read to be folded into
-	merged    pendingName    // what is folded into it
-	clocks    groupClocks
-	sweepEnds bool
-	durable   bool // after a commit that failed: it is in the file
+	group      []byte
+	position   uint64
+	outcomesAt int // in the group
+	next       state
+	ending     []*change // names that end, in that order
+	forgotten  []string
+	expired    []outcomePlace
+	folded     []pendingEvent // views of the pending events
+	records    []byte         // memory for the records of folded
+	record     record         // the one that is read to be folded into
+	merged     pendingName    // what is folded into it
+	clocks     groupClocks
+	sweepEnds  bool
+	durable    bool // after a commit that failed: it is in the file
 }
 
 // A change is what becomes of a name.
@@ -66,6 +67,12 @@ type change struct {
 	new    *entry // nil if it will not be registered
 	at     ref    // of new, if that is not old
 	ending uint64 // the last of the endings that was its own, counted from 1
+}
+
+// A recordedOutcome is an outcome of this transaction.
+type recordedOutcome struct {
+	slot outcomeSlot // without its block
+	at   int         // where it begins in outcomeBytes
 }
 
 // An appliedEvent is where an event stands in eventBytes.
@@ -250,37 +257,24 @@ func (t *tx) Outcome(id room.ID) (o storage.Outcome, ok bool, err error) {
 		d := decoder{b: t.outcomeBytes[at:]}
 		return d.outcome(), true, nil
 	}
-	x := &t.store.outcomes
-	x.candidates(id, func(slot outcomeSlot) bool {
-		position := slot.position(t.store.state.tail)
-		if position < t.store.state.outcomes {
-			return true
-		}
-		o, ok, err = t.outcomeAt(position, id)
+	s, log := t.store, t.btx.Bucket(bucketLog)
+	s.outcomes.candidates(id, func(p outcomePlace) bool {
+		err = guard(func() error {
+			block := p.slot.block(s.state.tail)
+			if err := s.skipExpired(log, t.now); err != nil || block < s.kept {
+				return err
+			}
+			o, err = outcomeAt(log, block, int(p.offset))
+			ok = err == nil && o.ID == id
+			return err
+		})
 		return !ok && err == nil
 	})
-	if !ok && err == nil {
-		t.missing = id
+	if err != nil || ok {
+		return o, ok, unavailable(err)
 	}
-	return o, ok, err
-}
-
-// outcomeAt looks for an outcome in the group at a position.
-func (t *tx) outcomeAt(position uint64, id room.ID) (o storage.Outcome, ok bool, err error) {
-	err = guard(func() error {
-		g, err := readGroup(t.btx.Bucket(bucketLog), position)
-		if err != nil {
-			return err
-		}
-		at, err := decodeGroup(position, g, visitor{outcome: func(found storage.Outcome) {
-			if found.ID == id {
-				o, ok = found, true
-			}
-		}})
-		ok = ok && !expired(at, t.now)
-		return err
-	})
-	return o, ok, unavailable(err)
+	t.missing = id
+	return storage.Outcome{}, false, nil
 }
 
 // expired reports whether an outcome need not be kept any longer.
@@ -301,9 +295,10 @@ func (t *tx) Record(o storage.Outcome) error {
 	if t.store.outcomes.n+len(t.recorded) >= t.store.options.MaxOutcomes {
 		return fmt.Errorf("%w: it holds %d outcomes, as many as it may", room.ErrBusy, t.store.outcomes.n)
 	}
-	t.outcomes[o.ID] = len(t.outcomeBytes)
+	at := len(t.outcomeBytes)
+	t.outcomes[o.ID] = at
 	t.outcomeBytes = appendOutcome(t.outcomeBytes, o)
-	t.recorded = append(t.recorded, t.store.outcomes.slot(o.ID, 0))
+	t.recorded = append(t.recorded, recordedOutcome{t.store.outcomes.slot(o.ID, 0), at})
 	return nil
 }
 

@@ -124,6 +124,7 @@ func (t *tx) encodeGroup() {
 	g := append(t.group[:0], make([]byte, groupHeader)...)
 	g = appendClocks(g, t.now)
 	g = binary.AppendUvarint(g, uint64(len(t.recorded)))
+	t.outcomesAt = len(g)
 	g = append(g, t.outcomeBytes...)
 	g = binary.AppendUvarint(g, uint64(len(t.events)))
 	g = append(g, t.eventBytes...)
@@ -145,11 +146,11 @@ func (s *Store) publish(t *tx) {
 	s.publishFold(t)
 	s.publishHistory(t)
 
-	for _, slot := range t.recorded {
-		s.outcomes.add(slot.at(t.position))
+	for _, r := range t.recorded {
+		s.outcomes.add(r.slot.at(t.position, t.outcomesAt+r.at))
 	}
-	for _, slot := range t.expired {
-		s.outcomes.remove(slot)
+	for _, place := range t.expired {
+		s.outcomes.remove(place)
 	}
 	s.clocks = t.clocks
 	s.state = t.next

@@ -109,7 +109,7 @@ func (v *verifier) log(btx *bbolt.Tx) {
 	ids := 0
 	err := eachGroup(btx, v.state.live(), v.state.tail, func(position uint64, g []byte) error {
 		at, err := decodeGroup(position, g, visitor{
-			outcome: func(storage.Outcome) { ids++ },
+			outcome: func(int, storage.Outcome) { ids++ },
 			event:   func(string, storage.Event, []byte) {},
 		})
 		if err != nil {
