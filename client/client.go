@@ -123,11 +123,12 @@ type Client struct {
 	log        *slog.Logger
 	chance     chance
 
-	conn    PacketConn    // for tagged requests to registries
-	slots   chan struct{} // one element for each request in flight
-	flights chan struct{} // one element for each datagram of several lines in flight
-	plains  chan struct{} // one element for each plain socket
-	closed  chan struct{}
+	conn    PacketConn      // for tagged requests to registries
+	slots   chan struct{}   // one element for each request in flight
+	flights chan struct{}   // one element for each datagram of several lines in flight
+	plains  chan struct{}   // one element for each plain socket
+	life    context.Context // until Close
+	end     context.CancelFunc
 	running sync.WaitGroup // the reader, and the cache's look-ups
 
 	clock atomic.Int64 // what to add to our time to get the registry's, in milliseconds
@@ -155,11 +156,11 @@ func New(o Options) (*Client, error) {
 		slots:     make(chan struct{}, maxInFlight),
 		flights:   make(chan struct{}, maxFlights),
 		plains:    make(chan struct{}, maxPlain),
-		closed:    make(chan struct{}),
 		calls:     map[[16]byte]*call{},
 		dialects:  dialects{},
 		addresses: resolutions{},
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	if o.Cache < 0 || o.Stale < 0 {
 		return nil, fmt.Errorf("a cache of %d answers that are served for %v is less than nothing", o.Cache, o.Stale)
 	}
@@ -187,18 +188,16 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the requests to registries that are in flight, with
-// [net.ErrClosed], and the Client's goroutine. Sessions have sockets of their
-// own and are closed by themselves.
+// Close ends the requests to registries that are in flight, look-ups in the
+// DNS included, with [net.ErrClosed], and the Client's goroutine. Sessions have
+// sockets of their own and are closed by themselves.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	select {
-	case <-c.closed:
+	if c.life.Err() != nil {
 		c.mu.Unlock()
 		return errClosed
-	default:
 	}
-	close(c.closed)
+	c.end()
 	c.mu.Unlock()
 	err := c.conn.Close()
 	c.running.Wait()
@@ -224,10 +223,9 @@ func parsePort(s string) (uint16, bool) {
 func (c *Client) goWhileOpen(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.closed:
+	if c.life.Err() != nil {
 		go f()
-	default:
-		c.running.Go(f)
+		return
 	}
+	c.running.Go(f)
 }

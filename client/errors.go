@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -35,8 +36,8 @@ type NoAnswerError struct {
 	Peer string
 
 	// Err is why it was given up: nil after [Timeout], else the context's
-	// error, the error of the last attempt to send, or, a [*room.Error], the
-	// last refusal of code busy or unavailable.
+	// error, that of the DNS, the error of the last attempt to send, or, a
+	// [*room.Error], the last refusal of code busy or unavailable.
 	Err error
 }
 
@@ -44,8 +45,11 @@ func (e *NoAnswerError) Error() string {
 	if refusal, ok := errors.AsType[*room.Error](e.Err); ok {
 		return fmt.Sprintf("%s could not serve the request: %v", e.Peer, refusal)
 	}
-	if e.Err == nil {
+	switch {
+	case e.Err == nil:
 		return fmt.Sprintf("%s did not answer within %d seconds", e.Peer, int(Timeout.Seconds()))
+	case e.canceled(): // which is not the peer's fault
+		return fmt.Sprintf("stopped waiting for %s: %v", e.Peer, e.Err)
 	}
 	return fmt.Sprintf("%s did not answer: %v", e.Peer, e.Err)
 }
@@ -56,6 +60,25 @@ func (e *NoAnswerError) Unwrap() error { return e.Err }
 // Is reports whether target is [ErrNoAnswer].
 func (e *NoAnswerError) Is(target error) bool { return target == ErrNoAnswer }
 
-// Timeout reports true: with it, the error is a [net.Error] in spirit, and what
-// retries those retries this.
-func (e *NoAnswerError) Timeout() bool { return true }
+// Timeout reports whether time ran out: [Timeout], the deadline of the
+// context, or that of the DNS. It is false after the context was canceled, and
+// where something else kept the peer from answering: see Err.
+func (e *NoAnswerError) Timeout() bool {
+	if e.Err == nil {
+		return true
+	}
+	late, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.Err)
+	return ok && late.Timeout()
+}
+
+// Temporary reports whether the same request may get an answer later, which
+// holds unless the context was canceled. With it the error is a [net.Error];
+// that method is deprecated there, but what retries still asks for it.
+func (e *NoAnswerError) Temporary() bool { return !e.canceled() }
+
+func (e *NoAnswerError) canceled() bool { return errors.Is(e.Err, context.Canceled) }
+
+var _ net.Error = (*NoAnswerError)(nil)

@@ -71,7 +71,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
-	case <-c.closed:
+	case <-c.life.Done():
 		return answer{}, errClosed
 	case <-ctx.Done():
 		return answer{}, noAnswer(ctx, c.names(), errCrowded)
@@ -103,7 +103,7 @@ func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, a
 		select {
 		case <-ctx.Done():
 			k.fail(func(l *line) error { return k.failure(ctx, l) })
-		case <-c.closed:
+		case <-c.life.Done():
 			k.fail(func(*line) error { return errClosed })
 		case <-timer.C:
 			k.attempt(ctx)
@@ -309,7 +309,7 @@ func (k *call) sendPlain(ctx context.Context, peer netip.AddrPort) error {
 		case k.c.plains <- struct{}{}:
 		case <-ctx.Done():
 			return errCrowded
-		case <-k.c.closed:
+		case <-k.c.life.Done():
 			return errClosed
 		}
 		conn, err := k.c.listen()

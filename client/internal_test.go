@@ -2,30 +2,87 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"foyer/room"
 )
 
+// resolveWith has dial connect to DNS servers until the test ends.
+func resolveWith(t *testing.T, dial func(ctx context.Context) (net.Conn, error)) {
+	system := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = system })
+	net.DefaultResolver = &net.Resolver{
+		PreferGo: true,
+		Dial:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}
+}
+
 // TestDNS checks that a name which cannot be found is an answer that did not
 // come, and that an older one serves meanwhile.
 func TestDNS(t *testing.T) {
+	resolveWith(t, func(context.Context) (net.Conn, error) { return nil, os.ErrPermission })
 	c := newOffline(t)
 	c.registries = []registry{{spec: "registry.invalid:7666", host: "registry.invalid", port: 7666}}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // no network is asked
-	if _, err := c.peers(ctx); err == nil || !strings.HasPrefix(err.Error(), "registry registry.invalid:7666 did not answer: ") {
+	var silence *NoAnswerError
+	if _, err := c.peers(t.Context()); !errors.As(err, &silence) || silence.Timeout() || !strings.HasPrefix(err.Error(), "registry registry.invalid:7666 did not answer: lookup registry.invalid") {
 		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.peers(ctx); !errors.As(err, &silence) || silence.Err != context.Canceled {
+		t.Errorf("canceled: got %v", err)
 	}
 	known := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:7666")}
 	c.addresses["registry.invalid:7666"] = resolution{addrs: known}
 	if got, err := c.peers(ctx); err != nil || len(got) != 1 || got[0] != known[0] {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// TestCloseDuringDNS: neither Close nor a look-up waits for a resolver.
+func TestCloseDuringDNS(t *testing.T) {
+	// Package net keeps a channel from its first look-up on, which must not
+	// be one of a bubble.
+	resolveWith(t, func(context.Context) (net.Conn, error) { return nil, os.ErrPermission })
+	net.DefaultResolver.LookupNetIP(t.Context(), "ip", "registry.invalid")
+	for _, size := range []int{0, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := make(chan struct{}, 100)
+			resolveWith(t, func(ctx context.Context) (net.Conn, error) {
+				asked <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+			c := newOffline(t)
+			c.registries = []registry{{spec: "registry.invalid:7666", host: "registry.invalid", port: 7666}}
+			if size > 0 {
+				c.cache = newCache(c, size, time.Hour)
+			}
+			ended := make(chan error)
+			go func() {
+				_, err := c.Lookup(t.Context(), "Foyer")
+				ended <- err
+			}()
+			<-asked
+			start := time.Now()
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := <-ended; !errors.Is(err, net.ErrClosed) || errors.Is(err, ErrNoAnswer) {
+				t.Errorf("a cache of %d: the look-up ended with %v", size, err)
+			}
+			if took := time.Since(start); took != 0 {
+				t.Errorf("a cache of %d: took %v", size, took)
+			}
+		})
 	}
 }
 
@@ -44,16 +101,34 @@ func TestDialectsAreBounded(t *testing.T) {
 }
 
 func TestNoAnswerError(t *testing.T) {
-	for err, want := range map[*NoAnswerError]string{
-		{Peer: "registry a:1"}:                           "registry a:1 did not answer within 5 seconds",
-		{Peer: "registry a:1", Err: context.Canceled}:    "registry a:1 did not answer: context canceled",
-		{Peer: "registry a:1", Err: os.ErrPermission}:    "registry a:1 did not answer: permission denied",
-		{Peer: "registry a:1", Err: room.ErrBusy}:        "registry a:1 could not serve the request: the registry is busy",
-		{Peer: "room b:2", Err: fmt.Errorf("no %d", 1)}:  "room b:2 did not answer: no 1",
-		{Peer: "registry a:1", Err: room.ErrUnavailable}: "registry a:1 could not serve the request: the registry cannot write now",
+	for _, c := range []struct {
+		peer      string
+		err       error
+		want      string
+		timeout   bool
+		temporary bool
+	}{
+		{"registry a:1", nil, "registry a:1 did not answer within 5 seconds", true, true},
+		{"registry a:1", context.Canceled, "stopped waiting for registry a:1: context canceled", false, false},
+		{"registry a:1", context.DeadlineExceeded, "registry a:1 did not answer: context deadline exceeded", true, true},
+		{"registry a:1", &net.DNSError{Err: "i/o timeout", Name: "a", IsTimeout: true}, "registry a:1 did not answer: lookup a: i/o timeout", true, true},
+		{"registry a:1", &net.DNSError{Err: "no such host", Name: "a", IsNotFound: true}, "registry a:1 did not answer: lookup a: no such host", false, true},
+		{"registry a:1", os.ErrPermission, "registry a:1 did not answer: permission denied", false, true},
+		{"registry a:1", room.ErrBusy, "registry a:1 could not serve the request: the registry is busy", false, true},
+		{"room b:2", fmt.Errorf("no %d", 1), "room b:2 did not answer: no 1", false, true},
+		{"registry a:1", room.ErrUnavailable, "registry a:1 could not serve the request: the registry cannot write now", false, true},
 	} {
-		if got := err.Error(); got != want {
-			t.Errorf("got %q, want %q", got, want)
+		err := fmt.Errorf("wrapped: %w", &NoAnswerError{Peer: c.peer, Err: c.err})
+		var neterr net.Error
+		if !errors.As(err, &neterr) {
+			t.Fatalf("%v is no net.Error", err)
+		}
+		temporary := neterr.(interface{ Temporary() bool }).Temporary()
+		if neterr.Error() != c.want || neterr.Timeout() != c.timeout || temporary != c.temporary {
+			t.Errorf("got %q, time-out %t, temporary %t, want %+v", neterr, neterr.Timeout(), temporary, c)
+		}
+		if !errors.Is(err, ErrNoAnswer) || c.err != nil && !errors.Is(err, c.err) {
+			t.Errorf("%v is not what it is", err)
 		}
 	}
 }

@@ -69,11 +69,14 @@ const (
 // registration without a lease is looked up every 10 seconds instead.
 //
 // It calls notify, and waits for it, once for each change of state, and not for
-// each attempt. If the first registration fails it returns that error
+// each attempt; a nil notify is not called. If the first registration fails it returns that error
 // at once. Otherwise it returns ctx's error, or, when the name has come to be
 // registered at another address, an error that is [room.ErrReplaced]. It leaves
 // the registration as it is: see [Client.Deregister].
 func (c *Client) Keep(ctx context.Context, r Registration, notify func(Change)) error {
+	if notify == nil {
+		notify = func(Change) {}
+	}
 	lease, err := c.Register(ctx, r)
 	if err != nil {
 		return err
@@ -125,7 +128,7 @@ func (c *Client) pause(ctx context.Context, lease time.Duration, state ChangeKin
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-c.closed:
+	case <-c.life.Done():
 		return errClosed
 	case <-t.C:
 		return nil

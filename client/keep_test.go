@@ -184,6 +184,34 @@ func TestKeepEnds(t *testing.T) {
 	})
 }
 
+// TestKeepUnobserved: who does not care about changes passes no notify.
+func TestKeepUnobserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(10)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Keep(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second}, nil)
+		}()
+		time.Sleep(time.Minute)
+		r.instead(func(string) ([]string, bool) { return nil, true })
+		time.Sleep(time.Minute) // silent
+		r.instead(nil)
+		r.do(func() { clear(r.rooms) })
+		time.Sleep(time.Minute)
+		r.do(func() {
+			if r.rooms["Foyer"].address != string(foyerAt) {
+				t.Error("was not registered anew")
+			}
+			r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
+		})
+		if err := <-ended; !errors.Is(err, room.ErrReplaced) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
 // TestKeepLostReply: the reply to the room's new registration is lost for good;
 // the next renewal finds it done.
 func TestKeepLostReply(t *testing.T) {

@@ -124,7 +124,7 @@ func (b *batch) run(ctx context.Context) {
 				defer func() { <-b.c.flights }()
 				b.askTogether(ctx, lines)
 			})
-		case <-b.c.closed:
+		case <-b.c.life.Done():
 			b.fail(lines, errClosed)
 		case <-ctx.Done():
 			b.fail(lines, noAnswer(ctx, b.c.names(), reason))

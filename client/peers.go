@@ -70,7 +70,8 @@ const (
 	resolutionGrace = 500 * time.Millisecond
 )
 
-// peers returns the addresses of the registries, in their order.
+// peers returns the addresses of the registries, in their order. Its error is
+// that of ask.
 func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	if len(c.registries) == 0 {
 		return nil, ErrNoRegistry
@@ -93,8 +94,9 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	if len(missing) == 0 {
 		return flatten(found), nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	resolving, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
 	var first sync.Once
 	hurry := func() { first.Do(func() { time.AfterFunc(resolutionGrace, cancel) }) }
 	if len(missing) < len(found) {
@@ -104,17 +106,24 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	var asking sync.WaitGroup
 	for _, i := range missing { // at most maxRegistries goroutines
 		asking.Go(func() {
-			if found[i], errs[i] = c.resolve(ctx, c.registries[i]); errs[i] == nil {
+			if found[i], errs[i] = c.resolve(resolving, c.registries[i]); errs[i] == nil {
 				hurry()
 			}
 		})
 	}
 	asking.Wait()
-	addrs := flatten(found)
-	if len(addrs) == 0 {
-		return nil, &NoAnswerError{Peer: c.names(), Err: errs[missing[0]]}
+	if c.life.Err() != nil {
+		return nil, errClosed
 	}
-	return addrs, nil
+	addrs := flatten(found)
+	if len(addrs) > 0 {
+		return addrs, nil
+	}
+	err := errs[missing[0]]
+	if ctx.Err() != nil {
+		return nil, noAnswer(ctx, c.names(), err)
+	}
+	return nil, &NoAnswerError{Peer: c.names(), Err: err}
 }
 
 // resolve asks the DNS. Where that fails, an older answer is better than none.
