@@ -18,8 +18,11 @@ type lease struct {
 	// long the lease is to be. What an older one says does not count any more.
 	asked int64
 
-	late  bool // this lease's lateness was reported
-	dirty bool // long, and renewed since its end was last written
+	late bool // this lease's lateness was reported
+
+	// One more than its index in leases.dirty, which is where a lease is that is
+	// long and was renewed since its end was last written; else 0.
+	dirty int32
 
 	// The list of leases in the same slot of the wheel; slot is out while the
 	// lease is taken out to expire.
@@ -46,7 +49,7 @@ type leases struct {
 	byName map[room.Name]*lease
 	wheel  [wheelSlots]*lease // list heads
 	done   int64              // slots up to this second have been emptied
-	dirty  []*lease           // long leases to checkpoint, at most one entry each
+	dirty  []*lease           // long leases of the table to checkpoint, each once
 
 	// No lease ends before floor plus its ttl, or plus leaseGrace if that is
 	// less: the lease clock's reading at the start or the last stall.
@@ -143,9 +146,8 @@ func (t *leases) extend(l *lease, now time.Duration) renewal {
 	}
 	l.end = end
 	t.insert(l)
-	if l.ttl > longLease && !l.dirty {
-		l.dirty = true
-		t.dirty = append(t.dirty, l)
+	if l.ttl > longLease {
+		t.soil(l)
 	}
 	if report {
 		return renewedLate
@@ -209,11 +211,8 @@ func (t *leases) checkpoints(ends []leaseEnd, limit int) []leaseEnd {
 	defer t.mu.Unlock()
 	for len(t.dirty) > 0 && len(ends) < limit {
 		l := t.dirty[len(t.dirty)-1]
-		t.dirty = t.dirty[:len(t.dirty)-1]
-		l.dirty = false
-		if t.byName[l.name] == l {
-			ends = append(ends, leaseEnd{l.name, l.addr, l.end})
-		}
+		t.clean(l)
+		ends = append(ends, leaseEnd{l.name, l.addr, l.end})
 	}
 	return ends
 }
@@ -223,11 +222,31 @@ func (t *leases) recheck(ends []leaseEnd) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range ends {
-		if l := t.byName[ends[i].name]; l != nil && !l.dirty {
-			l.dirty = true
-			t.dirty = append(t.dirty, l)
+		if l := t.byName[ends[i].name]; l != nil {
+			t.soil(l)
 		}
 	}
+}
+
+// soil puts a lease on the list of those to checkpoint, unless it is there.
+func (t *leases) soil(l *lease) {
+	if l.dirty == 0 {
+		t.dirty = append(t.dirty, l)
+		l.dirty = int32(len(t.dirty))
+	}
+}
+
+// clean takes a lease off the list of those to checkpoint, if it is there.
+func (t *leases) clean(l *lease) {
+	if l.dirty == 0 {
+		return
+	}
+	last := len(t.dirty) - 1
+	t.dirty[l.dirty-1] = t.dirty[last]
+	t.dirty[l.dirty-1].dirty = l.dirty
+	t.dirty[last] = nil
+	t.dirty = t.dirty[:last]
+	l.dirty = 0
 }
 
 type leaseEnd struct {
@@ -245,6 +264,7 @@ func (t *leases) len() int {
 func (t *leases) remove(name room.Name) {
 	if l := t.byName[name]; l != nil {
 		delete(t.byName, name)
+		t.clean(l)
 		if l.slot != out {
 			t.unlink(l)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,52 @@ func TestLeasesAgainstModel(t *testing.T) {
 		if table.len() != len(model) {
 			t.Fatalf("step %d: %d leases, want %d", step, table.len(), len(model))
 		}
+		if len(table.dirty) > len(model) {
+			t.Fatalf("step %d: %d leases to checkpoint, of %d", step, len(table.dirty), len(model))
+		}
+		if r.IntN(5000) == 0 {
+			table.recheck(table.checkpoints(nil, r.IntN(100)))
+		}
+	}
+}
+
+// A name that is registered, renewed and given up over and over between two
+// checkpoints is to be checkpointed once, and with its last lease.
+func TestCheckpointsAreBounded(t *testing.T) {
+	table := newLeases(0)
+	register := func(name room.Name, addr room.Address) {
+		table.put(&room.Registration{Name: name, Address: addr, TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+	}
+	for i := range 1000 {
+		for _, name := range []room.Name{"Foyer", "Hall", "Inn", "Attic"} {
+			addr := room.Address(strconv.Itoa(i))
+			register(name, addr)
+			if got := table.renew([]byte(name), addr, time.Duration(i)*time.Second, 0); got != renewed {
+				t.Fatalf("%s: %v", name, got)
+			}
+			if i%2 == 0 && name == "Inn" {
+				table.drop(name)
+			}
+		}
+		if len(table.dirty) > 4 {
+			t.Fatalf("%d leases to checkpoint, of %d", len(table.dirty), table.len())
+		}
+	}
+	register("Hall", "new") // a registration says itself when it ends
+	table.drop("Attic")
+	ends := table.checkpoints(nil, 10)
+	slices.SortFunc(ends, func(a, b leaseEnd) int { return strings.Compare(string(a.name), string(b.name)) })
+	end := 999*time.Second + tick + time.Hour
+	if want := []leaseEnd{{"Foyer", "999", end}, {"Inn", "999", end}}; !slices.Equal(ends, want) {
+		t.Errorf("got %v, want %v", ends, want)
+	}
+	if again := table.checkpoints(nil, 10); len(again) != 0 {
+		t.Errorf("again %v", again)
+	}
+	table.recheck(ends)
+	table.recheck(ends)
+	if again := table.checkpoints(nil, 10); len(again) != 2 {
+		t.Errorf("%v were given back", again)
 	}
 }
 
