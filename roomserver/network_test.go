@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -326,6 +327,48 @@ func TestFarewellToTheDead(t *testing.T) {
 		}
 		if server.Players() != nil || server.Summary() != "" {
 			t.Error("a closed room answers")
+		}
+	})
+}
+
+// TestBeforeServe: a server answers for its room as soon as there is one.
+func TestBeforeServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, err := udptest.New(1).Listen(netip.AddrPortFrom(roomHost, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		r, err := world.New("Foyer", "A round hall.", nil, []string{"lamp"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := roomserver.New(conn, r, roomserver.Options{})
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		var asking sync.WaitGroup
+		var answered atomic.Int32
+		for range 10 {
+			asking.Go(func() {
+				defer answered.Add(1)
+				if text := server.Summary(); !strings.HasSuffix(text, "there is:\n  lamp") {
+					t.Errorf("the summary is %q", text)
+				}
+				if players := server.Players(); len(players) != 0 {
+					t.Errorf("there are %v", players)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := answered.Load(); n != 10 {
+			t.Errorf("before Serve %d of 10 were answered", n)
+		}
+		asking.Go(func() { server.Summary() }) // while it starts
+		go func() { served <- server.Serve(ctx) }()
+		asking.Wait()
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
 		}
 	})
 }

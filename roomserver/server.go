@@ -67,6 +67,7 @@ type Server struct {
 	plainOnly bool
 	log       *limitedLog
 	seed      maphash.Seed
+	idle      chan struct{} // holds one element until Serve is called: who has it owns the state
 	calls     chan func()   // run by the goroutine of Serve
 	done      chan struct{} // closed when Serve has returned
 
@@ -108,11 +109,12 @@ func New(conn PacketConn, r *world.Room, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{
+	s := &Server{
 		conn:      conn,
 		plainOnly: o.PlainOnly,
 		log:       &limitedLog{to: o.Logger},
 		seed:      maphash.MakeSeed(),
+		idle:      make(chan struct{}, 1),
 		calls:     make(chan func()),
 		done:      make(chan struct{}),
 		room:      r,
@@ -122,6 +124,8 @@ func New(conn PacketConn, r *world.Room, o Options) *Server {
 		joins:     make(map[room.ID]*session),
 		goodbyes:  make(map[netip.AddrPort]*goodbye),
 	}
+	s.idle <- struct{}{}
+	return s
 }
 
 type datagram struct {
@@ -134,6 +138,7 @@ type datagram struct {
 // returns nil. Its error is the socket's, if that fails. It is called once. It
 // does not close the socket, but leaves it with a read deadline in the past.
 func (s *Server) Serve(ctx context.Context) error {
+	<-s.idle
 	defer close(s.done)
 	arrived := make(chan datagram, backlog)
 	quit := make(chan struct{})
@@ -205,26 +210,30 @@ func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
 }
 
 // Players returns the names of those who are in the room, in the order in which
-// they came. It may be called from any goroutine while Serve runs, and returns
-// nil when Serve has returned.
+// they came. It may be called from any goroutine at any time, and returns nil
+// when Serve has returned.
 func (s *Server) Players() (names []world.Player) {
 	s.call(func() { names = s.room.Players() })
 	return names
 }
 
 // Summary returns what somebody sees who looks into the room. It may be called
-// from any goroutine while Serve runs, and is empty when Serve has returned.
+// from any goroutine at any time, and is empty when Serve has returned.
 func (s *Server) Summary() (text string) {
 	s.call(func() { text = s.room.Summary("") })
 	return text
 }
 
-// call has f run by the goroutine that owns the state, and waits for it.
+// call has f run by the goroutine that owns the state, this one before Serve,
+// and waits for it.
 func (s *Server) call(f func()) {
 	ran := make(chan struct{})
 	select {
 	case s.calls <- func() { f(); close(ran) }:
 		<-ran
+	case <-s.idle:
+		f()
+		s.idle <- struct{}{}
 	case <-s.done:
 	}
 }
