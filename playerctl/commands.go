@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"foyer/internal/command"
 )
 
 const help = `look                 see where you are, what is here and who
@@ -31,7 +33,7 @@ const invalid = "Invalid command"
 
 // command carries out one line that the player has typed.
 func (p *player) command(ctx context.Context, line string) error {
-	line = strings.TrimSpace(printable(line))
+	line = strings.TrimSpace(command.Printable(line))
 	switch {
 	case line == "":
 		return nil

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/term"
+
+	"foyer/internal/command"
 )
 
 // maxLine is the longest command in bytes: with its tags it fits into one
@@ -83,7 +85,7 @@ func (c *console) Lines() <-chan string { return c.lines }
 // Show writes a text and ends its last line. Rooms are strangers: characters
 // that control terminals do not get through, wherever the output goes.
 func (c *console) Show(text string) {
-	text = strings.TrimRight(printable(text), "\n") + "\n"
+	text = strings.TrimRight(command.Printable(text), "\n") + "\n"
 	var err error
 	if c.terminal != nil {
 		err = c.terminal.write(text)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"foyer/client"
+	"foyer/internal/command"
 	"foyer/room"
 )
 
@@ -71,7 +73,13 @@ var (
 // play joins the room and plays until the player leaves, the room closes or
 // something fails.
 func (p *player) play(ctx context.Context, start room.Name) error {
-	err := p.enter(ctx, start)
+	at, err := p.world.Lookup(ctx, start)
+	if errors.Is(err, client.ErrNoAnswer) {
+		err = command.AskElsewhere(err)
+	}
+	if err == nil {
+		err = p.join(ctx, start, at)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // called off before anything had begun

@@ -2,28 +2,8 @@ package main
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
-
-// printable returns text without what could control a terminal or turn the
-// direction of writing; newlines stay, tabs become spaces, carriage returns
-// vanish.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return r
-		case r == '\t':
-			return ' '
-		case r == '\r':
-			return -1
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
-			return unicode.ReplacementChar
-		}
-		return r // an invalid byte comes as the replacement character
-	}, text)
-}
 
 // wrap breaks lines of more than width characters at spaces, where they have
 // any; a width of 0 leaves them as they are.

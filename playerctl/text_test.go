@@ -5,6 +5,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"foyer/internal/command"
 )
 
 func TestWrap(t *testing.T) {
@@ -36,11 +38,11 @@ func FuzzText(f *testing.F) {
 	f.Add("\x1b[2J\x9b31m\x00\u202e\xff\xfe\r\n\t", 3)
 	f.Add(strings.Repeat("ä ", 100), 1)
 	f.Fuzz(func(t *testing.T, text string, width int) {
-		shown := printable(text)
+		shown := command.Printable(text)
 		if !utf8.ValidString(shown) || strings.ContainsFunc(shown, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }) {
 			t.Errorf("%q is shown as %q", text, shown)
 		}
-		if printable(shown) != shown {
+		if command.Printable(shown) != shown {
 			t.Errorf("%q is shown otherwise the second time", shown)
 		}
 		wrapped := wrap(shown, min(max(width, 0), 200))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,9 @@ func lookupCommand() *cobra.Command {
 		}
 		defer registry.Close()
 		answer, err := registry.Lookup(c.Context(), name)
-		if err != nil {
+		if errors.Is(err, client.ErrNoAnswer) {
+			return command.AskElsewhere(err)
+		} else if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(c.OutOrStdout(), answer.Address)

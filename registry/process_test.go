@@ -304,3 +304,33 @@ func TestKill(t *testing.T) {
 		t.Errorf("verify: %v: %s", err, out)
 	}
 }
+
+// A look-up that a signal ends does not blame the registry.
+func TestLookupInterrupted(t *testing.T) {
+	for signal, status := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 143} {
+		silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		c := registryCommand("lookup", "--discovery", silent.LocalAddr().String(), "Hall")
+		var stderr strings.Builder
+		c.Stderr = &stderr
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := silent.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := silent.ReadFrom(make([]byte, 2000)); err != nil {
+			t.Error(err)
+		}
+		if err := c.Process.Signal(signal); err != nil {
+			t.Error(err)
+		}
+		_ = c.Wait()
+		if got := c.ProcessState.ExitCode(); got != status || stderr.String() != "registry: interrupted\n" {
+			t.Errorf("%v: status %d, stderr %q", signal, got, stderr.String())
+		}
+	}
+}

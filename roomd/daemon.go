@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"foyer/client"
+	"foyer/internal/command"
 	"foyer/room"
 	"foyer/roomserver"
 	"foyer/world"
@@ -45,6 +46,9 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	conn, address, err := d.listen(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before anything had begun
+		}
 		return err
 	}
 	defer conn.Close()
@@ -102,7 +106,10 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 // notRegistered says of a refusal which room it is about. Silence is not about
 // the room.
 func notRegistered(name room.Name, key ed25519.PrivateKey, err error) error {
-	if _, refused := errors.AsType[*room.Error](err); !refused || errors.Is(err, client.ErrNoAnswer) {
+	if errors.Is(err, client.ErrNoAnswer) {
+		return command.AskElsewhere(err)
+	}
+	if _, refused := errors.AsType[*room.Error](err); !refused {
 		return err
 	}
 	if errors.Is(err, room.ErrUnauthorized) && key != nil {
@@ -187,7 +194,7 @@ func localAddr(ctx context.Context, registries []string) (netip.Addr, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "udp", registry)
 		if err != nil {
 			if first == nil {
-				first = fmt.Errorf("registry %s cannot be reached: %w", registry, err)
+				first = command.AskElsewhere(fmt.Errorf("registry %s cannot be reached: %w", registry, err))
 			}
 			continue
 		}

@@ -339,7 +339,7 @@ func TestNobodyAnswers(t *testing.T) {
 	defer silent.Close()
 	p := start(t, "--discovery", silent.LocalAddr().String(), "--state", t.TempDir(), "Hall", "A hall.")
 	p.wait(1)
-	if got, want := p.reason(), "roomd: registry "+silent.LocalAddr().String()+" did not answer within 5 seconds"; got != want {
+	if got, want := p.reason(), "roomd: registry "+silent.LocalAddr().String()+" did not answer within 5 seconds; --discovery HOST:PORT asks another"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -362,6 +362,19 @@ func TestStoppedEarly(t *testing.T) {
 	p.wait(0)
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// TestStoppedBeforeTheStart: whoever stops a room that is still looking for the
+// registry in the DNS is told nothing about the registry.
+func TestStoppedBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody is asked
+	var stderr strings.Builder
+	args := []string{"--discovery", "registry.invalid:7666", "--state", t.TempDir(), "Hall", "A hall."}
+	if status := run(ctx, args, strings.NewReader(""), io.Discard, &stderr); status != 0 || stderr.String() != "" {
+		t.Errorf("status %d, stderr %q", status, stderr.String())
 	}
 }
 

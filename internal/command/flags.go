@@ -24,6 +24,11 @@ func DiscoveryFlag(flags *pflag.FlagSet) *[]string {
 	return (*[]string)(list)
 }
 
+// AskElsewhere adds to err, a registry's silence, what its reader may do.
+func AskElsewhere(err error) error {
+	return fmt.Errorf("%w; --discovery HOST:PORT asks another", err)
+}
+
 // PlainFlag adds --plain: send no tags, whatever the peer understands.
 func PlainFlag(flags *pflag.FlagSet) *bool {
 	return flags.Bool("plain", false, "use the plain dialect only")

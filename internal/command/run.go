@@ -6,21 +6,24 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 )
 
-// The exit statuses of every program.
+// The exit statuses of every program. One that a signal kept from what it was
+// asked ends with 130 after Ctrl-C, say.
 const (
 	Done   = 0 // it did what it was asked
 	Failed = 1 // it could not; the reason is one line on standard error
 	Misuse = 2 // it was asked wrongly: an unknown flag, a bad value, a wrong number of arguments
+
+	signalled = 128 // and the number of the signal, as shells have it
 )
 
 // Run carries out the command that args, the arguments without the program's
 // name, select in the tree of root, and returns the exit status: [Done],
-// [Failed] or [Misuse]. An error is written to stderr as one line, "NAME:
+// [Failed], [Misuse], or 128 and the number of a signal if the command failed
+// because that ended ctx, made by [signal.NotifyContext]. An error is written to stderr as one line, "NAME:
 // message". Commands find ctx in cmd.Context() and the streams in
 // cmd.InOrStdin(), cmd.OutOrStdout() and cmd.ErrOrStderr().
 //
@@ -41,6 +44,10 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	if _, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(stderr, "%s: %s; see '%s --help'\n", root.Name(), oneLine(err.Error()), cmd.CommandPath())
 		return Misuse
+	}
+	if signal := interrupted(ctx, err); signal != 0 {
+		fmt.Fprintf(stderr, "%s: interrupted\n", root.Name())
+		return signalled + int(signal)
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), oneLine(err.Error()))
 	return Failed
@@ -133,18 +140,6 @@ func helpCommand() *cobra.Command {
 			return about.Help()
 		},
 	}
-}
-
-// oneLine keeps an error to one line, and keeps what strangers wrote into it,
-// a room's or a registry's text, from controlling the terminal.
-func oneLine(s string) string {
-	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }
 
 const usageTemplate = `Usage:
