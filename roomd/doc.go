@@ -8,6 +8,10 @@
 // the registry refuses to end it or does not answer; and with status 2 when it
 // was called wrongly. The reason is one line on standard error.
 //
+// The room's key and a lock are in the folder --state. Roomd refuses a folder,
+// key or lock that belongs to somebody else or that others may change, and a
+// key or lock that is a link.
+//
 // While the registry is silent the room goes on, and when the registry no
 // longer knows the room it is registered again. What happens in the room, what is
 // said there included, is logged to standard error. See docs/protocol.md, "Leases"

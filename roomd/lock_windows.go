@@ -18,4 +18,4 @@ func lockFile(f *os.File) (held bool, err error) {
 }
 
 // syncDir does nothing: a folder cannot be flushed here.
-func syncDir(string) error { return nil }
+func syncDir(*os.Root) error { return nil }

@@ -286,7 +286,12 @@ func TestReplaced(t *testing.T) {
 	ann := dial(t, p.address())
 	ann.ask("join Ann", "Hall\n\nA hall.\n\nThe room is empty.")
 
-	key, err := readKey(filepath.Join(state, fileName("Hall")+".key"))
+	dir, err := os.OpenRoot(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	key, err := readKey(dir, fileName("Hall")+".key")
 	if err != nil {
 		t.Fatal(err)
 	}

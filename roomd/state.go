@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"foyer/room"
@@ -27,14 +26,21 @@ type identity struct {
 }
 
 // openIdentity locks and reads the key of the room in the folder dir, and makes
-// both if there are none. The lock lasts until Close, or until the process ends
-// in whatever way.
+// all three if there are none. The lock lasts until Close, or until the process
+// ends in whatever way.
+//
+// Whoever could have made these files could be the room, or keep it from
+// starting. So folder and files must belong to who runs roomd, root as much as
+// anybody, and nobody else may change them; see
+// docs/decisions/0022-whose-key-it-is.md.
 func openIdentity(dir string, name room.Name) (*identity, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	state, err := openState(dir)
+	if err != nil {
 		return nil, err
 	}
-	base := filepath.Join(dir, fileName(name))
-	lock, err := os.OpenFile(base+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	defer state.Close()
+	base := fileName(name)
+	lock, err := openLock(state, base+".lock")
 	if err != nil {
 		return nil, err
 	}
@@ -47,16 +53,104 @@ func openIdentity(dir string, name room.Name) (*identity, error) {
 		id.Close()
 		return nil, fmt.Errorf("another roomd serves %q with the state in %s", string(name), dir)
 	}
-	path := base + ".key"
-	id.key, err = readKey(path)
+	id.key, err = readKey(state, base+".key")
 	if errors.Is(err, fs.ErrNotExist) {
-		id.key, err = createKey(path)
+		if id.key, err = createKey(state, base+".key"); err != nil {
+			err = fmt.Errorf("the key cannot be made in %s: %w", dir, err)
+		}
 	}
 	if err != nil {
 		id.Close()
 		return nil, err
 	}
 	return id, nil
+}
+
+// openState opens the folder, so that what was checked stays what is used,
+// whoever moves things about.
+func openState(dir string) (*os.Root, error) {
+	dir = filepath.Clean(dir) // a slash at its end would hide a link
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the state folder cannot be made: %w", err)
+	}
+	link, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if link.Mode()&fs.ModeSymlink != 0 {
+		if owner, theirs := foreign(link); theirs && owner != 0 {
+			return nil, fmt.Errorf("the state folder %s is a link of user %d: give --state the folder itself", dir, owner)
+		}
+	}
+	state, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	info, err := state.Stat(".")
+	if err == nil {
+		err = checkOwn(info, "state folder", dir, "give --state another one")
+	}
+	if err == nil && hasMode(info, 0o022) {
+		err = fmt.Errorf("the state folder %s has mode %#o: others could put keys there; say chmod go-w", dir, info.Mode().Perm())
+	}
+	if err != nil {
+		state.Close()
+		return nil, err
+	}
+	return state, nil
+}
+
+// openLock opens the lock file, and makes it if there is none.
+func openLock(state *os.Root, name string) (*os.File, error) {
+	f, err := state.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // through no link
+	if err == nil {
+		return f, nil
+	} else if !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("the lock file cannot be made in %s: %w", state.Name(), err)
+	}
+	return openOwn(state, name, "lock file", os.O_RDWR, "others could hold the lock; say chmod 600, or remove it")
+}
+
+// openOwn opens a file of the folder that is there, one's own and a file, and
+// not open to others, of whom it says what they could do.
+func openOwn(state *os.Root, name, what string, flag int, others string) (*os.File, error) {
+	path := filepath.Join(state.Name(), name)
+	named, err := state.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the %s %s cannot be opened: %w", what, path, err)
+	case named.Mode()&fs.ModeSymlink != 0:
+		return nil, fmt.Errorf("the %s %s is a link: put the file itself there, or remove it", what, path)
+	case !named.Mode().IsRegular(): // opening it may wait for somebody
+		return nil, fmt.Errorf("the %s %s is not a file", what, path)
+	}
+	if err := checkOwn(named, what, path, "remove it if it is not yours"); err != nil {
+		return nil, err
+	}
+	if hasMode(named, 0o077) {
+		return nil, fmt.Errorf("the %s %s has mode %#o: %s", what, path, named.Mode().Perm(), others)
+	}
+	f, err := state.OpenFile(name, flag, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the %s %s cannot be opened: %w", what, path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !os.SameFile(named, info) {
+		err = fmt.Errorf("the %s %s was another one a moment ago", what, path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkOwn refuses what belongs to somebody else.
+func checkOwn(info fs.FileInfo, what, path, instead string) error {
+	if owner, theirs := foreign(info); theirs {
+		return fmt.Errorf("the %s %s belongs to user %d, and roomd runs as user %d: say chown %[4]d, or %[5]s", what, path, owner, os.Geteuid(), instead)
+	}
+	return nil
 }
 
 // Close gives up the lock. The file stays: removing it could take away the lock
@@ -85,19 +179,9 @@ const keyBlock = "PRIVATE KEY"
 // maxKeyFile bounds how much of a key file is read, in bytes.
 const maxKeyFile = 4096
 
-// readKey reads a key file, and refuses one that others can read.
-func readKey(path string) (ed25519.PrivateKey, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("the key file %s is not a file", path)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // where modes are made up
-		return nil, fmt.Errorf("the key file %s has mode %#o: others could use the key; say chmod 600, or remove it if they have", path, mode)
-	}
-	f, err := os.Open(path)
+// readKey reads a key file.
+func readKey(state *os.Root, name string) (ed25519.PrivateKey, error) {
+	f, err := openOwn(state, name, "key file", os.O_RDONLY, "others could use the key; say chmod 600, or remove it if they have")
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +192,7 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	}
 	key, err := parseKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("the key file %s: %w", path, err)
+		return nil, fmt.Errorf("the key file %s: %w", f.Name(), err)
 	}
 	return key, nil
 }
@@ -131,7 +215,7 @@ func parseKey(text []byte) (ed25519.PrivateKey, error) {
 
 // createKey makes a key and its file. A crash leaves either the whole file or
 // none of that name.
-func createKey(path string) (ed25519.PrivateKey, error) {
+func createKey(state *os.Root, name string) (ed25519.PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -140,18 +224,19 @@ func createKey(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "new-*.key") // of mode 0600
+	fresh := "new-" + rand.Text() + ".key"
+	f, err := state.OpenFile(fresh, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(f.Name()) // fails once it has been renamed
+	defer state.Remove(fresh) // fails once it has been renamed
 	_, err = f.Write(pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := state.Rename(fresh, name); err != nil {
 		return nil, err
 	}
-	return key, syncDir(filepath.Dir(path))
+	return key, syncDir(state)
 }
