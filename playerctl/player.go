@@ -81,9 +81,6 @@ func (p *player) play(ctx context.Context, start room.Name) error {
 		err = p.join(ctx, start, at)
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // called off before anything had begun
-		}
 		return err
 	}
 	defer func() { p.session.Close() }()
