@@ -10,6 +10,6 @@
 // Exit status: 0 when the player has left (by exit, the end of the input,
 // Ctrl-C, SIGTERM or SIGHUP, with what they held dropped in the room) or when the room
 // has closed; 1 when a room or the registry did not answer within 5 seconds, or
-// refused; 2 when playerctl was called wrongly, a bad name included; 128 and the
-// number of the signal when one came before the room was found.
+// refused, or when a signal came before the room was found; 2 when playerctl was
+// called wrongly, a bad name included.
 package main

@@ -34,7 +34,7 @@ func TestStoppedBeforeTheRoomIsFound(t *testing.T) {
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	if status := <-ended; status != 128+int(syscall.SIGUSR1) || stderr.String() != "playerctl: interrupted\n" {
+	if status := <-ended; status != 1 || stderr.String() != "playerctl: interrupted\n" {
 		t.Errorf("status %d, stderr %q", status, stderr.String())
 	}
 }

@@ -307,7 +307,7 @@ func TestKill(t *testing.T) {
 
 // A look-up that a signal ends does not blame the registry.
 func TestLookupInterrupted(t *testing.T) {
-	for signal, status := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 143} {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -329,7 +329,7 @@ func TestLookupInterrupted(t *testing.T) {
 			t.Error(err)
 		}
 		_ = c.Wait()
-		if got := c.ProcessState.ExitCode(); got != status || stderr.String() != "registry: interrupted\n" {
+		if got := c.ProcessState.ExitCode(); got != 1 || stderr.String() != "registry: interrupted\n" {
 			t.Errorf("%v: status %d, stderr %q", signal, got, stderr.String())
 		}
 	}

@@ -10,22 +10,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit statuses of every program. One that a signal kept from what it was
-// asked ends with 130 after Ctrl-C, say.
+// The exit statuses of every program.
 const (
 	Done   = 0 // it did what it was asked
-	Failed = 1 // it could not; the reason is one line on standard error
+	Failed = 1 // it could not, or was interrupted; the reason is one line on standard error
 	Misuse = 2 // it was asked wrongly: an unknown flag, a bad value, a wrong number of arguments
-
-	signalled = 128 // and the number of the signal, as shells have it
 )
 
 // Run carries out the command that args, the arguments without the program's
 // name, select in the tree of root, and returns the exit status: [Done],
-// [Failed], [Misuse], or 128 and the number of a signal if the command failed
-// because that ended ctx, made by [signal.NotifyContext]. An error is written to stderr as one line, "NAME:
-// message". Commands find ctx in cmd.Context() and the streams in
-// cmd.InOrStdin(), cmd.OutOrStdout() and cmd.ErrOrStderr().
+// [Failed] or [Misuse]. An error is written to stderr as one line, "NAME:
+// message", or "NAME: interrupted" if the command failed because ctx ended.
+// Commands find ctx in cmd.Context() and the streams in cmd.InOrStdin(),
+// cmd.OutOrStdout() and cmd.ErrOrStderr().
 //
 // A flag that is not among args takes its value from the environment variable
 // of its name, [Variable], where that is set and not empty. A command that
@@ -45,11 +42,11 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		fmt.Fprintf(stderr, "%s: %s; see '%s --help'\n", root.Name(), oneLine(err.Error()), cmd.CommandPath())
 		return Misuse
 	}
-	if signal := interrupted(ctx, err); signal != 0 {
-		fmt.Fprintf(stderr, "%s: interrupted\n", root.Name())
-		return signalled + int(signal)
+	reason := oneLine(err.Error())
+	if interrupted(ctx, err) {
+		reason = "interrupted"
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), oneLine(err.Error()))
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), reason)
 	return Failed
 }
 

@@ -37,7 +37,7 @@ func TestInterrupted(t *testing.T) {
 		stderr string
 	}{
 		{nil, command.Done, ""},
-		{waited, 128 + int(syscall.SIGUSR1), "tool: interrupted\n"},
+		{waited, command.Failed, "tool: interrupted\n"},
 		{errors.New("no such room"), command.Failed, "tool: no such room\n"},
 		{errors.Join(errors.New("cannot clean up"), waited), command.Failed,
 			"tool: cannot clean up; stopped waiting for registry a:1: context canceled\n"},
