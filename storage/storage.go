@@ -1,7 +1,7 @@
 // Package storage is the contract between the registry's service and the
 // place where it keeps what must survive: the registrations by name, the index
-// of their addresses, the outcomes of requests by id, and a bounded history of
-// each name.
+// of their addresses, the outcomes of requests by id, a bounded history of each
+// name, and the names that the operator holds back.
 //
 // A [Store] changes in transactions. Everything that happens to a name is an
 // [Event], and applying an event within [Store.Update] is the only way to change
@@ -98,6 +98,15 @@ type Outcome struct {
 	Reply       []byte   // the reply's line, byte for byte
 }
 
+// A Hold keeps a name from being registered for a while: the operator has taken
+// it off. A name that is held may be registered already, as far as the store is
+// concerned; whether a hold is over, its user decides.
+type Hold struct {
+	Name  room.Name // canonical
+	Since time.Time // in UTC and whole milliseconds, as is
+	Until time.Time // when the hold is over, by the registry's wall clock
+}
+
 // What a Store keeps, and for how long.
 const (
 	// OutcomeRetention is how long an outcome can be found, at least, by the
@@ -111,6 +120,10 @@ const (
 	// HistoryNames is the most names that are not registered any more of which
 	// the history is kept; those that ended longest ago give way.
 	HistoryNames = 1 << 16
+
+	// MaxHolds is the most names that are held at a time, over or not. Each
+	// takes some 50 bytes of memory and of the file, and its name in both.
+	MaxHolds = 1 << 16
 )
 
 // A Query asks for one of several registrations that are looked up together.
@@ -163,6 +176,10 @@ type Store interface {
 	// slice. A name that is not registered may have a history.
 	History(name room.Name) ([]Event, error)
 
+	// Holds returns every hold, also those that are over, in ascending order of
+	// the names' bytes.
+	Holds() ([]Hold, error)
+
 	// Len returns the number of registrations. It is as cheap as Find.
 	Len() int
 
@@ -202,4 +219,14 @@ type Tx interface {
 	// Record keeps an outcome, for [OutcomeRetention] at least. The id must not
 	// be recorded yet.
 	Record(o Outcome) error
+
+	// Held returns the hold on a canonical name, also one that is over, or ok
+	// false. It is as cheap as Get.
+	Held(name room.Name) (h Hold, ok bool)
+
+	// Hold keeps h, in place of one that there is on the name; one without an
+	// Until takes it away. If there were more than [MaxHolds] then, the error
+	// wraps [room.ErrBusy], nothing was changed, and the transaction can go on
+	// without.
+	Hold(h Hold) error
 }

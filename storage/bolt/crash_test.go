@@ -150,7 +150,7 @@ func TestKilledAnywhere(t *testing.T) {
 func TestFormat1(t *testing.T) {
 	const fixture = "testdata/format1.db"
 	fill := func(s storage.Store) *storetest.Walk {
-		walk := storetest.NewWalk(1, 30)
+		walk := storetest.NewWalk(1, 30).WithoutHolds()
 		for range 24 {
 			walk.Next().Carry(s)
 		}

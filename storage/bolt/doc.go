@@ -12,6 +12,8 @@
 //	bucket rooms   name                        ->  a record
 //	bucket meta    "format"                    ->  the format's version
 //	               "state"                     ->  positions in the log, counts, clocks
+//	               "holds"                     ->  how many names are held, and a sum over them
+//	bucket holds   name                        ->  since when and until when it is held
 //
 // A group is everything that one Update changed: events, outcomes, and the names
 // whose history was forgotten. A record is what is known of one name: its
@@ -37,5 +39,5 @@
 // an index of outcomes (outcomes.go) that holds their places in the log. None of
 // it has pointers for the garbage collector. Find reads the first index without
 // waiting for anything. Besides, the events that are still to be folded
-// (pending.go), and the names that have ended, in the order in which they did.
+// (pending.go), the names that are held (holds.go), and the names that have ended, in the order in which they did.
 package bolt

@@ -22,6 +22,7 @@ type examination struct {
 	log     bucketPage
 	large   bool // only the outline has been looked at
 	state   state
+	holds   heldNames
 	workers []*roomsWorker
 }
 
@@ -89,8 +90,16 @@ func (x *examination) examine(large uint64, newVisit func() visit) error {
 	if !ok {
 		return fmt.Errorf("%w: another program has written it", storage.ErrNotDatabase)
 	}
-	if err := x.examineMeta(meta); err != nil {
+	sumsOfHolds, err := x.examineMeta(meta)
+	if err != nil {
 		return err
+	}
+	holds, hasHolds := buckets[string(bucketHolds)]
+	if err := x.examineHolds(holds, hasHolds, sumsOfHolds); err != nil {
+		return err
+	}
+	if hasHolds {
+		delete(buckets, string(bucketHolds))
 	}
 	var hasRooms, hasLog bool
 	x.rooms, hasRooms = buckets[string(bucketRooms)]
@@ -162,23 +171,23 @@ func (x *examination) look(name string) ([]byte, error) {
 	return x.pages.find(x.rooms, viewBytes(name), w.leaf)
 }
 
-// examineMeta reads format and state.
-func (x *examination) examineMeta(meta bucketPage) error {
+// examineMeta reads format and state, and returns what is said of the holds.
+func (x *examination) examineMeta(meta bucketPage) (sumsOfHolds []byte, err error) {
 	values := map[string][]byte{}
-	err := x.pages.walkBucket(meta, func() leafVisit {
+	err = x.pages.walkBucket(meta, func() leafVisit {
 		return func(e element) error {
 			values[string(e.key)] = slices.Clone(e.value)
 			return nil
 		}
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkFormat(values[string(keyFormat)]); err != nil {
-		return err
+		return nil, err
 	}
 	x.state, err = decodeState(values[string(keyState)])
-	return err
+	return values[string(keyHolds)], err
 }
 
 // checkFormat returns an error unless b is the version of a format that this

@@ -54,7 +54,7 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	s.db.NoSync = s.options.noSync
-	s.state = l.found.state
+	s.state, s.holds = l.found.state, l.found.holds
 	s.sweepStart = s.state.tail
 	s.count.Store(int64(s.state.registered))
 	last := s.state.last

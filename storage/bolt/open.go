@@ -181,7 +181,7 @@ func initialize(btx *bbolt.Tx) error {
 			return err
 		}
 	}
-	version := binary.BigEndian.AppendUint32(nil, formatVersion)
+	version := binary.BigEndian.AppendUint32(nil, formatFirst)
 	if err := btx.Bucket(bucketMeta).Put(keyFormat, version); err != nil {
 		return err
 	}

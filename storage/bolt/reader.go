@@ -22,6 +22,7 @@ type Reader struct {
 	db      *bbolt.DB
 	size    int64 // of the file, which does not change
 	state   state
+	holds   heldNames
 	overlay *overlay
 	listed  atomic.Int64 // registrations since pages were released
 }
@@ -49,7 +50,7 @@ func (r *Reader) open(path string) (err error) {
 	r.db, err = openBolt(path, true, func(f *os.File, info os.FileInfo) error {
 		found, err := examine(f, info.Size(), math.MaxUint64, nil)
 		if err == nil {
-			r.state, r.size = found.state, info.Size()
+			r.state, r.holds, r.size = found.state, found.holds, info.Size()
 		}
 		return err
 	})

@@ -16,9 +16,14 @@ var (
 	keyState    = []byte("state")
 )
 
-// formatVersion is the version that this package writes. It opens older ones,
-// which it migrates, and refuses newer ones.
-const formatVersion = 1
+// The versions of the format. This package opens every older one and refuses
+// newer ones.
+const (
+	formatFirst = 1 // what a new file has
+	formatHolds = 2 // since the first name was held
+
+	formatVersion = formatHolds
+)
 
 // state is what a transaction leaves behind beside the log and the rooms. It is
 // rewritten with each; that costs nothing, since the page that it is in holds

@@ -38,9 +38,10 @@ type Store struct {
 	count atomic.Int64
 	last  atomic.Pointer[storage.Instant]
 
-	mu      sync.RWMutex // guards db and pending: List and History read them while Update writes
+	mu      sync.RWMutex // guards what follows: List, History and Holds read it while Update writes
 	db      *bbolt.DB    // nil while the file cannot be opened again
 	pending *pendingEvents
+	holds   heldNames
 
 	writing    sync.Mutex // held by Update and Close; guards what follows
 	closed     bool

@@ -38,6 +38,9 @@ type tx struct {
 
 	recorded []recordedOutcome
 
+	holds heldNames // changed; without Until, taken away
+	held  int       // how many more there are than before
+
 	touched outcomeSlot // of no meaning; see Expect
 
 	eventBytes   []byte // the changes of the group

@@ -104,6 +104,9 @@ func (t *tx) prepare() error {
 		}
 	}
 	t.next.last = t.now
+	if err := t.putHolds(); err != nil {
+		return err
+	}
 	return putState(t.btx, &t.next)
 }
 
@@ -145,6 +148,7 @@ func (s *Store) publish(t *tx) {
 	s.count.Store(int64(t.next.registered))
 	s.publishFold(t)
 	s.publishHistory(t)
+	s.holds.change(t.holds)
 
 	for _, r := range t.recorded {
 		s.outcomes.add(r.slot.at(t.position, t.outcomesAt+r.at))

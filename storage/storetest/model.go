@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ type disk struct {
 	outcomes  map[room.ID]outcome
 	ages      []age // of the outcomes, oldest first
 	history   map[room.Name][]storage.Event
+	holds     map[room.Name]storage.Hold
 	ended     []room.Name // with a history but not registered, ended longest ago first
 	last      storage.Instant
 
@@ -61,6 +63,7 @@ func NewModel(s Sabotage) *Model {
 		addresses: map[room.Address]room.Name{},
 		outcomes:  map[room.ID]outcome{},
 		history:   map[room.Name][]storage.Event{},
+		holds:     map[room.Name]storage.Hold{},
 		sabotage:  s,
 	}}
 }
@@ -146,6 +149,17 @@ func (m *Model) History(name room.Name) ([]storage.Event, error) {
 	return h, nil
 }
 
+// Holds implements [storage.Store].
+func (m *Model) Holds() ([]storage.Hold, error) {
+	m.disk.mu.RLock()
+	defer m.disk.mu.RUnlock()
+	var list []storage.Hold
+	for _, name := range slices.Sorted(maps.Keys(m.disk.holds)) {
+		list = append(list, m.disk.holds[name])
+	}
+	return list, nil
+}
+
 // Update implements [storage.Store].
 func (m *Model) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	d := m.disk
@@ -159,6 +173,7 @@ func (m *Model) Update(now storage.Instant, fn func(storage.Tx) error) error {
 		names:     map[room.Name]*room.Registration{},
 		addresses: map[room.Address]room.Name{},
 		outcomes:  map[room.ID]storage.Outcome{},
+		holds:     map[room.Name]storage.Hold{},
 	}
 	if err := fn(tx); err != nil {
 		return err
@@ -193,6 +208,13 @@ func (d *disk) commit(tx *modelTx, addresses bool) {
 			} else {
 				d.addresses[addr] = name
 			}
+		}
+	}
+	for name, h := range tx.holds {
+		if h.Until.IsZero() {
+			delete(d.holds, name)
+		} else {
+			d.holds[name] = h
 		}
 	}
 	for _, e := range tx.events {

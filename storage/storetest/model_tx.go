@@ -18,6 +18,8 @@ type modelTx struct {
 	addresses map[room.Address]room.Name       // empty: free again
 	events    []storage.Event
 	outcomes  map[room.ID]storage.Outcome
+	holds     map[room.Name]storage.Hold // without Until: taken away
+	held      int                        // how many more there are than before
 }
 
 // Expect has nothing to fetch.
@@ -97,5 +99,27 @@ func (tx *modelTx) Apply(e storage.Event) error {
 		return fmt.Errorf("%w: the kind %d is unknown", storage.ErrMisfit, e.Kind)
 	}
 	tx.events = append(tx.events, e)
+	return nil
+}
+
+func (tx *modelTx) Held(name room.Name) (storage.Hold, bool) {
+	h, ok := tx.holds[name]
+	if !ok {
+		h = tx.disk.holds[name]
+	}
+	return h, !h.Until.IsZero()
+}
+
+func (tx *modelTx) Hold(h storage.Hold) error {
+	_, before := tx.Held(h.Name)
+	if !h.Until.IsZero() && !before {
+		if len(tx.disk.holds)+tx.held >= storage.MaxHolds {
+			return fmt.Errorf("%w: too many names are held already", room.ErrBusy)
+		}
+		tx.held++
+	} else if h.Until.IsZero() && before {
+		tx.held--
+	}
+	tx.holds[h.Name] = h
 	return nil
 }

@@ -34,13 +34,20 @@ func Seed(t testing.TB) uint64 {
 // addresses and ids are drawn from small pools, so that they collide.
 type Walk struct {
 	rand  *rand.Rand
+	holds *rand.Rand // nil: no names are held
 	names int
 	now   storage.Instant
 }
 
 // NewWalk returns a Walk through about the given number of names.
 func NewWalk(seed uint64, names int) *Walk {
-	return &Walk{rand.New(rand.NewPCG(seed, 0)), names, storage.Instant{Wall: epoch}}
+	return &Walk{rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), names, storage.Instant{Wall: epoch}}
+}
+
+// WithoutHolds returns the same walk, except that no names are held.
+func (w *Walk) WithoutHolds() *Walk {
+	w.holds = nil
+	return w
 }
 
 // A Step is one transaction: a time, requests to be carried out if they fit,
@@ -48,6 +55,7 @@ func NewWalk(seed uint64, names int) *Walk {
 type Step struct {
 	Now      storage.Instant
 	requests []request
+	hold     *storage.Hold // to be kept, or taken away
 	fails    bool
 }
 
@@ -65,6 +73,13 @@ func (w *Walk) Next() Step {
 	s := Step{Now: w.now, fails: w.rand.IntN(20) == 0}
 	for range w.rand.IntN(12) {
 		s.requests = append(s.requests, w.request())
+	}
+	if r := w.holds; r != nil && r.IntN(8) == 0 {
+		s.hold = &storage.Hold{Name: room.Name(fmt.Sprintf("room %x", r.IntN(w.names)))}
+		if r.IntN(3) > 0 {
+			s.hold.Since = w.now.Wall.Truncate(time.Millisecond)
+			s.hold.Until = s.hold.Since.Add(time.Duration(r.IntN(1e6)) * time.Millisecond)
+		}
 	}
 	return s
 }
@@ -112,6 +127,13 @@ func (s Step) Carry(store storage.Store) (answers []string, err error) {
 				return err
 			}
 			answers = append(answers, answer)
+		}
+		if s.hold != nil {
+			before, held := tx.Held(s.hold.Name)
+			if err := tx.Hold(*s.hold); err != nil {
+				return err
+			}
+			answers = append(answers, fmt.Sprintf("%v %+v", held, before))
 		}
 		if s.fails {
 			return errGivenUp
@@ -161,7 +183,7 @@ func (r request) carry(tx storage.Tx) (string, error) {
 }
 
 // Compare returns an error that says where the two stores differ, or nil. It
-// looks at everything: the list, each registration, each history, the counts.
+// looks at everything: the list, each registration, each history, the holds, the counts.
 func (w *Walk) Compare(got, want storage.Store) error {
 	if got.Last() != want.Last() {
 		return fmt.Errorf("what Last() returns is %v, want %v", got.Last(), want.Last())
@@ -187,6 +209,13 @@ func (w *Walk) Compare(got, want storage.Store) error {
 	}
 	if !slices.Equal(gotList, wantList) {
 		return fmt.Errorf("the lists differ:\n got %+v\nwant %+v", gotList, wantList)
+	}
+	gotHolds, err := got.Holds()
+	if err != nil {
+		return err
+	}
+	if wantHolds, _ := want.Holds(); !slices.Equal(gotHolds, wantHolds) {
+		return fmt.Errorf("the holds differ:\n got %+v\nwant %+v", gotHolds, wantHolds)
 	}
 	queries := make([]storage.Query, w.names)
 	for i := range queries {

@@ -43,6 +43,8 @@ func Test(t *testing.T, setup func(t *testing.T) (open func() storage.Store)) {
 		{"ListPagesInOrder", testList},
 		{"HistoryIsNewestFirstAndBounded", testHistory},
 		{"HistoryOfEndedNamesIsBounded", testHistoryNames},
+		{"AHoldIsKeptUntilItIsTakenAway", testHold},
+		{"HoldsAreBounded", testHoldsBounded},
 		{"TheLastInstantIsKept", testLast},
 		{"AnUpdateMayBeLarge", testLargeUpdate},
 		{"RandomOperationsOnFewNames", func(t *testing.T, p *place) { testRandom(t, p, 5) }},
