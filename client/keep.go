@@ -71,7 +71,9 @@ const (
 // It calls notify, and waits for it, once for each change of state, and not for
 // each attempt; a nil notify is not called. If the first registration fails it returns that error
 // at once. Otherwise it returns ctx's error, or, when the name has come to be
-// registered at another address, an error that is [room.ErrReplaced]. It leaves
+// registered at another address, an error that is [room.ErrReplaced], or, when
+// the registry's operator has taken the name off, one that is [room.ErrEvicted].
+// It leaves
 // the registration as it is: see [Client.Deregister].
 func (c *Client) Keep(ctx context.Context, r Registration, notify func(Change)) error {
 	if notify == nil {
@@ -108,6 +110,9 @@ func (c *Client) Keep(ctx context.Context, r Registration, notify func(Change)) 
 		default: // Silent, Refused
 			if state != change.Kind {
 				notify(change)
+			}
+			if errors.Is(change.Err, room.ErrEvicted) {
+				return change.Err
 			}
 		}
 		state = change.Kind

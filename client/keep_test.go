@@ -126,6 +126,30 @@ func TestKeepFails(t *testing.T) {
 	})
 }
 
+// TestKeepEvicted: the registry's operator has taken the name off.
+func TestKeepEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(4)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
+		expect(t, "at first", k.after(time.Minute), client.Registered)
+		r.instead(func(line string) ([]string, bool) {
+			return []string{reply(line, ";code=evicted", "NOTOK off until noon")}, strings.Contains(line, "REGISTER")
+		})
+		r.do(func() { clear(r.rooms) })
+		expect(t, "evicted", k.after(time.Minute), client.Refused)
+		select {
+		case err := <-k.ended:
+			if !errors.Is(err, room.ErrEvicted) || !strings.Contains(err.Error(), "off until noon") {
+				t.Errorf("ended with %v", err)
+			}
+		default:
+			t.Error("it goes on")
+		}
+	})
+}
+
 // TestKeepLosesName: the registry forgot the room, and somebody else was faster.
 func TestKeepLosesName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,84 +3,40 @@ package discovery
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"iter"
 	"net/http"
 	"time"
 
 	"foyer/room"
-	"foyer/storage"
 )
-
-// A Row is a registration as `registry dump` and the admin interface write it
-// in JSON.
-type Row struct {
-	Name         room.Name    `json:"name"`
-	Address      room.Address `json:"address"`
-	RegisteredAt time.Time    `json:"registered_at"` // RFC 3339, UTC
-	TTLSeconds   int64        `json:"ttl_seconds"`   // 0 without a lease
-	Owner        string       `json:"owner"`         // public key in base64url, or empty
-	From         string       `json:"from"`          // IP address that registered it
-}
-
-// RowOf returns r as a Row.
-func RowOf(r *room.Registration) Row {
-	row := Row{
-		Name:         r.Name,
-		Address:      r.Address,
-		RegisteredAt: r.RegisteredAt,
-		TTLSeconds:   int64(r.TTL / time.Second),
-		Owner:        r.Owner.String(),
-	}
-	if r.From.IsValid() {
-		row.From = r.From.String()
-	}
-	return row
-}
-
-// An Entry is one event of a name's history as `registry explain` and the admin
-// interface write it in JSON.
-type Entry struct {
-	Time       time.Time    `json:"time"`  // RFC 3339, UTC
-	Event      string       `json:"event"` // see [storage.Kind]
-	Address    room.Address `json:"address"`
-	TTLSeconds int64        `json:"ttl_seconds"`
-	Owner      string       `json:"owner"`
-	From       string       `json:"from"` // whose request it was; empty for the registry and its operator
-}
-
-// EntryOf returns e as an Entry.
-func EntryOf(e *storage.Event) Entry {
-	entry := Entry{
-		Time:       e.Time,
-		Event:      e.Kind.String(),
-		Address:    e.Registration.Address,
-		TTLSeconds: int64(e.Registration.TTL / time.Second),
-		Owner:      e.Registration.Owner.String(),
-	}
-	if e.From.IsValid() {
-		entry.From = e.From.String()
-	}
-	return entry
-}
-
-// DumpPage is how many registrations are read from a store at a time for a
-// dump: so many see one state, and no transaction stays open in between, which
-// would keep a bbolt file growing.
-const DumpPage = 1024
 
 // AdminHandler returns the admin interface, for the operator only:
 //
-//	GET  /healthz             200, or 503 while the store cannot be written
-//	GET  /registrations       all of them by name, a [Row] on each line
-//	GET  /history?name=NAME   newest first, an [Entry] on each line
-//	POST /evict?name=NAME     204, 404 if there is no such name
+//	GET  /healthz                      200, or 503 while the store cannot be written
+//	GET  /registrations?prefix=PREFIX  by name, a [Row] on each line; all without prefix
+//	GET  /held?prefix=PREFIX           names kept from being registered, a [Held] on each line
+//	GET  /history?name=NAME            newest first, an [Entry] on each line; 404 if there is nothing
+//	POST /evict?name=NAME[&for=10m]    an [Evicted]; 404 if there is nothing to do
+//	POST /allow?name=NAME              204; 404 if the name is not held
 //
 // A failure is a status with one line of text.
 func (s *Server) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", s.HealthHandler())
-	mux.HandleFunc("GET /registrations", s.serveRegistrations)
-	mux.HandleFunc("GET /history", s.serveHistory)
+	mux.HandleFunc("GET /registrations", func(w http.ResponseWriter, r *http.Request) {
+		writeLines(s, w, Rows(s.store, prefixParam(r)))
+	})
+	mux.HandleFunc("GET /held", func(w http.ResponseWriter, r *http.Request) {
+		writeLines(s, w, HeldNames(s.store, prefixParam(r), s.clock.now()))
+	})
+	mux.HandleFunc("GET /history", func(w http.ResponseWriter, r *http.Request) {
+		if name, ok := nameParam(w, r); ok {
+			writeLines(s, w, History(s.store, name, s.clock.now()))
+		}
+	})
 	mux.HandleFunc("POST /evict", s.serveEvict)
+	mux.HandleFunc("POST /allow", s.serveAllow)
 	return mux
 }
 
@@ -98,40 +54,48 @@ func (s *Server) HealthHandler() http.Handler {
 	return mux
 }
 
-const jsonLines = "application/x-ndjson"
-
-func (s *Server) serveRegistrations(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", jsonLines)
-	out := json.NewEncoder(w)
-	for reg, err := range storage.All(s.store, DumpPage) {
-		if err != nil {
-			s.log.Error("a dump failed", "err", err)
-			// The status is sent: breaking the connection is what is left.
+// writeLines writes JSON, a line each. After the first line the status is sent,
+// and an error breaks the connection: that is what is left.
+func writeLines[T any](s *Server, w http.ResponseWriter, all iter.Seq2[T, error]) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out, begun := json.NewEncoder(w), false
+	for v, err := range all {
+		switch {
+		case err != nil && begun:
+			s.log.Error("an answer to the operator broke off", "err", err)
 			panic(http.ErrAbortHandler)
-		}
-		if out.Encode(RowOf(&reg)) != nil {
+		case err != nil:
+			adminError(w, err)
+			return
+		case out.Encode(v) != nil:
 			return
 		}
+		begun = true
 	}
 }
 
-func (s *Server) serveHistory(w http.ResponseWriter, r *http.Request) {
-	name, ok := nameParam(w, r)
-	if !ok {
-		return
+func adminError(w http.ResponseWriter, err error) {
+	status := http.StatusServiceUnavailable
+	if errors.Is(err, room.ErrUnknownName) {
+		status = http.StatusNotFound
 	}
-	events, err := s.store.History(name)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	http.Error(w, err.Error(), status)
+}
+
+// Evicted is an [Eviction] as the admin interface writes it in JSON.
+type Evicted struct {
+	Ended *Row      `json:"ended"` // null if the name was not registered
+	Until time.Time `json:"until,omitzero"`
+}
+
+// EvictedOf returns e as an Evicted.
+func EvictedOf(e Eviction) Evicted {
+	evicted := Evicted{Until: e.Until}
+	if e.Ended != nil {
+		row := RowOf(e.Ended)
+		evicted.Ended = &row
 	}
-	w.Header().Set("Content-Type", jsonLines)
-	out := json.NewEncoder(w)
-	for i := range events {
-		if out.Encode(EntryOf(&events[i])) != nil {
-			return
-		}
-	}
+	return evicted
 }
 
 func (s *Server) serveEvict(w http.ResponseWriter, r *http.Request) {
@@ -139,15 +103,43 @@ func (s *Server) serveEvict(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	switch err := s.Evict(r.Context(), name); {
-	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, room.ErrUnknownName):
-		http.Error(w, err.Error(), http.StatusNotFound)
+	hold := time.Duration(0)
+	if text := r.URL.Query().Get("for"); text != "" {
+		var err error
+		if hold, err = time.ParseDuration(text); err != nil || hold <= 0 || hold > MaxHold {
+			http.Error(w, fmt.Sprintf("%q is not how long a name can be held", text), http.StatusBadRequest)
+			return
+		}
+	}
+	e, err := s.Evict(r.Context(), name, hold)
+	if errors.Is(err, room.ErrUnknownName) {
+		err = NotRegistered(s.store, name)
+	}
+	if err != nil {
+		adminError(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(EvictedOf(e))
+}
+
+func (s *Server) serveAllow(w http.ResponseWriter, r *http.Request) {
+	name, ok := nameParam(w, r)
+	if !ok {
+		return
+	}
+	held, err := s.Allow(r.Context(), name)
+	switch {
+	case err != nil:
+		adminError(w, err)
+	case !held:
+		adminError(w, NotHeld(name))
 	default:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		w.WriteHeader(http.StatusNoContent)
 	}
 }
+
+func prefixParam(r *http.Request) room.Name { return room.Name(r.URL.Query().Get("prefix")) }
 
 func nameParam(w http.ResponseWriter, r *http.Request) (room.Name, bool) {
 	name, err := room.ParseName(r.URL.Query().Get("name"))

@@ -184,6 +184,9 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		if d, err = t.decide(x, r); err != nil {
 			return false, err
 		}
+		// Whether a name is held is the operator's affair, and may change under
+		// a retry: it is not remembered.
+		once = once && (d.err == nil || d.err.Code != room.Evicted)
 	}
 	if r.Verb == wire.Renew {
 		once = d.event.Kind != 0
@@ -260,6 +263,9 @@ func (t *transaction) decide(x *exchange, r *request) (decision, error) {
 func (t *transaction) register(x *exchange, r *request, name room.Name, reg *room.Registration, known bool) (decision, error) {
 	if !t.server.authorized(r.key) {
 		return refuse(errUnauthorized), nil
+	}
+	if err := t.refuseHeld(name); err != nil {
+		return refuse(err), nil
 	}
 	kind := storage.Registered
 	if known {

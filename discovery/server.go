@@ -28,14 +28,14 @@ type Server struct {
 	clock  *clock
 	leases *leases
 
-	shares  shares
-	limits  *verifyLimits
-	jobs    sync.Pool // of *job; at most the queues' lengths are in use
-	verify  chan *job
-	queue   chan *job
-	evicts  chan *eviction
-	late    chan room.Registration
-	stopped chan struct{} // closed when the writer has ended
+	shares     shares
+	limits     *verifyLimits
+	jobs       sync.Pool // of *job; at most the queues' lengths are in use
+	verify     chan *job
+	queue      chan *job
+	operations chan *operation
+	late       chan room.Registration
+	stopped    chan struct{} // closed when the writer has ended
 
 	// Any goroutine.
 	keys    atomic.Pointer[map[room.Key]bool] // nil: everybody may register
@@ -62,16 +62,16 @@ func New(store storage.Store, o Options) *Server {
 		o.SystemClock = time.Now
 	}
 	s := &Server{
-		store:   store,
-		log:     o.Log,
-		clock:   newClock(o.SystemClock, store.Last()),
-		shares:  newShares(),
-		limits:  newVerifyLimits(),
-		verify:  make(chan *job, verifyQueueLength),
-		queue:   make(chan *job, queueLength),
-		evicts:  make(chan *eviction),
-		late:    make(chan room.Registration, lateQueueLength),
-		stopped: make(chan struct{}),
+		store:      store,
+		log:        o.Log,
+		clock:      newClock(o.SystemClock, store.Last()),
+		shares:     newShares(),
+		limits:     newVerifyLimits(),
+		verify:     make(chan *job, verifyQueueLength),
+		queue:      make(chan *job, queueLength),
+		operations: make(chan *operation),
+		late:       make(chan room.Registration, lateQueueLength),
+		stopped:    make(chan struct{}),
 	}
 	s.jobs.New = func() any { return new(job) }
 	s.leases = newLeases(s.clock.leaseNow())

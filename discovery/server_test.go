@@ -354,10 +354,10 @@ func TestExpiryOnFailingStore(t *testing.T) {
 func TestEvict(t *testing.T) {
 	run(t, func(b *bench) {
 		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
-		if err := b.server.Evict(b.t.Context(), "Foyer"); err != nil {
+		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); err != nil {
 			t.Error(err)
 		}
-		if err := b.server.Evict(b.t.Context(), "Foyer"); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, room.ErrUnknownName) {
 			t.Error(err)
 		}
 		b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), room.UnknownName)

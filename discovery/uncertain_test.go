@@ -41,7 +41,7 @@ func TestDoubtfulNamesAreNotDenied(t *testing.T) {
 				t.Errorf("try %d got %q", i+1, got)
 			}
 		}
-		if err := b.server.Evict(b.t.Context(), "Foyer"); !errors.Is(err, storage.ErrUncertain) {
+		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, storage.ErrUncertain) {
 			t.Errorf("Evict: %v, want storage.ErrUncertain", err)
 		}
 		b.expectCode("@x= REGISTER room://192.0.2.10:2 Attic", room.Unavailable)

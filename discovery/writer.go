@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,8 +45,8 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 			w.gather()
 			w.commit()
 			s.writing.Store(false)
-		case e := <-s.evicts:
-			e.done <- w.evict(e.name)
+		case o := <-s.operations:
+			o.done <- w.operate(o)
 		case <-ticker.C:
 			w.tick()
 		}
@@ -472,47 +471,4 @@ func (w *writer) noteLate() {
 		}
 		return nil
 	})
-}
-
-type eviction struct {
-	name room.Name
-	done chan error // of capacity 1
-}
-
-// Evict ends the registration of a name, whoever owns it. It returns
-// [room.ErrUnknownName], or an error that wraps [room.ErrUnavailable] if that
-// cannot be written, or [storage.ErrUncertain] while it is not known what the
-// database has of the name.
-func (s *Server) Evict(ctx context.Context, name room.Name) error {
-	e := &eviction{name, make(chan error, 1)}
-	select {
-	case s.evicts <- e:
-	case <-s.stopped:
-		return room.ErrUnavailable
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-e.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (w *writer) evict(name room.Name) error {
-	err := w.update(func(t *transaction) error {
-		reg, err := t.Get(name)
-		if err != nil {
-			return err
-		}
-		return t.end(&reg, storage.Evicted)
-	})
-	switch {
-	case err == nil:
-		w.log.Info("evicted by the operator", "name", name)
-	case w.doubtful[name]:
-		return fmt.Errorf("%w: whether %q is registered cannot be said until the database can be written again", storage.ErrUncertain, name)
-	}
-	return err
 }

@@ -26,6 +26,7 @@ const (
 	NotOwner     Code = "not-owner"
 	BadSignature Code = "bad-signature"
 	Unauthorized Code = "unauthorized"
+	Evicted      Code = "evicted"
 
 	// The request's id does not fit.
 	IDReused     Code = "id-reused"
@@ -41,7 +42,7 @@ func Codes() []Code {
 	return []Code{
 		Malformed, UnknownVerb, BadName, BadAddress, TooLarge,
 		NameTaken, AddressTaken, UnknownName, Replaced,
-		NotOwner, BadSignature, Unauthorized,
+		NotOwner, BadSignature, Unauthorized, Evicted,
 		IDReused, StaleRequest,
 		Busy, Unavailable,
 	}
@@ -66,6 +67,7 @@ var (
 	ErrReplaced     = &Error{Replaced, "the name is now registered at another address"}
 	ErrNotOwner     = &Error{NotOwner, "the name belongs to somebody else"}
 	ErrUnauthorized = &Error{Unauthorized, "this registry is closed to strangers"}
+	ErrEvicted      = &Error{Evicted, "the operator has taken this name off"}
 	ErrStaleRequest = &Error{StaleRequest, "the request's id is too old or too far ahead"}
 	ErrBusy         = &Error{Busy, "the registry is busy"}
 	ErrUnavailable  = &Error{Unavailable, "the registry cannot write now"}

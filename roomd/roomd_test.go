@@ -390,13 +390,36 @@ func TestRefusedDeregistration(t *testing.T) {
 	r := startRegistry(t, "127.0.0.1:0")
 	p := start(t, "--discovery", r.address, "--state", t.TempDir(), "Hall", "A hall.")
 	p.address()
-	if err := r.Evict(t.Context(), "Hall"); err != nil {
+	if _, err := r.Evict(t.Context(), "Hall", 0); err != nil {
 		t.Fatal(err)
 	}
 	p.interrupt()
 	p.wait(1)
 	if got := p.reason(); !strings.HasPrefix(got, `roomd: "Hall" was not deregistered: `) {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestEvicted: a room that the operator of the registry has taken off ends, and
+// says until when.
+func TestEvicted(t *testing.T) {
+	t.Parallel()
+	r := startRegistry(t, "127.0.0.1:0")
+	p := start(t, "--discovery", r.address, "--state", t.TempDir(), "--ttl", "5s", "Hall", "A hall.")
+	p.address()
+	e, err := r.Evict(t.Context(), "Hall", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `roomd: "Hall" cannot be registered: the operator has taken this name off until ` + e.Until.Format(time.RFC3339)
+	p.wait(1)
+	if got := p.reason(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	p = start(t, "--discovery", r.address, "--state", t.TempDir(), "Hall", "A hall.")
+	p.wait(1)
+	if got := p.reason(); got != want {
+		t.Errorf("at the start: got %s, want %s", got, want)
 	}
 }
 

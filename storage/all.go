@@ -6,14 +6,20 @@ import (
 	"foyer/room"
 )
 
+// A Lister is the method of a [Store] that All needs.
+type Lister interface {
+	List(after room.Name, limit int) ([]room.Registration, error)
+}
+
 // All returns every registration of s in ascending order of names, read in
 // pages of the given size: each page is one state of the store, and between
 // pages it may change. An error ends the sequence.
-func All(s interface {
-	List(after room.Name, limit int) ([]room.Registration, error)
-}, page int) iter.Seq2[room.Registration, error] {
+func All(s Lister, page int) iter.Seq2[room.Registration, error] { return AllAfter(s, "", page) }
+
+// AllAfter is All for the names greater than after.
+func AllAfter(s Lister, after room.Name, page int) iter.Seq2[room.Registration, error] {
 	return func(yield func(room.Registration, error) bool) {
-		var after room.Name
+		after := after // each time that the sequence is read
 		for {
 			regs, err := s.List(after, page)
 			if err != nil {

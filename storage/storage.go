@@ -99,8 +99,8 @@ type Outcome struct {
 }
 
 // A Hold keeps a name from being registered for a while: the operator has taken
-// it off. A name that is held may be registered already, as far as the store is
-// concerned; whether a hold is over, its user decides.
+// it off. The store only remembers it: a name that is held can be registered, as
+// far as the store is concerned.
 type Hold struct {
 	Name  room.Name // canonical
 	Since time.Time // in UTC and whole milliseconds, as is
@@ -121,8 +121,9 @@ const (
 	// the history is kept; those that ended longest ago give way.
 	HistoryNames = 1 << 16
 
-	// MaxHolds is the most names that are held at a time, over or not. Each
-	// takes some 50 bytes of memory and of the file, and its name in both.
+	// MaxHolds is the most holds that are kept; when there are as many, those
+	// that are over give way. Each takes some 50 bytes of memory and of the
+	// file, and its name in both.
 	MaxHolds = 1 << 16
 )
 
@@ -225,8 +226,8 @@ type Tx interface {
 	Held(name room.Name) (h Hold, ok bool)
 
 	// Hold keeps h, in place of one that there is on the name; one without an
-	// Until takes it away. If there were more than [MaxHolds] then, the error
-	// wraps [room.ErrBusy], nothing was changed, and the transaction can go on
-	// without.
+	// Until takes it away. If [MaxHolds] are kept, none of which is over by the
+	// transaction's Instant, the error wraps [room.ErrBusy], and the transaction
+	// can go on without.
 	Hold(h Hold) error
 }

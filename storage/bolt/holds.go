@@ -116,16 +116,32 @@ func (t *tx) Hold(h storage.Hold) error {
 	case before && !after:
 		t.held--
 	case after && !before:
-		if n := len(t.store.holds) + t.held; n >= storage.MaxHolds {
-			return fmt.Errorf("%w: %d names are held, as many as can be", room.ErrBusy, n)
+		if len(t.store.holds)+t.held >= storage.MaxHolds && !t.dropHolds() {
+			return fmt.Errorf("%w: %d names are held, as many as can be", room.ErrBusy, storage.MaxHolds)
 		}
 		t.held++
 	}
+	t.set(h)
+	return nil
+}
+
+func (t *tx) set(h storage.Hold) {
 	if t.holds == nil {
 		t.holds = heldNames{}
 	}
 	t.holds[string(h.Name)] = h
-	return nil
+}
+
+// dropHolds takes away the holds that are over, and reports whether there were any.
+func (t *tx) dropHolds() (any bool) {
+	for name, h := range t.store.holds {
+		if _, changed := t.holds[name]; !changed && !h.Until.After(t.now.Wall) {
+			t.set(storage.Hold{Name: h.Name})
+			t.held--
+			any = true
+		}
+	}
+	return any
 }
 
 // putHolds writes what the transaction changes of the holds.

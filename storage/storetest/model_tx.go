@@ -113,7 +113,7 @@ func (tx *modelTx) Held(name room.Name) (storage.Hold, bool) {
 func (tx *modelTx) Hold(h storage.Hold) error {
 	_, before := tx.Held(h.Name)
 	if !h.Until.IsZero() && !before {
-		if len(tx.disk.holds)+tx.held >= storage.MaxHolds {
+		if len(tx.disk.holds)+tx.held >= storage.MaxHolds && !tx.dropHolds() {
 			return fmt.Errorf("%w: too many names are held already", room.ErrBusy)
 		}
 		tx.held++
@@ -122,4 +122,15 @@ func (tx *modelTx) Hold(h storage.Hold) error {
 	}
 	tx.holds[h.Name] = h
 	return nil
+}
+
+func (tx *modelTx) dropHolds() (any bool) {
+	for name, h := range tx.disk.holds {
+		if _, changed := tx.holds[name]; !changed && !h.Until.After(tx.now.Wall) {
+			tx.holds[name] = storage.Hold{Name: name}
+			tx.held--
+			any = true
+		}
+	}
+	return any
 }

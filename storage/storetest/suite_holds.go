@@ -132,4 +132,15 @@ func testHoldsBounded(t *testing.T, p *place) {
 	if list, err := p.Holds(); err != nil || len(list) != storage.MaxHolds || list[3] != hold(4) || list[len(list)-1] != hold(storage.MaxHolds) {
 		t.Errorf("%d holds, %v", len(list), err)
 	}
+
+	// When an hour has gone by all of them give way to one.
+	now, next := p.now(), hold(storage.MaxHolds+1)
+	now.Wall = epoch.Add(time.Hour)
+	next.Until = now.Wall.Add(time.Minute)
+	if err := p.Update(now, func(tx storage.Tx) error { return tx.Hold(next) }); err != nil {
+		t.Fatal(err)
+	}
+	p.wantHolds(next)
+	p.reopen()
+	p.wantHolds(next)
 }

@@ -1,0 +1,177 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"foyer/room"
+	"foyer/storage"
+)
+
+// A View is what the tools read of a store, whether a server holds it or not:
+// methods of [storage.Store].
+type View interface {
+	Find(name []byte) (room.Registration, error)
+	List(after room.Name, limit int) ([]room.Registration, error)
+	History(name room.Name) ([]storage.Event, error)
+	Holds() ([]storage.Hold, error)
+}
+
+// A Row is a registration as `registry dump` and the admin interface write it
+// in JSON.
+type Row struct {
+	Name         room.Name    `json:"name"`
+	Address      room.Address `json:"address"`
+	RegisteredAt time.Time    `json:"registered_at"` // RFC 3339, UTC
+	TTLSeconds   int64        `json:"ttl_seconds"`   // 0 without a lease
+	Owner        string       `json:"owner"`         // public key in base64url, or empty
+	From         string       `json:"from"`          // IP address that registered it
+}
+
+// RowOf returns r as a Row.
+func RowOf(r *room.Registration) Row {
+	row := Row{
+		Name:         r.Name,
+		Address:      r.Address,
+		RegisteredAt: r.RegisteredAt,
+		TTLSeconds:   int64(r.TTL / time.Second),
+		Owner:        r.Owner.String(),
+	}
+	if r.From.IsValid() {
+		row.From = r.From.String()
+	}
+	return row
+}
+
+// An Entry is one event of a name's history as `registry explain` and the admin
+// interface write it in JSON.
+type Entry struct {
+	Time       time.Time    `json:"time"`  // RFC 3339, UTC
+	Event      string       `json:"event"` // see [storage.Kind]; or "held", until Until
+	Address    room.Address `json:"address"`
+	TTLSeconds int64        `json:"ttl_seconds"`
+	Owner      string       `json:"owner"`
+	From       string       `json:"from"` // whose request it was; empty for the registry and its operator
+	Until      time.Time    `json:"until,omitzero"`
+}
+
+// EntryOf returns e as an Entry.
+func EntryOf(e *storage.Event) Entry {
+	entry := Entry{
+		Time:       e.Time,
+		Event:      e.Kind.String(),
+		Address:    e.Registration.Address,
+		TTLSeconds: int64(e.Registration.TTL / time.Second),
+		Owner:      e.Registration.Owner.String(),
+	}
+	if e.From.IsValid() {
+		entry.From = e.From.String()
+	}
+	return entry
+}
+
+// DumpPage is how many registrations are read from a store at a time for a
+// dump: so many see one state, and no transaction stays open in between, which
+// would keep a bbolt file growing.
+const DumpPage = 1024
+
+// Rows returns the registrations whose names begin with prefix, by name.
+func Rows(v View, prefix room.Name) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		if prefix != "" { // List begins behind it
+			switch reg, err := v.Find([]byte(prefix)); {
+			case err == nil && !yield(RowOf(&reg), nil):
+				return
+			case err != nil && !errors.Is(err, room.ErrUnknownName):
+				yield(Row{}, err)
+				return
+			}
+		}
+		for reg, err := range storage.AllAfter(v, prefix, DumpPage) {
+			if err == nil && !strings.HasPrefix(string(reg.Name), string(prefix)) || !yield(RowOf(&reg), err) {
+				return
+			}
+		}
+	}
+}
+
+// A Held is a name that is kept from being registered, as `registry list
+// --evicted` and the admin interface write it in JSON.
+type Held struct {
+	Name  room.Name `json:"name"`
+	Since time.Time `json:"since"` // RFC 3339, UTC, as is
+	Until time.Time `json:"until"`
+}
+
+// HeldNames returns the names that are held at a time and begin with prefix.
+func HeldNames(v View, prefix room.Name, now time.Time) iter.Seq2[Held, error] {
+	return func(yield func(Held, error) bool) {
+		holds, err := v.Holds()
+		if err != nil {
+			yield(Held{}, err)
+			return
+		}
+		for _, h := range holds {
+			if h.Until.After(now) && strings.HasPrefix(string(h.Name), string(prefix)) && !yield(Held(h), nil) {
+				return
+			}
+		}
+	}
+}
+
+// History returns what is known of a name, newest first. It yields an error
+// that is [room.ErrUnknownName] if that is nothing.
+func History(v View, name room.Name, now time.Time) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		events, err := v.History(name)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		known := len(events) > 0
+		for h, err := range HeldNames(v, name, now) {
+			switch {
+			case err != nil:
+				yield(Entry{}, err)
+				return
+			case h.Name != name:
+			case !yield(Entry{Time: h.Since, Event: "held", Until: h.Until}, nil):
+				return
+			default:
+				known = true
+			}
+		}
+		for i := range events {
+			if !yield(EntryOf(&events[i]), nil) {
+				return
+			}
+		}
+		if !known {
+			yield(Entry{}, Unknown(v, name, fmt.Sprintf("nothing is known of the name %q", name)))
+		}
+	}
+}
+
+// Unknown returns an error that is [room.ErrUnknownName] and says so in the words
+// of text, and which name is registered that differs from name only in the case
+// of its letters, if there is one. It reads all names.
+func Unknown(v View, name room.Name, text string) error {
+	for reg, err := range storage.AllAfter(v, "", DumpPage) {
+		if err != nil {
+			return err
+		}
+		if reg.Name != name && strings.EqualFold(string(reg.Name), string(name)) {
+			text += fmt.Sprintf("; %q is registered", reg.Name)
+			break
+		}
+	}
+	return &room.Error{Code: room.UnknownName, Text: text}
+}
+
+// NotRegistered is Unknown for a name that should be registered.
+func NotRegistered(v View, name room.Name) error {
+	return Unknown(v, name, fmt.Sprintf("no room of the name %q is registered", name))
+}
