@@ -2,23 +2,20 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"foyer/discovery"
 	"foyer/internal/command"
-	"foyer/storage"
-	"foyer/storage/bolt"
 )
 
 func dumpCommand() *cobra.Command {
@@ -31,7 +28,9 @@ registry is running on the store.
 
 The formats: a table for people; json, one object a line with at least name,
 address, registered_at (RFC 3339), ttl_seconds (0 without a lease) and owner (the
-public key, or empty); csv with the same columns under a header.`,
+public key, or empty); csv with the same columns under a header, in which a cell
+that a spreadsheet would take for a formula (=, +, -, @), or that begins with an
+apostrophe, has an apostrophe before it.`,
 	}
 	store := addStoreFlag(c.Flags())
 	c.Flags().StringVar(&format, "format", format, "table, json or csv")
@@ -40,7 +39,7 @@ public key, or empty); csv with the same columns under a header.`,
 		if !ok {
 			return command.Usagef("invalid value %q for --format: it is table, json or csv", format)
 		}
-		rows, err := registrations(c.Context(), store)
+		rows, err := registrations(c.Context(), store, "")
 		if err != nil {
 			return err
 		}
@@ -48,20 +47,6 @@ public key, or empty); csv with the same columns under a header.`,
 		return errors.Join(print(out, rows), out.Flush())
 	}
 	return c
-}
-
-// registrations returns the rows of a store: from the registry that holds it,
-// or from the file if there is none.
-func registrations(ctx context.Context, store *storeFlag) (iter.Seq2[discovery.Row, error], error) {
-	return ask(ctx, store, "/registrations", nil, func(s *bolt.Reader) iter.Seq2[discovery.Row, error] {
-		return func(yield func(discovery.Row, error) bool) {
-			for r, err := range storage.All(s, discovery.DumpPage) {
-				if !yield(discovery.RowOf(&r), err) {
-					return
-				}
-			}
-		}
-	})
 }
 
 var printers = map[string]func(io.Writer, iter.Seq2[discovery.Row, error]) error{
@@ -88,7 +73,8 @@ func printTable(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 		if r.Owner != "" {
 			owner = r.Owner
 		}
-		if _, err := fmt.Fprintf(w, layout, r.Name, r.Address, r.RegisteredAt.Format(time.RFC3339), ttl, owner); err != nil {
+		name, address := command.Printable(string(r.Name)), command.Printable(string(r.Address))
+		if _, err := fmt.Fprintf(w, layout, name, address, r.RegisteredAt.Format(time.RFC3339), ttl, owner); err != nil {
 			return err
 		}
 	}
@@ -119,10 +105,14 @@ func printCSV(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 		if err != nil {
 			return err
 		}
-		if err := out.Write([]string{
+		cells := []string{
 			string(r.Name), string(r.Address), r.RegisteredAt.Format(time.RFC3339Nano),
 			strconv.FormatInt(r.TTLSeconds, 10), r.Owner, r.From,
-		}); err != nil {
+		}
+		for i := range cells {
+			cells[i] = cell(cells[i])
+		}
+		if err := out.Write(cells); err != nil {
 			return err
 		}
 	}
@@ -130,35 +120,13 @@ func printCSV(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 	return out.Error()
 }
 
-// ask returns what the registry that holds the store answers to a GET, or what
-// read finds in the file if no registry is running.
-func ask[T any](ctx context.Context, store *storeFlag, path string, query map[string][]string,
-	read func(*bolt.Reader) iter.Seq2[T, error],
-) (iter.Seq2[T, error], error) {
-	// A registry that starts or stops just now may be met in between: its file
-	// is held, and its socket not there.
-	for attempt := 0; ; attempt++ {
-		body, err := newAdminClient(store.socket()).do(ctx, http.MethodGet, path, query)
-		if err == nil {
-			return lines[T](body), nil
-		}
-		if !errors.Is(err, errNoServer) {
-			return nil, err
-		}
-		file, err := bolt.OpenReadOnly(store.path)
-		if errors.Is(err, storage.ErrLocked) && attempt == 0 {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return func(yield func(T, error) bool) {
-			defer file.Close()
-			for v, err := range read(file) {
-				if !yield(v, err) || err != nil {
-					return
-				}
-			}
-		}, nil
+// cell returns s as it can stand in a spreadsheet. What begins like a formula
+// would be carried out there, whoever chose the name: an apostrophe before it
+// makes it text. What begins with an apostrophe gets one too, so that to take one
+// away gives back s.
+func cell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r＝＋－＠'", []rune(s)[0]) {
+		return "'" + s
 	}
+	return s
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -29,13 +32,44 @@ func lookupCommand() *cobra.Command {
 		}
 		defer registry.Close()
 		answer, err := registry.Lookup(c.Context(), name)
-		if errors.Is(err, client.ErrNoAnswer) {
+		switch {
+		case errors.Is(err, room.ErrUnknownName):
+			return unknown(c.Context(), registry, name)
+		case errors.Is(err, client.ErrNoAnswer):
 			return command.AskElsewhere(err)
-		} else if err != nil {
+		case err != nil:
 			return err
 		}
 		_, err = fmt.Fprintln(c.OutOrStdout(), answer.Address)
 		return err
 	}
 	return c
+}
+
+// unknown says that a name is not registered, and which one is that is written in
+// another case, of the usual ones: a registry cannot be asked for all.
+func unknown(ctx context.Context, registry *client.Client, name room.Name) error {
+	text := fmt.Sprintf("no room of the name %q is registered", name)
+	start := true
+	title := strings.Map(func(r rune) rune {
+		first := start
+		start = r == ' '
+		if first {
+			return unicode.ToTitle(r)
+		}
+		return unicode.ToLower(r)
+	}, string(name))
+	var others []room.Name
+	for _, s := range []string{title, strings.ToLower(string(name)), strings.ToUpper(string(name))} {
+		if other, err := room.ParseName(s); err == nil && other != name {
+			others = append(others, other)
+		}
+	}
+	for i, found := range registry.LookupAll(ctx, others) {
+		if found.Err == nil {
+			text += fmt.Sprintf("; %q is registered", others[i])
+			break
+		}
+	}
+	return errors.New(text)
 }

@@ -5,10 +5,13 @@
 //	registry dump             print every registration
 //	registry lookup NAME      ask a running registry for a room's address
 //	registry explain NAME     tell what happened to a name
-//	registry evict NAME       end a registration
+//	registry list             print names and addresses
+//	registry evict NAME       end a registration, and keep it from coming back
+//	registry allow NAME       let an evicted name be registered again
 //	registry verify           check a database file from end to end
+//	registry bench            put load on a running registry and measure it
 //
-// dump, explain and evict work on the file of a running registry as well: they
+// All but lookup and bench work on the file of a running registry as well: they
 // ask it over the Unix socket beside the file, which is open to the file's owner
 // only.
 package main
@@ -42,6 +45,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		lookupCommand(),
 		explainCommand(),
 		evictCommand(),
+		allowCommand(),
+		listCommand(),
 		verifyCommand(),
 		benchCommand(),
 	)

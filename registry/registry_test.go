@@ -124,13 +124,13 @@ func TestEvict(t *testing.T) {
 	if got := request(t, p, " LOOKUP Foyer"); !strings.HasPrefix(got, "NOTOK") {
 		t.Errorf("after evict: %q", got)
 	}
-	fails(t, 1, "no such name", "evict", "--store", store, "Foyer")
+	fails(t, 1, "no room of the name", "evict", "--store", store, "Foyer")
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	_ = p.cmd.Wait()
 	if _, stderr, status := output("evict", "--store", store, "Hall"); status != 0 {
 		t.Errorf("evict without a server: status %d, %s", status, stderr)
 	}
-	fails(t, 1, "no such name", "evict", "--store", store, "Hall")
+	fails(t, 1, "no room of the name", "evict", "--store", store, "Hall")
 	stdout, _, _ := output("explain", "--store", store, "Hall")
 	if lines := strings.Split(stdout, "\n"); len(lines) != 3 || !strings.Contains(lines[0], "evicted") || !strings.Contains(lines[0], "by the operator") || !strings.Contains(lines[1], "registered") {
 		t.Errorf("explain printed %q", stdout)
@@ -164,15 +164,16 @@ func TestRefusals(t *testing.T) {
 		args   []string
 	}{
 		{1, "holds", serve("--store", store)},
-		{1, "holds", []string{"verify", "--store", store}},
 		{1, "missing", serve("--store", missing)},
 		{1, "not a Foyer database", serve("--store", rubbish)},
 		{1, "not a regular file", serve("--store", dir)},
-		{1, "no such file", []string{"dump", "--store", missing}},
-		{1, "no such file", []string{"dump", "--store", filepath.Join(dir, "none.db")}},
-		{1, "no such file", []string{"explain", "x", "--store", filepath.Join(dir, "none.db")}},
-		{1, "no such file", []string{"evict", "x", "--store", filepath.Join(dir, "none.db")}},
-		{1, "no such file", []string{"verify", "--store", filepath.Join(dir, "none.db")}},
+		{1, "no such file or directory; --store says where", []string{"dump", "--store", missing}},
+		{1, "no such file or directory; --store says where", []string{"dump", "--store", filepath.Join(dir, "none.db")}},
+		{1, "no such file or directory; --store says where", []string{"explain", "x", "--store", filepath.Join(dir, "none.db")}},
+		{1, "no such file or directory; --store says where", []string{"evict", "x", "--store", filepath.Join(dir, "none.db")}},
+		{1, "no such file or directory; --store says where", []string{"verify", "--store", filepath.Join(dir, "none.db")}},
+		{1, "no such file or directory; --store says where", []string{"list", "--store", filepath.Join(dir, "none.db")}},
+		{1, "no such file or directory; --store says where", []string{"allow", "x", "--store", filepath.Join(dir, "none.db")}},
 		{1, "not a Foyer database", []string{"dump", "--store", rubbish}},
 		{1, "keys, line 2", serve("--store", filepath.Join(dir, "x.db"), "--authorized-keys", badKeys)},
 		{1, "address already in use", []string{"serve", "--store", filepath.Join(dir, "x.db"), "--listen", p.addr, "--http", "off"}},

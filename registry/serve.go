@@ -100,7 +100,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		stop := onHangup(func() { o.rereadKeys(server) })
 		defer stop()
 	}
-	admin := serveHTTP(socket, server.AdminHandler(), o.log)
+	admin := serveHTTP(socket, withCopies(ctx, server.AdminHandler(), store, o.store.file()), o.log)
 	defer admin()
 	if public != nil {
 		defer serveHTTP(public, server.HealthHandler(), o.log)()

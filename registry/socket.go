@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // maxSocketPath is what a Unix socket's address holds on every system, in
@@ -69,17 +70,40 @@ func listenSocket(path string) (net.Listener, error) {
 // errNoServer means that no registry is running on the store.
 var errNoServer = errors.New("no registry is running on this store")
 
+// answerTimeout is how long the tools wait for a server to accept them, to begin
+// its answer and to go on with it. One that is stopped does neither.
+const answerTimeout = 10 * time.Second
+
 // An adminClient asks the registry that holds a store.
 type adminClient struct{ http http.Client }
+
+// A promptConn is a connection whose peer has answerTimeout for each read and
+// write.
+type promptConn struct{ net.Conn }
+
+func (c promptConn) Read(b []byte) (int, error) {
+	_ = c.SetReadDeadline(time.Now().Add(answerTimeout))
+	return c.Conn.Read(b)
+}
+
+func (c promptConn) Write(b []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(answerTimeout))
+	return c.Conn.Write(b)
+}
+
+var errSilent = fmt.Errorf("the registry that holds this store did not answer within %v: it is stopped or stuck", answerTimeout)
 
 func newAdminClient(socket string) *adminClient {
 	return &adminClient{http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
 			err = withShortPath(socket, func(short string) error {
-				c, err = new(net.Dialer).DialContext(ctx, "unix", short)
+				c, err = (&net.Dialer{Timeout: answerTimeout}).DialContext(ctx, "unix", short)
 				return err
 			})
-			return c, err
+			if err != nil {
+				return nil, err
+			}
+			return promptConn{c}, nil
 		},
 	}}}
 }
@@ -96,6 +120,13 @@ func (a *adminClient) do(ctx context.Context, method, path string, query url.Val
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, errNoServer
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		if method == http.MethodPost {
+			return nil, fmt.Errorf("%w, and may still do it when it goes on", errSilent)
+		}
+		return nil, errSilent
 	case err != nil:
 		return nil, fmt.Errorf("asking the running registry: %w", err)
 	case resp.StatusCode >= 300:
@@ -117,7 +148,11 @@ func lines[T any](body io.ReadCloser) iter.Seq2[T, error] {
 			if err == io.EOF {
 				return
 			}
-			if err != nil {
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				err = errSilent
+			case errors.Is(err, context.Canceled):
+			case err != nil:
 				err = fmt.Errorf("the running registry broke off: %w", err)
 			}
 			if !yield(v, err) || err != nil {

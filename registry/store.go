@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -38,5 +42,24 @@ func (f *storeFlag) Set(s string) error {
 	return nil
 }
 
+// file returns the path of the file without symbolic links, so that server and
+// tools agree on it whichever way they were shown; or as it was given, if there
+// is no such file.
+func (f *storeFlag) file() string {
+	if path, err := filepath.EvalSymlinks(f.path); err == nil {
+		return path
+	}
+	return f.path
+}
+
 // socket returns the path of the admin interface's Unix socket.
-func (f *storeFlag) socket() string { return f.path + ".sock" }
+func (f *storeFlag) socket() string { return f.file() + ".sock" }
+
+// missing adds to the error of opening a file that is not there what its reader
+// may have forgotten.
+func (f *storeFlag) missing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; --store says where the registry keeps its database", err)
+	}
+	return err
+}

@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"foyer/internal/command"
 	"foyer/storage/bolt"
 )
 
@@ -25,16 +29,27 @@ func verifyCommand() *cobra.Command {
 		Short: "Check a database file from end to end",
 		Long: `Check a database file from end to end: the pages of the B+tree, then that every
 record can be read and that names and addresses agree. Each fault is a line on
-standard output, and the status is 1 if there is one. The file is not changed,
-and no registry may be running on it. A damaged file can crash whoever reads it,
-so a process of its own does.`,
+standard output, and the status is 1 if there is one. The file is not changed. A
+damaged file can crash whoever reads it, so a process of its own does.
+
+If a registry is running on the file, that writes a copy beside it, which is
+checked instead and removed; there must be space for it.`,
 	}
 	store := addStoreFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if os.Getenv(verifierVariable) != "" {
-			return verify(store.path, c.OutOrStdout())
+			return store.missing(verify(store.path, c.OutOrStdout()))
 		}
-		return verifyApart(c.Context(), store.path, c.OutOrStdout())
+		err := store.eitherWay(c.Context(), func(server *adminClient) error {
+			return verifyCopy(c.Context(), server, store, c.OutOrStdout())
+		}, func() error {
+			return verifyApart(c.Context(), store.path, store.path, c.OutOrStdout())
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: no faults found\n", store.path)
+		return err
 	}
 	return c
 }
@@ -45,21 +60,40 @@ func verify(path string, stdout io.Writer) error {
 	faults := 0
 	err := bolt.Verify(path, func(fault string) {
 		faults++
-		fmt.Fprintln(stdout, fault)
+		fmt.Fprintln(stdout, command.Printable(fault))
 	})
-	switch {
-	case err != nil:
-		return err
-	case faults > 0:
-		return errDamaged
+	if err == nil && faults > 0 {
+		err = errDamaged
 	}
-	_, err = fmt.Fprintf(stdout, "%s: no faults found\n", path)
 	return err
 }
 
-// verifyApart has another process of this program verify the file, and lives to
-// tell if that one crashes.
-func verifyApart(ctx context.Context, path string, stdout io.Writer) error {
+// verifyCopy has the registry that holds the store make a copy, and verifies
+// that. The registry removes it when the connection is closed.
+func verifyCopy(ctx context.Context, server *adminClient, store *storeFlag, stdout io.Writer) error {
+	body, err := server.do(ctx, http.MethodPost, "/copy", nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for p, err := range lines[copyProgress](body) {
+		switch {
+		case err != nil:
+			return err
+		case p.Error != "":
+			return fmt.Errorf("the registry cannot make a copy to verify: %s", p.Error)
+		case p.Name != "":
+			path := filepath.Join(filepath.Dir(store.file()), filepath.Base(p.Name))
+			defer os.Remove(path)
+			return verifyApart(ctx, path, store.path, stdout)
+		}
+	}
+	return errors.New("the registry has made no copy to verify")
+}
+
+// verifyApart has another process of this program verify the file at path, and
+// lives to tell if that one crashes. People are told of the file as name.
+func verifyApart(ctx context.Context, path, name string, stdout io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -70,6 +104,9 @@ func verifyApart(ctx context.Context, path string, stdout io.Writer) error {
 	child.Stdout, child.Stderr = stdout, &said
 	err = child.Run()
 	exit, ended := errors.AsType[*exec.ExitError](err)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err == nil || !ended {
 		return err
 	}
@@ -77,6 +114,6 @@ func verifyApart(ctx context.Context, path string, stdout io.Writer) error {
 	if exit.ExitCode() != 1 {
 		return fmt.Errorf("%w: reading it crashed: %s", errDamaged, first)
 	}
-	_, message, _ := bytes.Cut([]byte(first), []byte(": "))
-	return errors.New(string(bytes.TrimSpace(message)))
+	_, message, _ := strings.Cut(strings.TrimSpace(first), ": ")
+	return errors.New(strings.ReplaceAll(message, path, name))
 }

@@ -29,7 +29,9 @@ type Store struct {
 	// Set by the goroutine that builds the indexes, when it is done.
 	loaded  chan struct{} // closed then
 	loadErr error
-	closing atomic.Bool // tells it to give up
+	closing atomic.Bool // tells it, and a copy, to give up
+
+	committing stopwatch // while an Update writes to the file
 
 	// Read by Find and its like from any goroutine, written by publish.
 	cold  atomic.Pointer[coldRooms] // instead of an index, while there is none

@@ -45,6 +45,8 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	if err := guard(t.prepare); err != nil {
 		return unavailable(err)
 	}
+	s.committing.start()
+	defer s.committing.stop()
 	if err := guard(func() error { return s.commitBolt(btx) }); err != nil {
 		rollback(btx) // where a panic has left it open, closing would wait for it
 		return s.failed(now, t, err)

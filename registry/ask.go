@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"time"
+
+	"foyer/discovery"
+	"foyer/room"
+	"foyer/storage"
+	"foyer/storage/bolt"
+)
+
+// ask returns what the registry that holds the store answers to a GET, or what
+// read finds in the file if no registry is running.
+func ask[T any](ctx context.Context, store *storeFlag, path string, query map[string][]string,
+	read func(*bolt.Reader) iter.Seq2[T, error],
+) (all iter.Seq2[T, error], err error) {
+	err = store.eitherWay(ctx, func(server *adminClient) error {
+		body, err := server.do(ctx, http.MethodGet, path, query)
+		if err == nil {
+			all = lines[T](body)
+		}
+		return err
+	}, func() error {
+		file, err := bolt.OpenReadOnly(store.path)
+		if err != nil {
+			return err
+		}
+		all = func(yield func(T, error) bool) {
+			defer file.Close()
+			for v, err := range read(file) {
+				if !yield(v, err) || err != nil {
+					return
+				}
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// change changes a store: by the registry that holds it, or in the file if no
+// registry is running. It does not create the file.
+func change(ctx context.Context, store *storeFlag, server func(*adminClient) error,
+	write func(tx storage.Tx, now time.Time) error,
+) error {
+	return store.eitherWay(ctx, server, func() (err error) {
+		file, err := bolt.OpenReadOnly(store.path)
+		if err != nil {
+			return err
+		}
+		now := storage.Instant{Wall: wallOf(file), Lease: file.Last().Lease}
+		if err := file.Close(); err != nil {
+			return err
+		}
+		s, err := bolt.Open(store.path, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		return s.Update(now, func(tx storage.Tx) error { return write(tx, now.Wall) })
+	})
+}
+
+// eitherWay calls server, and if no registry is running on the store, file.
+func (f *storeFlag) eitherWay(ctx context.Context, server func(*adminClient) error, file func() error) error {
+	// A registry that starts or stops just now may be met in between: its file
+	// is held, and its socket not there.
+	for attempt := 0; ; attempt++ {
+		err := server(newAdminClient(f.socket()))
+		if !errors.Is(err, errNoServer) {
+			return err
+		}
+		err = file()
+		if !errors.Is(err, storage.ErrLocked) || attempt > 0 || ctx.Err() != nil {
+			return f.missing(err)
+		}
+	}
+}
+
+// registrations returns the rows of a store whose names begin with prefix.
+func registrations(ctx context.Context, store *storeFlag, prefix string) (iter.Seq2[discovery.Row, error], error) {
+	return ask(ctx, store, "/registrations", map[string][]string{"prefix": {prefix}},
+		func(s *bolt.Reader) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, room.Name(prefix)) })
+}
+
+// wallOf returns the time by the clock of a registry that is not running, which
+// never runs backwards.
+func wallOf(s *bolt.Reader) time.Time {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	if last := s.Last().Wall; last.After(now) {
+		return last.Truncate(time.Millisecond)
+	}
+	return now
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"foyer/storage/bolt"
+)
+
+// copyProgress is a line of the answer to POST /copy.
+type copyProgress struct {
+	Bytes int64  `json:"bytes"`           // written so far
+	Name  string `json:"name,omitempty"`  // of the copy, beside the database: it is complete
+	Error string `json:"error,omitempty"` // why there will be none
+}
+
+// copyInfix stands between the name of the database and a number in the name of
+// a copy.
+const copyInfix = ".verify-"
+
+// withCopies adds to the admin interface what `registry verify` asks for, which
+// has to read all of a file that does not change:
+//
+//	POST /copy    a copyProgress a second, each on a line; the last one names the copy
+//
+// The copy is for whoever asked, only, and is removed when that one closes the
+// connection, however that comes about, or the registry ends. One that a registry
+// has left which was killed is removed now: the caller holds the database.
+func withCopies(ctx context.Context, admin http.Handler, store *bolt.Store, path string) http.Handler {
+	removeCopies(path)
+	turn := make(chan struct{}, 1) // one copy at a time bounds what they take
+	mux := http.NewServeMux()
+	mux.Handle("/", admin)
+	mux.HandleFunc("POST /copy", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		default:
+			http.Error(w, "the registry is making a copy for somebody else", http.StatusServiceUnavailable)
+			return
+		}
+		wanted, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		serveCopy(wanted, w, store, path)
+	})
+	return mux
+}
+
+func removeCopies(path string) {
+	folder, name := filepath.Split(path)
+	if folder == "" {
+		folder = "."
+	}
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), name+copyInfix)
+		if ok && e.Type().IsRegular() && strings.Trim(number, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(folder, e.Name()))
+		}
+	}
+}
+
+// serveCopy makes a copy and keeps it until ctx ends.
+func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, path string) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+copyInfix+"*") // of mode 0600
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Time{}) // to copy and to verify a large file takes its time
+	_ = conn.SetWriteDeadline(time.Time{})
+	out := json.NewEncoder(w)
+	say := func(p copyProgress) {
+		_ = out.Encode(p) // when there is nobody any more, ctx ends
+		_ = conn.Flush()
+	}
+
+	var written atomic.Int64
+	copied := make(chan error, 1)
+	go func() { copied <- store.Copy(ctx, file, written.Store) }()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case err := <-copied:
+			if err != nil {
+				say(copyProgress{Error: err.Error()})
+				return
+			}
+			say(copyProgress{Bytes: written.Load(), Name: filepath.Base(file.Name())})
+			<-ctx.Done()
+			return
+		case <-second.C:
+			say(copyProgress{Bytes: written.Load()})
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"foyer/discovery"
+	"foyer/internal/command"
+	"foyer/room"
+	"foyer/storage/bolt"
+)
+
+func listCommand() *cobra.Command {
+	format := "table"
+	c := &cobra.Command{
+		Use:   "list [PREFIX]",
+		Short: "Print names and addresses, or the names that were evicted for a while",
+		Long: `Print the names that are registered, or those that begin with PREFIX, with their
+addresses, sorted by the bytes of the name. With --evicted, print those that
+'evict --for' keeps from being registered, since when and until when.
+
+The formats: a table for people; json, one object a line: as dump has it, or with
+name, since and until (RFC 3339).`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	store := addStoreFlag(c.Flags())
+	c.Flags().StringVar(&format, "format", format, "table or json")
+	evicted := c.Flags().Bool("evicted", false, "print the names that are kept from being registered")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if format != "table" && format != "json" {
+			return command.Usagef("invalid value %q for --format: it is table or json", format)
+		}
+		prefix := ""
+		if len(args) > 0 {
+			prefix = args[0]
+			if name, err := room.ParseName(prefix); err == nil { // as it would be registered
+				prefix = string(name)
+			}
+		}
+		out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
+		if *evicted {
+			held, err := ask(c.Context(), store, "/held", map[string][]string{"prefix": {prefix}},
+				func(s *bolt.Reader) iter.Seq2[discovery.Held, error] {
+					return discovery.HeldNames(s, room.Name(prefix), wallOf(s))
+				})
+			if err != nil {
+				return err
+			}
+			return errors.Join(printList(out, format, held, []string{"NAME", "SINCE", "UNTIL"}, func(h discovery.Held) []string {
+				return []string{string(h.Name), h.Since.Format(time.RFC3339), h.Until.Format(time.RFC3339)}
+			}), out.Flush())
+		}
+		rows, err := registrations(c.Context(), store, prefix)
+		if err != nil {
+			return err
+		}
+		return errors.Join(printList(out, format, rows, []string{"NAME", "ADDRESS"}, func(r discovery.Row) []string {
+			return []string{string(r.Name), string(r.Address)}
+		}), out.Flush())
+	}
+	return c
+}
+
+// printList prints as JSON, or as a table with the cells that columns returns.
+func printList[T any](w io.Writer, format string, all iter.Seq2[T, error], heads []string, columns func(T) []string) error {
+	if format == "json" {
+		return printJSON(w, all)
+	}
+	line := func(cells []string) error {
+		for i, cell := range cells {
+			if i+1 < len(cells) {
+				cell = fmt.Sprintf("%-24s  ", command.Printable(cell))
+			} else {
+				cell = command.Printable(cell) + "\n"
+			}
+			if _, err := io.WriteString(w, cell); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := line(heads); err != nil {
+		return err
+	}
+	for v, err := range all {
+		if err != nil {
+			return err
+		}
+		if err := line(columns(v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

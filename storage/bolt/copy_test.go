@@ -1,0 +1,182 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"foyer/room"
+	"foyer/storage"
+	"foyer/storage/storetest"
+)
+
+func openCopy(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "copy.db"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// A copy that is made amid Updates is whole, and is what one of them left.
+func TestCopy(t *testing.T) {
+	s := openQuick(t, filepath.Join(t.TempDir(), "rooms.db"))
+	defer s.Close()
+	walk, model := storetest.NewWalk(storetest.Seed(t), 60), storetest.NewModel(storetest.Sabotage{})
+	for range 20 {
+		for range 20 {
+			step := walk.Next()
+			step.Carry(s)
+			step.Carry(model)
+		}
+		f := openCopy(t)
+		var once sync.Once
+		updated := make(chan error, 1) // meanwhile, so that the copy begins with an older state
+		if err := s.Copy(t.Context(), f, func(int64) {
+			once.Do(func() {
+				go func() { updated <- s.Update(s.Last(), func(storage.Tx) error { return nil }) }()
+			})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-updated; err != nil {
+			t.Fatal(err)
+		}
+		verify(t, f.Name())
+		r, err := OpenReadOnly(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := walk.Compare(readOnlyStore{r}, model); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+	}
+}
+
+// A commit that has to wait for a copy does so for a moment only: the copy is
+// given up, and begun again.
+func TestCopyGivesWay(t *testing.T) {
+	s := openQuick(t, filepath.Join(t.TempDir(), "rooms.db"))
+	defer s.Close()
+	register := func(from, to int) error {
+		return s.Update(s.Last(), func(tx storage.Tx) error {
+			for i := from; i < to; i++ {
+				r := room.Registration{Name: room.Name(fmt.Sprintf("%0200d", i)), Address: room.Address(fmt.Sprintf("room://h:%d", i+1))}
+				if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := register(0, 100); err != nil {
+		t.Fatal(err)
+	}
+	updated := make(chan error, 1)
+	var once sync.Once
+	restarts, last := 0, int64(0)
+	f := openCopy(t)
+	err := s.Copy(t.Context(), f, func(bytes int64) {
+		if bytes <= last {
+			restarts++
+		}
+		last = bytes
+		once.Do(func() {
+			// So much that more of the file has to be mapped, which waits for
+			// the copy's transaction.
+			go func() { updated <- register(100, 20_000) }()
+			for limit := time.After(time.Minute); s.committing.since() < copyPatience; {
+				select {
+				case <-time.After(time.Millisecond):
+				case err := <-updated:
+					t.Fatalf("the Update did not wait for the copy, %v", err)
+				case <-limit:
+					t.Fatal("no Update waits for the copy")
+				}
+			}
+		})
+	})
+	if err != nil || restarts == 0 {
+		t.Errorf("Copy: %v, begun again %d times", err, restarts)
+	}
+	if err := <-updated; err != nil {
+		t.Error(err)
+	}
+	verify(t, f.Name())
+}
+
+// A copy ends with an error while every commit takes too long, when the store is
+// closed, and when it is not wanted any more.
+func TestCopyGivesUp(t *testing.T) {
+	fill := func(s *Store) {
+		t.Helper()
+		if err := s.Update(storage.Instant{}, func(storage.Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("commits take too long", func(t *testing.T) {
+		s := openQuick(t, filepath.Join(t.TempDir(), "rooms.db"))
+		defer s.Close()
+		fill(s)
+		s.committing.start()
+		if err := s.Copy(t.Context(), openCopy(t), func(int64) { <-time.After(copyPatience) }); !errors.Is(err, errInTheWay) {
+			t.Errorf("Copy: %v", err)
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		s := openQuick(t, filepath.Join(t.TempDir(), "rooms.db"))
+		fill(s)
+		closed := make(chan error, 1)
+		var once sync.Once
+		err := s.Copy(t.Context(), openCopy(t), func(int64) {
+			once.Do(func() {
+				go func() { closed <- s.Close() }()
+				for !s.closing.Load() {
+					<-time.After(time.Millisecond)
+				}
+			})
+		})
+		if !errors.Is(err, errClosed) {
+			t.Errorf("Copy: %v", err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if err := s.Copy(t.Context(), openCopy(t), nil); !errors.Is(err, room.ErrUnavailable) {
+			t.Errorf("Copy of a store that is closed: %v", err)
+		}
+	})
+	t.Run("not wanted", func(t *testing.T) {
+		s := openQuick(t, filepath.Join(t.TempDir(), "rooms.db"))
+		defer s.Close()
+		fill(s)
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := s.Copy(ctx, openCopy(t), func(int64) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("Copy: %v", err)
+		}
+	})
+	t.Run("not to be read", func(t *testing.T) {
+		s := newTroubled(t)
+		if err := s.register("room", time.Second); err != nil {
+			t.Fatal(err)
+		}
+		s.failing(func(btx *bbolt.Tx) error {
+			os.Rename(s.path, s.path+".away")
+			return fullDisk(btx)
+		})
+		s.register("other", time.Second)
+		if err := s.Copy(t.Context(), openCopy(t), nil); !errors.Is(err, room.ErrUnavailable) {
+			t.Errorf("Copy: %v", err)
+		}
+	})
+}
