@@ -37,8 +37,9 @@ func benchCommand() *cobra.Command {
 		Long: `Put load on a running registry and measure it.
 
 So many rooms as --names says are registered first, to be looked up or renewed;
-register and mixed add further ones. All are deregistered at the end, unless
---keep is given. Each
+register and mixed add further ones. All are deregistered at the end, also after
+an error or Ctrl-C, and have leases in case that is not possible; --keep leaves
+them registered, without leases unless --ttl says otherwise. Each
 flow is a socket that keeps a window of request datagrams in flight. With --rate
 latency counts from when a request was due, so that pauses of the registry are
 not hidden. A request without an answer for a second counts as lost.`,
@@ -52,7 +53,7 @@ not hidden. A request without an answer for a second counts as lost.`,
 	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms that are registered before")
 	f.DurationVar(&o.load.Duration, "duration", 5*time.Second, "how long to measure")
 	f.Float64Var(&o.load.Rate, "rate", 0, "requests a second over all flows, 0 for as many as are answered")
-	f.DurationVar(&o.load.TTL, "ttl", 0, "lease of the registrations, 0 for none")
+	f.DurationVar(&o.load.TTL, "ttl", 0, "lease of the registrations (default: some minutes more than it takes)")
 	f.BoolVar(&o.filled, "filled", false, "the rooms are registered already, by an earlier run with --keep")
 	f.BoolVar(&o.keep, "keep", false, "leave the rooms registered")
 	f.StringVar(&o.format, "format", o.format, "table or json")
@@ -61,6 +62,9 @@ not hidden. A request without an answer for a second counts as lost.`,
 			return command.Usagef("invalid value %q for --format: it is table or json", o.format)
 		}
 		if o.load.Work, err = load.ParseWork(o.work); err != nil {
+			return command.Usagef("%w", err)
+		}
+		if err := o.load.Check(); err != nil {
 			return command.Usagef("%w", err)
 		}
 		target, err := net.ResolveUDPAddr("udp", (*registries)[0])
@@ -75,6 +79,21 @@ not hidden. A request without an answer for a second counts as lost.`,
 	return c
 }
 
+// number the rooms. Those that an earlier run has kept, or a later one is to find,
+// are the first ones; others are far from what other runs register at the same
+// time, and would deregister.
+func (o *benchOptions) number() {
+	l := &o.load
+	l.First = l.Names + rand.Uint64N(1<<36)
+	if !o.filled && !o.keep {
+		l.Base, l.First = l.First, l.First+l.Names
+	}
+	if l.TTL == 0 && !o.keep {
+		filling := time.Duration(l.Names/5000) * time.Second // of a slow registry
+		l.TTL = min((5*time.Minute + l.Duration + filling).Round(time.Second), 24*time.Hour)
+	}
+}
+
 func bench(ctx context.Context, o *benchOptions, stdout, stderr io.Writer) (err error) {
 	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		o.load.Progress = func(done uint64, elapsed time.Duration) {
@@ -82,48 +101,111 @@ func bench(ctx context.Context, o *benchOptions, stdout, stderr io.Writer) (err 
 		}
 		defer fmt.Fprint(stderr, "\r\x1b[K")
 	}
-	if !o.filled {
-		if err := o.each(ctx, load.Fill, 0, o.load.Names); err != nil {
-			return err
-		}
+	o.number()
+	var mine benchRooms
+	if !o.keep {
+		began := time.Now()
+		defer func() {
+			if left := o.clear(context.WithoutCancel(ctx), mine, time.Since(began)); left != nil {
+				err = errors.Join(err, left)
+			}
+		}()
 	}
-	// Far from what other runs have registered.
-	o.load.First = o.load.Names + rand.Uint64N(1<<36)
+	if o.filled {
+		mine.add(o.load.Base, o.load.Base+o.load.Names)
+	} else if err := o.fill(ctx, &mine); err != nil {
+		return err
+	}
 	result, err := load.Run(ctx, o.load)
+	mine.add(o.load.First, result.Next)
 	if err != nil {
 		return err
 	}
-	if !o.keep {
-		defer func() {
-			ctx := context.WithoutCancel(ctx)
-			err = errors.Join(err,
-				o.each(ctx, load.Clear, 0, o.load.Names),
-				o.each(ctx, load.Clear, o.load.First, result.Next-o.load.First))
-		}()
-	}
 	if o.format == "json" {
-		return json.NewEncoder(stdout).Encode(summary(o, result))
+		err = json.NewEncoder(stdout).Encode(summary(o, result))
+	} else {
+		err = printBench(stdout, summary(o, result))
 	}
-	return printBench(stdout, summary(o, result))
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// benchRooms are the numbers of rooms that a run may have registered: spans of
+// them.
+type benchRooms []struct{ first, next uint64 }
+
+func (r *benchRooms) add(first, next uint64) {
+	if next > first {
+		*r = append(*r, struct{ first, next uint64 }{first, next})
+	}
+}
+
+// fill registers the rooms that are spoken of, and notes them.
+func (o *benchOptions) fill(ctx context.Context, mine *benchRooms) error {
+	refused, next, err := o.each(ctx, load.Fill, o.load.Base, o.load.Base+o.load.Names)
+	mine.add(o.load.Base, next)
+	delete(refused, room.NameTaken) // kept by an earlier run, or registered by a try whose answer was lost
+	delete(refused, "")             // in the plain dialect it may be that
+	for code, n := range refused {
+		if err == nil {
+			err = fmt.Errorf("the registry refuses to register rooms for this: %d times %s", n, code)
+		}
+	}
+	return err
+}
+
+// clear deregisters rooms, for as long as that may take if it took so long to
+// register and measure them. It returns an error if some are left.
+func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Duration) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*took)
+	defer cancel()
+	left := uint64(0)
+	for _, r := range rooms {
+		refused, _, failure := o.each(ctx, load.Clear, r.first, r.next)
+		delete(refused, room.UnknownName)
+		delete(refused, "")
+		if failure != nil {
+			left, err = left+r.next-r.first, failure
+			continue
+		}
+		for code, n := range refused {
+			left, err = left+n, fmt.Errorf("refused as %s", code)
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	until := "without leases"
+	if o.load.TTL > 0 {
+		until = "with leases that end by " + time.Now().Add(o.load.TTL).Format(time.DateTime)
+	}
+	return fmt.Errorf("up to %d rooms were left registered, %s: %w", left, until, err)
 }
 
 // each registers or deregisters rooms, all of them, without measuring: eight to
-// a datagram is quick.
-func (o *benchOptions) each(ctx context.Context, work load.Work, first, names uint64) error {
-	if names == 0 {
-		return nil
-	}
+// a datagram is quick. It returns how often that was refused in the end, and the
+// number of the room after the last one that was asked for.
+func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uint64) (refused map[room.Code]uint64, reached uint64, err error) {
 	all := o.load
-	all.Work, all.First, all.Names = work, first, names
+	all.Work, all.First, all.Names = work, first, next-first
 	all.Rate, all.Lines, all.Window = 0, 8, 16
-	for ctx.Err() == nil {
+	reached = first
+	for {
 		r, err := load.Run(ctx, all)
-		if err != nil || r.Lost == 0 && r.Refused[room.Busy] == 0 {
-			return err
+		reached = max(reached, r.Next)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, reached, err
+		}
+		if r.Lost == 0 && r.Refused[room.Busy] == 0 {
+			return r.Refused, reached, nil
 		}
 		// What was not answered is asked for again; the rest is refused.
 	}
-	return ctx.Err()
 }
 
 // A benchSummary is what `registry bench --format json` prints: one object.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -160,7 +159,7 @@ func (f *flow) fill(s *slot, number int, now time.Time) bool {
 		}
 	}
 	for range f.Lines {
-		n := f.rand.Uint64N(f.Names)
+		n := f.Base + f.rand.Uint64N(f.Names)
 		if work == Register || f.last > 0 {
 			n = f.next.Add(1) - 1
 			if f.last > 0 && n >= f.last {
@@ -173,11 +172,6 @@ func (f *flow) fill(s *slot, number int, now time.Time) bool {
 		}
 		id := tail(f.number, number, s.round, s.lines)
 		s.data = f.appendRequest(s.data, work, n, id, now)
-		if len(s.data) > wire.MaxDatagram {
-			f.err = fmt.Errorf("%d lines are more than the %d bytes of a datagram", f.Lines, wire.MaxDatagram)
-			s.data = s.data[:at]
-			break
-		}
 		s.lines++
 	}
 	return s.lines > 0

@@ -10,9 +10,11 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -24,13 +26,15 @@ import (
 
 	"foyer/internal/udp"
 	"foyer/room"
+	"foyer/wire"
 )
 
 // Work is what the requests of a load ask for.
 type Work string
 
-// The kinds of work. Lookup and Renew speak of the first Options.Names rooms,
-// Register of a new one with every request, from Options.First on.
+// The kinds of work. Lookup and Renew speak of Options.Names rooms from
+// Options.Base on, Register of a new one with every request, from Options.First
+// on.
 const (
 	Lookup   Work = "lookup"
 	Register Work = "register"
@@ -50,6 +54,7 @@ type Options struct {
 	Window   int           // request datagrams in flight for each
 	Lines    int           // requests to a datagram
 	Names    uint64        // rooms that are spoken of
+	Base     uint64        // number of the first room for Lookup and Renew
 	First    uint64        // number of the first room for Register, Fill and Clear
 	TTL      time.Duration // of the leases asked for, 0 for none
 	Duration time.Duration // Fill and Clear end when they are through instead
@@ -65,7 +70,7 @@ type Result struct {
 	Requests uint64               // answered, with OK or NOTOK
 	Refused  map[room.Code]uint64 // of those, by code; "" stands for a refusal without one
 	Lost     uint64               // not answered within a second
-	Next     uint64               // the number of the first room that was not registered
+	Next     uint64               // the number of the room after the last one that was asked for by Register, Fill or Clear
 	Elapsed  time.Duration
 	Latency  *hdrhistogram.Histogram // microseconds/10 from sending, or from being due, to the answer
 }
@@ -84,7 +89,8 @@ func (r *Result) Quantile(q float64) time.Duration {
 // lossTimeout is when a request that is not answered is given up.
 const lossTimeout = time.Second
 
-func (o *Options) check() error {
+// Check says what is wrong with the numbers, if anything.
+func (o *Options) Check() error {
 	switch {
 	case o.Flows < 1 || o.Flows > maxFlows:
 		return fmt.Errorf("%d flows: from 1 to %d are possible", o.Flows, maxFlows)
@@ -94,16 +100,35 @@ func (o *Options) check() error {
 		return fmt.Errorf("%d lines to a datagram: from 1 to %d are possible", o.Lines, maxLines)
 	case o.Names < 1:
 		return errors.New("there must be one name at least")
+	case o.TTL != 0 && (o.TTL < time.Second || o.TTL > maxTTL || o.TTL%time.Second != 0):
+		return fmt.Errorf("a lease of %v: whole seconds up to %v are possible", o.TTL, maxTTL)
+	case !(o.Rate >= 0) || math.IsInf(o.Rate, 1):
+		return fmt.Errorf("%v requests a second: 0 or more are possible", o.Rate)
+	case o.Duration <= 0 && o.Work != Fill && o.Work != Clear:
+		return fmt.Errorf("a duration of %v: it must be more than 0", o.Duration)
+	}
+	// All requests of a kind have the same length.
+	work := o.Work
+	if work == Mixed {
+		work = Register
+	}
+	f := flow{run: &run{Options: *o}}
+	if n := (len(f.appendRequest(nil, work, 0, 0, time.Time{}))+1)*o.Lines - 1; n > wire.MaxDatagram {
+		return fmt.Errorf("%d lines are %d bytes, and a datagram has %d at most", o.Lines, n, wire.MaxDatagram)
 	}
 	return nil
 }
 
+// maxTTL has five digits in seconds; a registry grants less.
+const maxTTL = 24 * time.Hour
+
 // Run puts the load on the registry until its time is over, its work done or
 // ctx ends. Its error is a socket that cannot be opened or a registry that never
-// answers.
+// answers; the Result says what was measured until then.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	if err := o.check(); err != nil {
-		return nil, err
+	result := &Result{Next: o.First, Refused: map[room.Code]uint64{}, Latency: newHistogram()}
+	if err := o.Check(); err != nil {
+		return result, err
 	}
 	r := &run{Options: o, start: time.Now(), process: rand.Uint64()}
 	r.next.Store(o.First)
@@ -125,7 +150,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		}
 		c, err := udp.Listen(local)
 		if err != nil {
-			return nil, err
+			return result, err
 		}
 		defer c.Close()
 		flows[i] = newFlow(r, c, i)
@@ -138,11 +163,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	wg.Wait()
 	stop()
 
-	result := &Result{Elapsed: time.Since(r.start), Next: r.next.Load(), Refused: map[room.Code]uint64{}, Latency: newHistogram()}
+	result.Elapsed, result.Next = time.Since(r.start), r.next.Load()
+	if r.last > 0 { // every flow has found that there is no more
+		result.Next = min(result.Next, r.last)
+	}
+	var err error
 	for _, f := range flows {
-		if f.err != nil {
-			return nil, f.err
-		}
+		err = cmp.Or(err, f.err)
 		result.Requests += f.answered
 		result.Lost += f.lost
 		for code, n := range f.refused {
@@ -150,10 +177,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		}
 		result.Latency.Merge(f.latency)
 	}
-	if result.Requests == 0 && ctx.Err() == nil {
-		return nil, fmt.Errorf("registry %s does not answer", o.Target)
+	if err == nil && result.Requests == 0 && ctx.Err() == nil {
+		err = fmt.Errorf("registry %s does not answer", o.Target)
 	}
-	return result, nil
+	return result, err
 }
 
 func newHistogram() *hdrhistogram.Histogram {
