@@ -104,6 +104,7 @@ func TestBenchCleansUp(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = c.Process.Kill() })
 		rows := waitForRooms(t, store, others)
 		for _, r := range rows {
 			if r.Name != "Foyer" && (r.TTLSeconds < 300 || r.TTLSeconds > 24*3600) {
@@ -147,6 +148,7 @@ func TestBenchCleansUp(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = c.Process.Kill() })
 	waitForRooms(t, store, func(rows []discovery.Row) bool { return len(rows) > 2000 })
 	p.kill()
 	line, _ := bufio.NewReader(errs).ReadString('\n')

@@ -80,6 +80,7 @@ func prepare(root *cobra.Command, args []string) {
 		root.SetHelpCommand(helpCommand())
 		root.InitDefaultHelpCmd()
 	}
+	addCompletion(root)
 	prepareTree(root)
 }
 

@@ -179,3 +179,56 @@ func TestLogger(t *testing.T) {
 		t.Errorf("logged %q", got)
 	}
 }
+
+func TestCompletion(t *testing.T) {
+	single := func() *cobra.Command {
+		c := &cobra.Command{Use: "tool NAME TEXT", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
+			fmt.Fprintln(c.OutOrStdout(), "ran", args)
+			return nil
+		}}
+		c.Flags().String("colour", "", "of it")
+		return c
+	}
+	for name, make := range map[string]func() *cobra.Command{"of many commands": tool, "of one": single} {
+		t.Run(name, func(t *testing.T) {
+			for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+				status, stdout, stderr := run(make(), "completion", shell)
+				if status != command.Done || !strings.Contains(stdout, "tool") || !strings.Contains(stdout, "__complete") || stderr != "" {
+					t.Errorf("%s: status %d, %d bytes, %q", shell, status, len(stdout), stderr)
+				}
+			}
+			for _, args := range [][]string{{"completion"}, {"completion", "tcsh"}, {"completion", "bash", "zsh"}} {
+				if status, stdout, stderr := run(make(), args...); status != command.Misuse || stdout != "" || !strings.Contains(stderr, "goes after --") {
+					t.Errorf("%q: status %d, %q, %q", args, status, stdout, stderr)
+				}
+			}
+		})
+	}
+	for _, c := range []struct{ args, want string }{
+		{"-- completion bash", "ran [completion bash]\n"},
+		{"--colour red -- completion bash", "ran [completion bash]\n"},
+		{"help me", "ran [help me]\n"},
+		{"__complete --col", "--colour\tof it [$FOYER_COLOUR]\n:4\n"},
+	} {
+		status, stdout, _ := run(single(), strings.Fields(c.args)...)
+		if status != command.Done || stdout != c.want {
+			t.Errorf("%s: status %d, %q, want %q", c.args, status, stdout, c.want)
+		}
+	}
+	if status, stdout, _ := run(single(), "--colour", "red", "completion", "bash"); status != command.Done || !strings.Contains(stdout, "__complete") {
+		t.Errorf("behind a flag: status %d, %.100q", status, stdout)
+	}
+	if _, stdout, _ := run(tool(), "__complete", "gre"); stdout != "greet\tGreet somebody\n:4\n" {
+		t.Errorf("of many commands: %q", stdout)
+	}
+}
+
+// What strangers write does not control the terminal of whoever reads an error.
+func TestErrorsArePrintable(t *testing.T) {
+	failing := &cobra.Command{Use: "tool", RunE: func(*cobra.Command, []string) error {
+		return errors.New("evil \u202eeman\u2066 \u200f\x1b[2J\u2028gone")
+	}}
+	if status, _, stderr := run(failing); status != command.Failed || stderr != "tool: evil \ufffdeman\ufffd \ufffd\ufffd[2J\ufffdgone\n" {
+		t.Errorf("status %d, %q", status, stderr)
+	}
+}
