@@ -72,7 +72,11 @@ func (s *Server) Evict(ctx context.Context, name room.Name, hold time.Duration) 
 	if err != nil {
 		return Eviction{}, err
 	}
-	s.log.Info("evicted by the operator", "name", name, "registered", e.Ended != nil, "until", e.Until)
+	log := s.log.With("name", name, "registered", e.Ended != nil)
+	if !e.Until.IsZero() {
+		log = log.With("held_until", e.Until)
+	}
+	log.Info("evicted by the operator")
 	return e, nil
 }
 

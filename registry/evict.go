@@ -63,6 +63,9 @@ why. 'registry allow NAME' lifts that, 'registry list --evicted' shows it.`,
 			if e.Ended.From != "" {
 				text += ", registered from " + e.Ended.From
 			}
+			if e.Ended.Owner != "" {
+				text += ", key " + e.Ended.Owner
+			}
 		}
 		if !e.Until.IsZero() {
 			text += "; nobody can register it until " + e.Until.Format(time.RFC3339)

@@ -29,6 +29,8 @@ type specimen struct {
 	gone  string            // a name that was deregistered
 }
 
+const held = "The Vault" // a name that is kept from being registered
+
 // newSpecimens returns the file of a registry that was killed, with a log that
 // is still to be worked off, and that of one which ended in good order.
 func newSpecimens(t *testing.T) []specimen {
@@ -51,6 +53,9 @@ func newSpecimens(t *testing.T) []specimen {
 	const gone = "The Folly"
 	ask(" REGISTER room://folly.example:1 " + gone)
 	ask(" DEREGISTER " + gone)
+	if _, stderr, status := output("evict", "--for", "24h", held, "--store", store); status != 0 {
+		t.Fatalf("evict --for: %s", stderr)
+	}
 	p.kill()
 	read := func() specimen {
 		b, err := os.ReadFile(store)
@@ -152,7 +157,7 @@ func TestDamagedFiles(t *testing.T) {
 		for _, tool := range []struct {
 			name    string
 			refuses func() bool
-		}{{"verify", d.verify}, {"dump", d.dump}, {"explain", d.explain}, {"evict", d.evict}, {"serve", d.serve}} {
+		}{{"verify", d.verify}, {"dump", d.dump}, {"explain", d.explain}, {"list", d.list}, {"evict", d.evict}, {"serve", d.serve}} {
 			if err := os.WriteFile(store, file, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -239,6 +244,15 @@ func (d *damaged) explain() (refused bool) {
 	stdout, refused := d.run("explain", d.gone)
 	if !refused && (strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, "deregistered") || strings.Count(stdout, "room://folly.example:1 ") != 2) {
 		d.Errorf("%s: explain printed %q", d.how, stdout)
+	}
+	return refused
+}
+
+// list prints the name that is held.
+func (d *damaged) list() (refused bool) {
+	stdout, refused := d.run("list", "--evicted", "--format", "json")
+	if !refused && (strings.Count(stdout, "\n") != 1 || !strings.HasPrefix(stdout, `{"name":"`+held+`",`)) {
+		d.Errorf("%s: list --evicted printed %q", d.how, stdout)
 	}
 	return refused
 }

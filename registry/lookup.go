@@ -49,7 +49,6 @@ func lookupCommand() *cobra.Command {
 // unknown says that a name is not registered, and which one is that is written in
 // another case, of the usual ones: a registry cannot be asked for all.
 func unknown(ctx context.Context, registry *client.Client, name room.Name) error {
-	text := fmt.Sprintf("no room of the name %q is registered", name)
 	start := true
 	title := strings.Map(func(r rune) rune {
 		first := start
@@ -67,9 +66,8 @@ func unknown(ctx context.Context, registry *client.Client, name room.Name) error
 	}
 	for i, found := range registry.LookupAll(ctx, others) {
 		if found.Err == nil {
-			text += fmt.Sprintf("; %q is registered", others[i])
-			break
+			return fmt.Errorf("no room of the name %q is registered; %q is registered", name, others[i])
 		}
 	}
-	return errors.New(text)
+	return fmt.Errorf("no room of the name %q is registered", name)
 }

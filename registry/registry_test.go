@@ -164,7 +164,7 @@ func TestRefusals(t *testing.T) {
 		args   []string
 	}{
 		{1, "holds", serve("--store", store)},
-		{1, "missing", serve("--store", missing)},
+		{1, "no such file or directory; --store says where", serve("--store", missing)},
 		{1, "not a Foyer database", serve("--store", rubbish)},
 		{1, "not a regular file", serve("--store", dir)},
 		{1, "no such file or directory; --store says where", []string{"dump", "--store", missing}},

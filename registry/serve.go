@@ -81,7 +81,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	store, err := bolt.Open(o.store.path, nil)
 	if err != nil {
-		return err
+		return o.store.missing(err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if listenErr != nil {
