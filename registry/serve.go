@@ -48,7 +48,7 @@ of authorized keys is read again.`,
 	o.store = addStoreFlag(c.Flags())
 	level := command.LogLevelFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		o.log = command.NewLogger(c.ErrOrStderr(), level)
+		o.log = command.NewLogger(c, level)
 		return serve(c.Context(), &o, c.OutOrStdout())
 	}
 	return c

@@ -64,7 +64,7 @@ func newCommand() *cobra.Command {
 			settings: o,
 			name:     r.Name(),
 			room:     r,
-			log:      command.NewLogger(cmd.ErrOrStderr(), level).With("room", string(r.Name())),
+			log:      command.NewLogger(cmd, level).With("room", string(r.Name())),
 			in:       cmd.InOrStdin(),
 			out:      cmd.OutOrStdout(),
 		}

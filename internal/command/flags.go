@@ -3,8 +3,6 @@ package command
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -64,18 +62,4 @@ func checkHostPort(s string) error {
 		return errors.New("the port is not a number from 1 to 65535")
 	}
 	return nil
-}
-
-// LogLevelFlag adds --log-level and returns the level that it sets.
-func LogLevelFlag(flags *pflag.FlagSet) *slog.LevelVar {
-	level := new(slog.LevelVar)
-	flags.TextVar(level, "log-level", level, "log this and what is graver: debug, info, warn or error")
-	flags.Lookup("log-level").DefValue = "info"
-	return level
-}
-
-// NewLogger returns the logger of a server: one line an event to w, as
-// key=value pairs that are quoted where they hold anything but plain text.
-func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }

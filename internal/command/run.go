@@ -35,19 +35,22 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return Done
-	}
+	status, last := Done, ""
 	if _, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintf(stderr, "%s: %s; see '%s --help'\n", root.Name(), oneLine(err.Error()), cmd.CommandPath())
-		return Misuse
+		status, last = Misuse, fmt.Sprintf("%s: %s; see '%s --help'\n", root.Name(), oneLine(err.Error()), cmd.CommandPath())
+	} else if err != nil {
+		reason := oneLine(err.Error())
+		if interrupted(ctx, err) {
+			reason = "interrupted"
+		}
+		status, last = Failed, fmt.Sprintf("%s: %s\n", root.Name(), reason)
 	}
-	reason := oneLine(err.Error())
-	if interrupted(ctx, err) {
-		reason = "interrupted"
+	if log, ok := root.ErrOrStderr().(*lineWriter); ok { // of a daemon, which ends whether or not this is read
+		log.close(last)
+	} else {
+		io.WriteString(stderr, last)
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), reason)
-	return Failed
+	return status
 }
 
 // Usagef returns an error that makes [Run] return [Misuse]: the fault is in

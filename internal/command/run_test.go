@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -169,17 +168,6 @@ func TestSingleCommand(t *testing.T) {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }
-
-func TestLogger(t *testing.T) {
-	var b bytes.Buffer
-	log := command.NewLogger(&b, slog.LevelInfo)
-	log.Debug("unseen")
-	log.Info("said", "text", "a\nb \x1b[2J")
-	if got := b.String(); strings.Count(got, "\n") != 1 || strings.Contains(got, "\x1b") || !strings.Contains(got, "msg=said") {
-		t.Errorf("logged %q", got)
-	}
-}
-
 func TestCompletion(t *testing.T) {
 	single := func() *cobra.Command {
 		c := &cobra.Command{Use: "tool NAME TEXT", Args: cobra.ExactArgs(2), RunE: func(c *cobra.Command, args []string) error {
