@@ -63,7 +63,7 @@ type Eviction struct {
 func (s *Server) Evict(ctx context.Context, name room.Name, hold time.Duration) (Eviction, error) {
 	var e Eviction // the writer's until operate returns nil
 	err := s.operate(ctx, name, func(t *transaction) (err error) {
-		e, err = Evict(t.Tx, t.now.Wall, name, hold)
+		e, err = Evict(t, t.now.Wall, name, hold)
 		if e.Ended != nil {
 			t.effects = append(t.effects, effect{registration: *e.Ended, ends: true})
 		}
@@ -72,11 +72,9 @@ func (s *Server) Evict(ctx context.Context, name room.Name, hold time.Duration) 
 	if err != nil {
 		return Eviction{}, err
 	}
-	log := s.log.With("name", name, "registered", e.Ended != nil)
 	if !e.Until.IsZero() {
-		log = log.With("held_until", e.Until)
+		s.log.Info("held back by the operator", "name", name, "until", e.Until)
 	}
-	log.Info("evicted by the operator")
 	return e, nil
 }
 
@@ -104,7 +102,7 @@ func Evict(tx storage.Tx, now time.Time, name room.Name, hold time.Duration) (e 
 func (s *Server) Allow(ctx context.Context, name room.Name) (bool, error) {
 	held := false // the writer's until operate returns nil
 	err := s.operate(ctx, name, func(t *transaction) (err error) {
-		held, err = Allow(t.Tx, t.now.Wall, name)
+		held, err = Allow(t, t.now.Wall, name)
 		return err
 	})
 	if err != nil || !held {

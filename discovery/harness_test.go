@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
@@ -33,6 +34,7 @@ type bench struct {
 	stall  *stallingStore
 	server *Server
 	skew   time.Duration // of the system's clock
+	log    *slog.Logger  // of servers that are started from now on
 	stop   func()
 	ids    uint64
 	hosts  map[string]*udptest.Conn
@@ -55,7 +57,7 @@ func (b *bench) start() {
 		b.t.Fatal(err)
 	}
 	b.stall = new(stallingStore{Store: b.store})
-	b.server = New(b.stall, Options{SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
+	b.server = New(b.stall, Options{Log: b.log, SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()

@@ -136,6 +136,7 @@ type transaction struct {
 	storage.Tx
 	now     storage.Instant
 	server  *Server
+	journal *journal
 	effects []effect
 	changed bool // something was applied or recorded
 }

@@ -18,6 +18,7 @@ import (
 // one. It never waits for company. If it cannot begin it calls giveUp.
 func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 	w := writer{Server: s, intakes: intakes, checkpointed: s.clock.leaseNow()}
+	defer w.journal.sum(w.log, true)
 	if err := w.loadLeases(); err != nil {
 		giveUp()
 		w.refuseAll()
@@ -71,6 +72,7 @@ type writer struct {
 	names        []room.Name
 	ends         []leaseEnd
 	checkpointed time.Duration // when checkpoints were last written, by the lease clock
+	journal      journal
 
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
@@ -119,6 +121,7 @@ func (w *writer) tick() {
 	w.noteLate()
 	w.expire()
 	w.keepTime()
+	w.journal.sum(w.log, false)
 }
 
 // gather takes what else is waiting, also what the readers have not come to yet:
@@ -210,8 +213,10 @@ func (w *writer) settle() error {
 // resumes.
 func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
+	t.journal = &w.journal
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects, t.changed = tx, now, t.effects[:0], false
+		t.journal.begin()
 		return fn(t)
 	})
 	unchanged := errors.Is(err, errUnchanged)
@@ -227,6 +232,9 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !unchanged {
+		w.journal.durable(w.log)
 	}
 	for i := range t.effects {
 		switch e := &t.effects[i]; {
@@ -400,10 +408,6 @@ func (w *writer) expire() {
 	})
 	if err != nil {
 		w.leases.restore(w.names, now)
-		return
-	}
-	for _, name := range w.names {
-		w.log.Info("lease expired", "name", name)
 	}
 }
 
