@@ -55,7 +55,8 @@ func health(t *testing.T, store string) error {
 func TestStuckLog(t *testing.T) {
 	t.Parallel()
 	const rooms = 100
-	for _, readAgain := range []bool{true, false} {
+	for _, reader := range []string{"reads again", "stays stuck", "is gone"} {
+		readAgain := reader == "reads again"
 		store := filepath.Join(t.TempDir(), "rooms.db")
 		stderr, full := fullPipe(t)
 		c := registryCommand("serve", "--store", store, "--listen", "127.0.0.1:0", "--http", "off", "--log-level", "debug")
@@ -66,22 +67,24 @@ func TestStuckLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if full.Close(); reader == "is gone" {
+			stderr.Close()
+		}
 		w := &worker{conn: dial(t, p.addr)}
 		for i := range rooms {
 			for _, line := range []string{
 				fmt.Sprintf(" REGISTER room://127.0.0.1:%d Room %d", i+1, i), fmt.Sprintf(" LOOKUP Room %d", i), fmt.Sprintf(" DEREGISTER Room %d", i),
 			} {
 				if reply, err := w.ask("@id=" + newID() + line); err != nil || !strings.Contains(reply, " OK") {
-					t.Fatalf("%q got %q, %v", line, reply, err)
+					t.Fatalf("the reader %s: %q got %q, %v", reader, line, reply, err)
 				}
 			}
 		}
 		if err := health(t, store); err != nil {
-			t.Errorf("/healthz: %v", err)
+			t.Errorf("the reader %s: /healthz: %v", reader, err)
 		}
 		log := make(chan string, 1)
 		if readAgain {
-			full.Close()
 			go func() {
 				text, _ := io.ReadAll(stderr)
 				log <- strings.TrimLeft(string(text), "\x00")
@@ -90,7 +93,7 @@ func TestStuckLog(t *testing.T) {
 		hangs := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("after SIGTERM: %v", err)
+			t.Errorf("the reader %s: after SIGTERM: %v", reader, err)
 		}
 		hangs.Stop()
 		if readAgain {

@@ -40,7 +40,7 @@ func serveCommand() *cobra.Command {
 
 The addresses that it listens on are printed on standard output when it is
 ready, a line each; what happens is logged to standard error. On SIGHUP the file
-of authorized keys is read again.`,
+of --authorized-keys is read again, if there is one; the registry goes on.`,
 	}
 	c.Flags().StringVar(&o.listen, "listen", ":7666", "where to answer over UDP; port 0 lets the system choose")
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
@@ -57,6 +57,7 @@ of authorized keys is read again.`,
 // serve opens everything that can fail before it answers anybody, and closes it
 // in the opposite order.
 func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
+	hangups := catchSignals()
 	if err := checkAddress("listen", o.listen); err != nil {
 		return err
 	}
@@ -97,9 +98,8 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	server := discovery.New(store, discovery.Options{Log: o.log})
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
-		stop := onHangup(func() { o.rereadKeys(server) })
-		defer stop()
 	}
+	go o.rereadAt(ctx, hangups, server)
 	admin := serveHTTP(socket, withCopies(ctx, server.AdminHandler(), store, o.store.file()), o.log)
 	defer admin()
 	if public != nil {
@@ -170,17 +170,6 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
 			_ = s.Close()
 		}
 	}
-}
-
-// rereadKeys keeps the keys that are in force if the file cannot be read.
-func (o *serveOptions) rereadKeys(server *discovery.Server) {
-	keys, err := readKeys(o.authorized)
-	if err != nil {
-		o.log.Error("the authorized keys stay as they were", "err", err)
-		return
-	}
-	server.AuthorizeOnly(keys)
-	o.log.Info("read the authorized keys again", "file", o.authorized, "keys", len(keys))
 }
 
 // readKeys reads a file of public keys as roomd prints them: one at the

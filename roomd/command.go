@@ -32,6 +32,7 @@ func newCommand() *cobra.Command {
 		Short: "Serve a room",
 		Long: "Roomd serves the room NAME, in which the ITEMs lie, and registers it. It runs until it is stopped\n" +
 			"by SIGINT or SIGTERM, or by quit on its standard input, where look and players tell what is going on.\n" +
+			"SIGHUP does not end it: there is nothing that it could read again.\n" +
 			"What happens in the room, what is said there included, is logged to standard error.",
 		Example: "  roomd Foyer 'A hall with a marble floor.' lamp 'brass key' --north 'Great Hall'\n" +
 			"  roomd --discovery registry.example.org:7666 --advertise rooms.example.org Cellar 'It is dark.'",

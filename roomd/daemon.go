@@ -31,6 +31,7 @@ type daemon struct {
 // run serves the room until ctx ends, the operator says so, or the room has
 // lost its name.
 func (d *daemon) run(ctx context.Context) error {
+	go d.sayAt(ctx, catchHangups())
 	registration := client.Registration{Name: d.name}
 	if !d.plain {
 		dir, err := d.stateDir()

@@ -402,7 +402,9 @@ func (s *Server) sendFarewell(now time.Time) {
 		p.session.pushLast(now, "disconnect")
 		s.pump(now, p)
 	}
-	s.log.info(now, "closing", "players", len(s.players))
+	if len(s.players) > 0 { // a room that was never registered has no players, and nothing to close
+		s.log.info(now, "closing", "players", len(s.players))
+	}
 }
 
 func (s *Server) allAcknowledged() bool {

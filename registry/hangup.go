@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"foyer/discovery"
+)
+
+// catchSignals takes SIGHUP from now until the process ends: while a registry starts
+// or stops it does not end it either. Nor does a reader of its output that goes
+// away. Systems without such signals never send any.
+func catchSignals() (hangups <-chan os.Signal) {
+	signal.Ignore(syscall.SIGPIPE)
+	c := make(chan os.Signal, 1) // one that waits stands for all that came since
+	signal.Notify(c, syscall.SIGHUP)
+	return c
+}
+
+// rereadAt rereads at each hangup, until ctx ends.
+func (o *serveOptions) rereadAt(ctx context.Context, hangups <-chan os.Signal, server *discovery.Server) {
+	for {
+		select {
+		case <-hangups:
+			o.reread(server)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reread reads again what the registry has read from files. The keys that are in
+// force stay if theirs cannot be read.
+func (o *serveOptions) reread(server *discovery.Server) {
+	if o.authorized == "" {
+		o.log.Info("SIGHUP: there is nothing to read again without --authorized-keys")
+		return
+	}
+	keys, err := readKeys(o.authorized)
+	if err != nil {
+		o.log.Error("SIGHUP: the authorized keys stay as they were", "err", err)
+		return
+	}
+	server.AuthorizeOnly(keys)
+	o.log.Info("SIGHUP: read the authorized keys again", "file", o.authorized, "keys", len(keys))
+}
