@@ -73,6 +73,7 @@ type writer struct {
 	ends         []leaseEnd
 	checkpointed time.Duration // when checkpoints were last written, by the lease clock
 	journal      journal
+	removed      bool // the store failed because its database was removed
 
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
@@ -121,6 +122,7 @@ func (w *writer) tick() {
 	w.noteLate()
 	w.expire()
 	w.keepTime()
+	w.checkStore()
 	w.journal.sum(w.log, false)
 }
 
@@ -209,26 +211,27 @@ func (w *writer) settle() error {
 }
 
 // transact runs fn in a transaction and, when that is durable, gives its
-// effects to the leases. It logs when writing begins to fail and when it
-// resumes.
+// effects to the leases.
 func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
 	t.journal = &w.journal
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects, t.changed = tx, now, t.effects[:0], false
 		t.journal.begin()
-		return fn(t)
+		if err := fn(t); err != nil {
+			return err
+		}
+		return w.store.Check()
 	})
 	unchanged := errors.Is(err, errUnchanged)
 	if unchanged {
 		err = nil
 	}
-	failed := errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain)
 	switch {
-	case failed && !w.failing.Swap(true):
-		w.log.Error("cannot write to the store; look-ups go on", "err", err)
-	case err == nil && !unchanged && w.failing.Swap(false):
-		w.log.Info("writing to the store again")
+	case errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain):
+		w.noteFailure(err)
+	case err == nil && !unchanged:
+		w.noteSuccess()
 	}
 	if err != nil {
 		return err

@@ -19,6 +19,10 @@ var (
 	ErrMisfit = errors.New("the event does not fit the registrations")
 )
 
+// ErrRemoved means that the database was removed under a Store that is open, or that
+// another one is in its place.
+var ErrRemoved = errors.New("the database was removed or replaced")
+
 // Failures of opening a store; each is wrapped with the path and the reason.
 var (
 	ErrLocked      = errors.New("another process holds the database")

@@ -167,6 +167,11 @@ type Store interface {
 	// whoever calls those.
 	Recorded(id room.ID) bool
 
+	// Check returns an error that wraps [ErrRemoved] if what an Update writes now
+	// could not be found after a restart. It takes a few microseconds and may be
+	// called from any goroutine, also within an Update, which does not check.
+	Check() error
+
 	// List returns up to limit registrations in ascending order of their
 	// names' bytes, those greater than after only; the empty name begins at the
 	// beginning. One call sees one state of the store; between calls it may
@@ -189,7 +194,7 @@ type Store interface {
 	Last() Instant
 
 	// Close releases the store. It waits for a running Update. Find must not
-	// be called any more.
+	// be called any more. Its error wraps [ErrRemoved] if Check's does.
 	Close() error
 }
 

@@ -44,6 +44,7 @@ type readOnlyStore struct{ *Reader }
 
 func (readOnlyStore) Update(storage.Instant, func(storage.Tx) error) error { return nil }
 func (readOnlyStore) Recorded(room.ID) bool                                { return true }
+func (readOnlyStore) Check() error                                         { return nil }
 
 func (s readOnlyStore) FindAll(queries []storage.Query) {
 	for i := range queries {

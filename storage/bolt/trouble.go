@@ -158,7 +158,8 @@ func closeQuietly(db *bbolt.DB) {
 }
 
 // Close implements [storage.Store]. It folds what is pending, so that opening
-// the file again takes less time; a failure of that does no harm.
+// the file again takes less time; a failure of that does no harm. Its error wraps
+// [storage.ErrRemoved] if nobody will find the file where it was opened.
 func (s *Store) Close() error {
 	s.closing.Store(true)
 	s.writing.Lock()
@@ -172,10 +173,14 @@ func (s *Store) Close() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	removed := s.removed()
+	if removed != nil {
+		removed = fmt.Errorf("%w; unless it was only moved, what was registered is lost with it", removed)
+	}
 	if s.db == nil {
-		return nil
+		return removed
 	}
 	err := guard(s.db.Close)
 	s.db = nil
-	return err
+	return errors.Join(removed, err)
 }

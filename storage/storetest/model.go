@@ -124,6 +124,9 @@ func (m *Model) Last() storage.Instant {
 	return m.disk.last
 }
 
+// Check implements [storage.Store]. Nobody can remove a Model.
+func (m *Model) Check() error { return nil }
+
 // List implements [storage.Store].
 func (m *Model) List(after room.Name, limit int) ([]room.Registration, error) {
 	m.disk.mu.RLock()

@@ -263,6 +263,9 @@ func testLast(t *testing.T, p *place) {
 	if err := p.Update(now, func(storage.Tx) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.Check(); err != nil {
+		t.Errorf("Check() = %v", err)
+	}
 	if got := p.Last(); got != now {
 		t.Errorf("Last() = %v, want %v", got, now)
 	}
