@@ -73,12 +73,15 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		}
 	}
 	// Of two reasons not to start, the store's says more; but no file is created
-	// for a server that cannot listen.
+	// for a server that cannot listen, or in the place of one that was removed.
 	conns, public, listenErr := o.open()
 	if listenErr == nil {
 		defer closeAll(conns, public)
-	} else if _, err := os.Stat(o.store.path); err != nil {
-		return listenErr
+	}
+	if _, err := os.Stat(o.store.path); err != nil {
+		if err := errors.Join(listenErr, checkSocket(o.store.socket())); err != nil {
+			return err
+		}
 	}
 	store, err := bolt.Open(o.store.path, nil)
 	if err != nil {
@@ -93,7 +96,6 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("the admin socket: %w", err)
 	}
-	defer os.Remove(o.store.socket())
 	defer socket.Close()
 	server := discovery.New(store, discovery.Options{Log: o.log})
 	if o.authorized != "" {

@@ -42,16 +42,14 @@ func withShortPath(path string, fn func(string) error) error {
 }
 
 // listenSocket opens the admin interface's socket for this user only. The
-// caller holds the database, so a socket that is there already is what a killed
-// server left.
+// caller holds the database. A socket that is there already and on which nobody
+// listens is what a killed server left.
 func listenSocket(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
+	if err := checkSocket(path); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
 	}
 	var l net.Listener
 	err := withShortPath(path, func(short string) (err error) {
@@ -64,7 +62,12 @@ func listenSocket(path string) (net.Listener, error) {
 	}
 	// Under its short name it could not be removed at the end.
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	return l, nil
+	made, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &adminListener{l.(*net.UnixListener), path, made}, nil
 }
 
 // errNoServer means that no registry is running on the store.
