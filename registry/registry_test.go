@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"foyer/discovery"
 	"foyer/room"
@@ -18,7 +19,12 @@ func output(args ...string) (stdout, stderr string, status int) {
 	c := registryCommand(args...)
 	var out, errs strings.Builder
 	c.Stdout, c.Stderr = &out, &errs
-	_ = c.Run()
+	if err := c.Start(); err != nil {
+		return "", err.Error(), -1
+	}
+	hangs := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
+	defer hangs.Stop()
+	_ = c.Wait()
 	return out.String(), errs.String(), c.ProcessState.ExitCode()
 }
 
