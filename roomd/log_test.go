@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"io"
+	"testing"
+)
+
+// A room whose standard error nobody reads goes on, and ends in good order.
+func TestStuckLog(t *testing.T) {
+	t.Parallel()
+	r := startRegistry(t, "127.0.0.1:0")
+	_, stderr := io.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	in, stdin := io.Pipe()
+	defer stdin.Close()
+	p := &program{t, stdin, newOutput(), newOutput(), cancel, make(chan int, 1)}
+	go func() {
+		p.status <- run(ctx, []string{"--discovery", r.address, "--state", t.TempDir(), "Hall", "A hall."}, in, p.stdout, stderr)
+	}()
+	ann := dial(t, p.address())
+	ann.ask("join Ann", "Hall\n\nA hall.\n\nThe room is empty.")
+	ann.ask("say hello", `You said "hello".`)
+	p.interrupt()
+	p.wait(0)
+	ann.hear("disconnect")
+}
