@@ -52,12 +52,18 @@ func run(t *testing.T, fn func(b *bench)) {
 
 func (b *bench) start() {
 	b.t.Helper()
+	b.stall = new(stallingStore{Store: b.store})
+	b.serveOn(b.stall)
+}
+
+// serveOn starts a server on a store that stands before b.store.
+func (b *bench) serveOn(store storage.Store) {
+	b.t.Helper()
 	c, err := b.net.Listen(registryAddr)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.stall = new(stallingStore{Store: b.store})
-	b.server = New(b.stall, Options{Log: b.log, SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
+	b.server = New(store, Options{Log: b.log, SystemClock: func() time.Time { return time.Now().Add(b.skew) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()
@@ -81,14 +87,7 @@ func (b *bench) restart() {
 // within the next 20 milliseconds.
 func (b *bench) send(host, datagram string) (replies []string) {
 	b.t.Helper()
-	c := b.hosts[host]
-	if c == nil {
-		var err error
-		if c, err = b.net.Listen(netip.AddrPortFrom(netip.MustParseAddr(host), 40000)); err != nil {
-			b.t.Fatal(err)
-		}
-		b.hosts[host] = c
-	}
+	c := b.conn(host)
 	if _, err := c.WriteToUDPAddrPort([]byte(datagram), registryAddr); err != nil {
 		b.t.Fatal(err)
 	}
@@ -103,6 +102,38 @@ func (b *bench) send(host, datagram string) (replies []string) {
 		}
 		replies = append(replies, string(buf[:n]))
 	}
+}
+
+// conn returns the socket of a host.
+func (b *bench) conn(host string) *udptest.Conn {
+	b.t.Helper()
+	c := b.hosts[host]
+	if c == nil {
+		var err error
+		if c, err = b.net.Listen(netip.AddrPortFrom(netip.MustParseAddr(host), 40000)); err != nil {
+			b.t.Fatal(err)
+		}
+		b.hosts[host] = c
+	}
+	return c
+}
+
+// await sends a datagram from host and returns the first that comes back, and
+// how long that took: a minute at most.
+func (b *bench) await(host, datagram string) (reply string, took time.Duration) {
+	b.t.Helper()
+	c := b.conn(host)
+	sent := time.Now()
+	if _, err := c.WriteToUDPAddrPort([]byte(datagram), registryAddr); err != nil {
+		b.t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(sent.Add(time.Minute))
+	buf := make([]byte, 4096)
+	n, _, err := c.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		b.t.Fatalf("%q: %v", datagram, err)
+	}
+	return string(buf[:n]), time.Since(sent)
 }
 
 // ask sends a datagram from 192.0.2.10 and returns the one that comes back.

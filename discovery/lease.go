@@ -49,7 +49,7 @@ type leases struct {
 	byName map[room.Name]*lease
 	wheel  [wheelSlots]*lease // list heads
 	done   int64              // slots up to this second have been emptied
-	dirty  []*lease           // long leases of the table to checkpoint, each once
+	dirty  []*lease           // long leases of byName to checkpoint, each of them once
 
 	// No lease ends before floor plus its ttl, or plus leaseGrace if that is
 	// less: the lease clock's reading at the start or the last stall.
@@ -147,7 +147,7 @@ func (t *leases) extend(l *lease, now time.Duration) renewal {
 	l.end = end
 	t.insert(l)
 	if l.ttl > longLease {
-		t.soil(l)
+		t.markDirty(l)
 	}
 	if report {
 		return renewedLate
@@ -162,26 +162,28 @@ func (t *leases) setFloor(now time.Duration) {
 	t.floor = now
 }
 
-// expire takes up to limit leases out of the wheel that have ended by now and
-// appends their names. They stay in the table until drop or rescue, or until
-// restore puts them back. It costs O(names returned + seconds passed).
+// expire takes leases out of the wheel that have ended by now and appends their
+// names. They stay in the table until drop or rescue, or until restore puts them
+// back. It looks at no more than limit leases and costs O(limit + seconds
+// passed); what is left then, see behind, is for the next call.
 func (t *leases) expire(names []room.Name, now time.Duration, limit int) []room.Name {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// The current second's slot may hold leases that have not ended.
-	for last := second(now) - 1; t.done < last; t.done++ {
+	for ; t.done < lastSecond(now); t.done++ {
 		for l := t.wheel[(t.done+1)%wheelSlots]; l != nil; {
 			next := l.next
 			switch grace := t.floor + min(l.ttl, leaseGrace) + tick; {
 			case second(l.end) > t.done+1:
 				// Emptying lags so far behind that the wheel came round: not yet.
+			case limit == 0:
+				return names
 			case l.end < grace && second(grace) > t.done+1:
+				limit--
 				t.unlink(l)
 				l.end = grace
 				t.insert(l)
-			case len(names) == limit:
-				return names
 			default:
+				limit--
 				t.unlink(l)
 				names = append(names, l.name)
 			}
@@ -190,6 +192,17 @@ func (t *leases) expire(names []room.Name, now time.Duration, limit int) []room.
 	}
 	return names
 }
+
+// behind reports whether expire has left something to be looked at.
+func (t *leases) behind(now time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done < lastSecond(now)
+}
+
+// lastSecond is the last slot time whose leases have surely all ended by now:
+// the current second's slot may hold some that have not.
+func lastSecond(now time.Duration) int64 { return second(now) - 1 }
 
 // restore puts leases back whose end could not be written; they are tried again
 // within a second or two.
@@ -211,7 +224,7 @@ func (t *leases) checkpoints(ends []leaseEnd, limit int) []leaseEnd {
 	defer t.mu.Unlock()
 	for len(t.dirty) > 0 && len(ends) < limit {
 		l := t.dirty[len(t.dirty)-1]
-		t.clean(l)
+		t.unmarkDirty(l)
 		ends = append(ends, leaseEnd{l.name, l.addr, l.end})
 	}
 	return ends
@@ -222,30 +235,29 @@ func (t *leases) recheck(ends []leaseEnd) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range ends {
-		if l := t.byName[ends[i].name]; l != nil {
-			t.soil(l)
+		if l := t.byName[ends[i].name]; l != nil && l.ttl > longLease {
+			t.markDirty(l)
 		}
 	}
 }
 
-// soil puts a lease on the list of those to checkpoint, unless it is there.
-func (t *leases) soil(l *lease) {
+// markDirty puts a lease on the list of those to checkpoint, unless it is there.
+func (t *leases) markDirty(l *lease) {
 	if l.dirty == 0 {
 		t.dirty = append(t.dirty, l)
 		l.dirty = int32(len(t.dirty))
 	}
 }
 
-// clean takes a lease off the list of those to checkpoint, if it is there.
-func (t *leases) clean(l *lease) {
+// unmarkDirty takes a lease off the list of those to checkpoint, if it is there.
+func (t *leases) unmarkDirty(l *lease) {
 	if l.dirty == 0 {
 		return
 	}
 	last := len(t.dirty) - 1
-	t.dirty[l.dirty-1] = t.dirty[last]
-	t.dirty[l.dirty-1].dirty = l.dirty
-	t.dirty[last] = nil
-	t.dirty = t.dirty[:last]
+	moved := t.dirty[last]
+	t.dirty[l.dirty-1], moved.dirty = moved, l.dirty
+	t.dirty[last], t.dirty = nil, t.dirty[:last]
 	l.dirty = 0
 }
 
@@ -264,7 +276,7 @@ func (t *leases) len() int {
 func (t *leases) remove(name room.Name) {
 	if l := t.byName[name]; l != nil {
 		delete(t.byName, name)
-		t.clean(l)
+		t.unmarkDirty(l)
 		if l.slot != out {
 			t.unlink(l)
 		}

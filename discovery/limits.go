@@ -28,8 +28,10 @@ const (
 	verifySources = 8192
 
 	// expiryBatch bounds the leases that expire, and those that are
-	// checkpointed, in one transaction; the rest follow in the next.
-	expiryBatch = 1024
+	// checkpointed, in one transaction. The rest follow in the next ones, with a
+	// transaction of requests in between if any wait: so it is also what a
+	// request may have to wait for.
+	expiryBatch = 4096
 
 	// lateQueueLength bounds the late renewals that wait to be written to the
 	// history. More are not remembered.

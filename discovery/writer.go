@@ -34,7 +34,15 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 			continue
 		default:
 		}
+		var idle <-chan struct{} // ready if nobody waits while there is work left
+		if w.behind {
+			w.catchUp()
+			if len(s.queue) == 0 {
+				idle = always
+			}
+		}
 		select {
+		case <-idle:
 		case j, ok := <-s.queue:
 			if !ok {
 				w.checkpointed = -checkpointEvery
@@ -66,14 +74,19 @@ type writer struct {
 		addrs []room.Address
 		ids   []room.ID
 	}
-	effects      []effect       // of the last transaction, for the next
-	group        []*job         // at most queueLength
-	out          []udp.Datagram // their replies
-	names        []room.Name
-	ends         []leaseEnd
-	checkpointed time.Duration // when checkpoints were last written, by the lease clock
-	journal      journal
-	removed      bool // the store failed because its database was removed
+	effects []effect       // of the last transaction, for the next
+	group   []*job         // at most queueLength
+	out     []udp.Datagram // their replies
+	names   []room.Name
+	ends    []leaseEnd
+	journal journal
+	removed bool // the store failed because its database was removed
+	behind  bool // leases have ended, or are to be checkpointed, that the last catchUp had no room for
+
+	// When the writing of checkpoints last began, by the lease clock, and
+	// whether it goes on.
+	checkpointed  time.Duration
+	checkpointing bool
 
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
@@ -120,11 +133,25 @@ func (w *writer) tick() {
 	}
 	_ = w.settle()
 	w.noteLate()
-	w.expire()
-	w.keepTime()
+	w.catchUp()
 	w.checkStore()
 	w.journal.sum(w.log, false)
 }
+
+// catchUp ends leases and writes checkpoints, as many of each as a transaction
+// may. If that leaves some the writer comes back to it as soon as it has served
+// those who wait: neither holds up the other for longer than that.
+func (w *writer) catchUp() {
+	more := w.expire()
+	w.behind = w.keepTime() || more
+}
+
+// always is ready.
+var always = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // gather takes what else is waiting, also what the readers have not come to yet:
 // the larger the group, the less each pays for the flush. It does not wait for
@@ -385,12 +412,13 @@ func (w *writer) carryOutLine(t *transaction, j *job, r *request, unreadable err
 	return t.carryOut(&j.exchange, r)
 }
 
-// expire ends the leases that have run out, in bounded steps.
-func (w *writer) expire() {
+// expire ends leases that have run out, and reports whether there are more.
+func (w *writer) expire() (more bool) {
 	now := w.clock.leaseNow()
 	w.names = w.leases.expire(w.names[:0], now, expiryBatch)
+	more = w.leases.behind(now)
 	if len(w.names) == 0 {
-		return
+		return more
 	}
 	err := w.update(func(t *transaction) error {
 		for _, name := range w.names {
@@ -411,7 +439,9 @@ func (w *writer) expire() {
 	})
 	if err != nil {
 		w.leases.restore(w.names, now)
+		return false
 	}
+	return more
 }
 
 // end ends a registration by the registry's own decision.
@@ -422,11 +452,15 @@ func (t *transaction) end(reg *room.Registration, kind storage.Kind) error {
 
 // keepTime writes the ends of long leases that were renewed, and with them the
 // lease clock itself, every checkpointEvery: without leases there is nothing
-// to write.
-func (w *writer) keepTime() {
+// to write. It reports whether there is more of it.
+func (w *writer) keepTime() (more bool) {
 	now := w.clock.leaseNow()
-	if now-w.checkpointed < checkpointEvery || w.leases.len() == 0 {
-		return
+	if !w.checkpointing {
+		if now-w.checkpointed < checkpointEvery || w.leases.len() == 0 {
+			return false
+		}
+		// From here on, so that the next round begins in time if this one takes long.
+		w.checkpointing, w.checkpointed = true, now
 	}
 	w.ends = w.leases.checkpoints(w.ends[:0], expiryBatch)
 	err := w.update(func(t *transaction) error {
@@ -447,11 +481,10 @@ func (w *writer) keepTime() {
 	})
 	if err != nil {
 		w.leases.recheck(w.ends)
-		return
+		return false
 	}
-	if len(w.ends) < expiryBatch {
-		w.checkpointed = now
-	}
+	w.checkpointing = len(w.ends) == expiryBatch
+	return w.checkpointing
 }
 
 // noteLate writes the late renewals of the last tick into the names' histories.
