@@ -29,9 +29,12 @@ const (
 
 	// expiryBatch bounds the leases that expire, and those that are
 	// checkpointed, in one transaction. The rest follow in the next ones, with a
-	// transaction of requests in between if any wait: so it is also what a
-	// request may have to wait for.
-	expiryBatch = 4096
+	// transaction of requests in between if any wait. A larger batch makes those
+	// wait longer and gains little: 200,000 leases that end together, beside
+	// 3,000 registrations a second, are gone within 1.2, 1.1 and 1.1 s with 1,024,
+	// 2,048 and 4,096, and the registrations' p99 is 11, 21 and 37 ms. On a disk
+	// that takes 5 ms for a flush the larger ones gain more.
+	expiryBatch = 2048
 
 	// lateQueueLength bounds the late renewals that wait to be written to the
 	// history. More are not remembered.
