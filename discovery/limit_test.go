@@ -122,9 +122,7 @@ func TestSignatureFlood(t *testing.T) {
 
 // serveDatagram carries one datagram through everything but the goroutines.
 func serveDatagram(s *Server, w *writer, data []byte) *exchange {
-	j := new(job)
-	d := udp.Datagram{Data: data, Peer: netip.MustParseAddrPort("192.0.2.9:9")}
-	j.start(&d)
+	j := jobOf(string(data))
 	if s.serve(&j.exchange, &w.ahead, nil) {
 		return &j.exchange
 	}
@@ -143,6 +141,12 @@ func serveDatagram(s *Server, w *writer, data []byte) *exchange {
 		panic(err)
 	}
 	return &j.exchange
+}
+
+func jobOf(datagram string) *job {
+	j := new(job)
+	j.start(&udp.Datagram{Data: []byte(datagram), Peer: netip.MustParseAddrPort("192.0.2.9:9")})
+	return j
 }
 
 func newIdleServer(store storage.Store) (*Server, *writer) {

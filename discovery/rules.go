@@ -192,6 +192,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 	if r.Verb == wire.Renew {
 		once = d.event.Kind != 0
 	}
+	once = once && (d.err == nil || !d.err.Code.Temporary())
 	if !x.reply(r, &d, t.now.Wall) {
 		return false, nil
 	}
@@ -285,8 +286,10 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 	case holder != name:
 		return refuse(room.Errorf(room.AddressTaken, "address %s is already registered", r.addr)), nil
 	}
-	if !r.key.IsZero() && !x.verified(r, r.key) {
-		return refuse(errBadSignature), nil
+	if !r.key.IsZero() {
+		if err := x.checkSignature(r.key); err != nil {
+			return refuse(err), nil
+		}
 	}
 	if kind == storage.Replaced {
 		t.server.leases.ask(name, r.idTime()) // also for the rest of this transaction
@@ -368,8 +371,5 @@ func (x *exchange) checkOwner(r *request, reg *room.Registration) *room.Error {
 	if !r.signed() {
 		return errUnsigned
 	}
-	if !x.verified(r, reg.Owner) {
-		return errBadSignature
-	}
-	return nil
+	return x.checkSignature(reg.Owner)
 }

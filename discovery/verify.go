@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"bytes"
+	"slices"
 
 	"foyer/room"
 	"foyer/wire"
@@ -62,12 +63,16 @@ func (s *Server) verifyLoop() {
 func (s *Server) judge(x *exchange) bool {
 	y := x.lines
 	var r request
+	var registered []registeredAhead
 	for line, end, more := y.next(); more; line, end, more = y.next() {
 		if err := r.parse(line); err != nil {
 			y.pos = end
 			continue
 		}
-		if key, ok := s.keyToCheck(&r); ok {
+		if r.Verb == wire.Register && r.signed() {
+			registered = append(registered, registeredAhead{string(r.name), r.key})
+		}
+		if key, ok := s.keyToCheck(&r, registered); ok {
 			if !s.limits.allow(x.peer.Addr()) {
 				return false
 			}
@@ -79,38 +84,63 @@ func (s *Server) judge(x *exchange) bool {
 	return true
 }
 
+// A registeredAhead is what a line of the datagram in hand asks for.
+type registeredAhead struct {
+	name string
+	key  room.Key
+}
+
 // keyToCheck returns the key that the request's signature is worth checking
-// with.
-func (s *Server) keyToCheck(r *request) (room.Key, bool) {
+// with. A name that nobody has may be registered by then: by an earlier line of
+// the same datagram, see ahead.
+func (s *Server) keyToCheck(r *request, ahead []registeredAhead) (room.Key, bool) {
 	if !r.signed() || r.checkTime(s.clock.now()) != nil {
 		return room.Key{}, false
 	}
 	reg, err := s.store.Find(r.name)
 	known := err == nil
-	if r.Verb != wire.Register {
-		return reg.Owner, known && !reg.Owner.IsZero()
+	if r.Verb == wire.Register {
+		return r.key, s.authorized(r.key) && (!known || reg.Owner == r.key)
 	}
-	return r.key, s.authorized(r.key) && (!known || reg.Owner == r.key)
-}
-
-// verified reports whether the line at x.pos was signed with key. The verifiers
-// have looked, unless the name changed hands since.
-func (x *exchange) verified(r *request, key room.Key) bool {
-	for _, v := range x.verdicts {
-		if v.pos == x.pos && v.key == key {
-			return v.ok
+	if !known {
+		for _, a := range slices.Backward(ahead) {
+			if a.name == string(r.name) {
+				return a.key, true
+			}
 		}
 	}
-	return wire.Verify(r.line, r.Sig, key)
+	return reg.Owner, !reg.Owner.IsZero()
 }
+
+// checkSignature refuses the line at x.pos if it was not signed with key. Only
+// verifiers check signatures, and only so many: where none has looked, because
+// the name has changed hands since or does so in this very datagram, the retry
+// is judged by who has it then.
+func (x *exchange) checkSignature(key room.Key) *room.Error {
+	switch v := x.verdict(key); {
+	case v == nil:
+		return errChangedHands
+	case !v.ok:
+		return errBadSignature
+	}
+	return nil
+}
+
+// verdict returns the verdict on the line at x.pos and key, or nil.
+func (x *exchange) verdict(key room.Key) *verdict {
+	for i := range x.verdicts {
+		if v := &x.verdicts[i]; v.pos == x.pos && v.key == key {
+			return v
+		}
+	}
+	return nil
+}
+
+var errChangedHands = &room.Error{Code: room.Busy, Text: "the name has just changed hands; try again"}
 
 // forged reports whether a verifier found the line at x.pos not to be signed
 // with the key that it bears.
 func (x *exchange) forged(r *request) bool {
-	for _, v := range x.verdicts {
-		if v.pos == x.pos && v.key == r.key {
-			return !v.ok
-		}
-	}
-	return false
+	v := x.verdict(r.key)
+	return v != nil && !v.ok
 }
