@@ -24,23 +24,23 @@ func (b *bench) admin(method, target string) (int, string) {
 // over restarts, until the time is over or the operator allows it.
 func TestHold(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
 		e, err := b.server.Evict(b.t.Context(), "Foyer", 10*time.Minute)
-		if err != nil || e.Ended == nil || e.Ended.Address != "room://10.0.0.1:1" || !e.Until.Equal(b.server.clock.now().Add(10*time.Minute)) {
+		if err != nil || e.Ended == nil || e.Ended.Address != "room://192.0.2.10:1" || !e.Until.Equal(b.server.clock.now().Add(10*time.Minute)) {
 			t.Errorf("Evict = %+v, %v", e, err)
 		}
 		refusal := "NOTOK the operator has taken this name off until " + e.Until.Format(time.RFC3339)
-		b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), room.UnknownName)
-		retry := b.registerSigned(1, "room://10.0.0.1:1", "Foyer")
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), room.UnknownName)
+		retry := b.registerSigned(1, "room://192.0.2.10:1", "Foyer")
 		b.expectCode(retry, room.Evicted)
 		b.expectCode(retry, room.Evicted)
-		b.expectCode(b.registerSigned(2, "room://10.0.0.1:2", "Foyer"), room.Evicted)
-		b.expectCode("@ttl=5 REGISTER room://10.0.0.1:3 Foyer", room.Evicted)
-		b.expect("REGISTER room://10.0.0.1:3 Foyer", refusal)
-		b.expect("REGISTER room://10.0.0.1:3 Hall", "OK")
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), room.Evicted)
+		b.expectCode("@ttl=5 REGISTER room://192.0.2.10:3 Foyer", room.Evicted)
+		b.expect("REGISTER room://192.0.2.10:3 Foyer", refusal)
+		b.expect("REGISTER room://192.0.2.10:3 Hall", "OK")
 
 		b.restart()
-		b.expect("REGISTER room://10.0.0.1:3 Foyer", refusal) // before what is said of the address
+		b.expect("REGISTER room://192.0.2.10:3 Foyer", refusal) // before what is said of the address
 		// The refusal was not recorded: the same bytes are carried out later.
 		if held, err := b.server.Allow(b.t.Context(), "Foyer"); !held || err != nil {
 			t.Errorf("Allow = %v, %v", held, err)
@@ -56,10 +56,10 @@ func TestHold(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(10*time.Minute - time.Second)
-		b.expectCode("@x= REGISTER room://10.0.0.1:5 Foyer", room.Evicted)
+		b.expectCode("@x= REGISTER room://192.0.2.10:5 Foyer", room.Evicted)
 		time.Sleep(2 * time.Second)
 		b.skew = -time.Hour
-		b.expectCode("@x= REGISTER room://10.0.0.1:5 Foyer", "OK")
+		b.expectCode("@x= REGISTER room://192.0.2.10:5 Foyer", "OK")
 		if held, err := b.server.Allow(b.t.Context(), "Foyer"); held || err != nil {
 			t.Errorf("Allow of what is over = %v, %v", held, err)
 		}
@@ -78,23 +78,23 @@ func TestHoldOfAFreeName(t *testing.T) {
 				t.Errorf("Evict = %+v, %v", e, err)
 			}
 		}
-		b.expectCode("@x= REGISTER room://10.0.0.1:1 Foyer", room.Evicted)
+		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", room.Evicted)
 		time.Sleep(time.Minute)
-		b.expectCode("@x= REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", "OK")
 	})
 }
 
 // What cannot be written has not happened.
 func TestHoldOnFailingStore(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode("@x= REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", "OK")
 		b.store.Fail(storetest.Refused)
 		if _, err := b.server.Evict(b.t.Context(), "Foyer", time.Hour); !errors.Is(err, room.ErrUnavailable) {
 			t.Error(err)
 		}
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 		b.expectCode("@x= DEREGISTER Foyer", "OK")
-		b.expectCode("@x= REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", "OK")
 	})
 }
 

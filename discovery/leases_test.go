@@ -14,31 +14,31 @@ func TestLeases(t *testing.T) {
 	run(t, func(b *bench) {
 		for asked, granted := range map[int]int{0: 5, 1: 5, 5: 5, 30: 30, 86400: 86400, 99999999999: 86400} {
 			id := b.id(0)
-			b.expect(fmt.Sprintf("@id=%s;ttl=%d REGISTER room://127.0.0.1:%d Lease %d", id, asked, asked%60000+1, asked),
+			b.expect(fmt.Sprintf("@id=%s;ttl=%d REGISTER room://192.0.2.10:%d Lease %d", id, asked, asked%60000+1, asked),
 				fmt.Sprintf("@id=%s;ttl=%d OK", id, granted))
 		}
-		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5000 Foyer", "OK")
-		b.expect("REGISTER room://10.0.0.1:5001 Stays", "OK")
+		b.expectCode("@ttl=10 REGISTER room://192.0.2.10:5000 Foyer", "OK")
+		b.expect("REGISTER room://192.0.2.10:5001 Stays", "OK")
 		for range 10 {
 			time.Sleep(6 * time.Second)
-			b.expect("@x= RENEW room://10.0.0.1:5000 Foyer", "@ttl=10 OK")
+			b.expect("@x= RENEW room://192.0.2.10:5000 Foyer", "@ttl=10 OK")
 		}
-		b.expect("@x= RENEW room://10.0.0.1:5001 Stays", "OK")
-		b.expectCode("@x= RENEW room://10.0.0.1:5009 Foyer", room.Replaced)
+		b.expect("@x= RENEW room://192.0.2.10:5001 Stays", "OK")
+		b.expectCode("@x= RENEW room://192.0.2.10:5009 Foyer", room.Replaced)
 		time.Sleep(8 * time.Second)
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:5000")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:5000")
 		time.Sleep(4 * time.Second)
 		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
-		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", room.UnknownName)
-		b.expect("REGISTER room://10.0.0.1:5000 Hall", "OK") // the address is free, too
-		b.expect("LOOKUP Stays", "OK room://10.0.0.1:5001")
+		b.expectCode("@x= RENEW room://192.0.2.10:5000 Foyer", room.UnknownName)
+		b.expect("REGISTER room://192.0.2.10:5000 Hall", "OK") // the address is free, too
+		b.expect("LOOKUP Stays", "OK room://192.0.2.10:5001")
 
 		// Another ttl with the renewal.
-		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:5002 Inn", "OK")
+		b.expectCode("@ttl=10 REGISTER room://192.0.2.10:5002 Inn", "OK")
 		id := b.id(0)
-		b.expect("@id="+id+";ttl=60 RENEW room://10.0.0.1:5002 Inn", "@id="+id+";ttl=60 OK")
+		b.expect("@id="+id+";ttl=60 RENEW room://192.0.2.10:5002 Inn", "@id="+id+";ttl=60 OK")
 		time.Sleep(50 * time.Second)
-		b.expect("LOOKUP Inn", "OK room://10.0.0.1:5002")
+		b.expect("LOOKUP Inn", "OK room://192.0.2.10:5002")
 		time.Sleep(12 * time.Second)
 		b.expect("LOOKUP Inn", "NOTOK no room of that name is registered")
 		if got := kinds(b, "Inn"); got != "expired registered" {
@@ -56,11 +56,11 @@ func TestRenewalsChangeLeases(t *testing.T) {
 	run(t, func(b *bench) {
 		renew := func(id, ttl, granted string) {
 			b.t.Helper()
-			b.expect("@id="+id+";ttl="+ttl+" RENEW room://10.0.0.1:1 Foyer", "@id="+id+";ttl="+granted+" OK")
+			b.expect("@id="+id+";ttl="+ttl+" RENEW room://192.0.2.10:1 Foyer", "@id="+id+";ttl="+granted+" OK")
 		}
 		late := [3]string{b.id(0)} // ids of requests that come later than those made after them
 		time.Sleep(time.Second)
-		b.expectCode("@id="+b.id(0)+";ttl=3600 REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expectCode("@id="+b.id(0)+";ttl=3600 REGISTER room://192.0.2.10:1 Foyer", "OK")
 		renew(late[0], "5", "3600")
 		time.Sleep(time.Second)
 		late[1] = b.id(0)
@@ -77,15 +77,15 @@ func TestRenewalsChangeLeases(t *testing.T) {
 		second := b.id(0)
 		renew(second, "120", "120")
 		renew(first, "60", "60") // a retry, which changes nothing
-		b.expectCode("@id="+first+";ttl=61 RENEW room://10.0.0.1:1 Foyer", room.IDReused)
+		b.expectCode("@id="+first+";ttl=61 RENEW room://192.0.2.10:1 Foyer", room.IDReused)
 
 		// Of no use: no id, one of another version, one out of the window.
-		b.expect("@ttl=5 RENEW room://10.0.0.1:1 Foyer", "@ttl=120 OK")
+		b.expect("@ttl=5 RENEW room://192.0.2.10:1 Foyer", "@ttl=120 OK")
 		renew("0192d3a1-7c44-4b1e-9c1d-0a1b2c3d4e5f", "5", "120")
 		renew(b.id(6*time.Minute), "5", "120")
 		renew(b.id(-6*time.Minute), "5", "120")
 		time.Sleep(100 * time.Second)
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 
 		// What was changed stays so, and its retries get the same answer, also
 		// when the registration is gone.
@@ -94,19 +94,19 @@ func TestRenewalsChangeLeases(t *testing.T) {
 		renew(second, "120", "120")
 		b.expectCode("@x= DEREGISTER Foyer", "OK")
 		renew(second, "120", "120")
-		b.expectCode("@id="+b.id(0)+";ttl=5 RENEW room://10.0.0.1:1 Foyer", room.UnknownName)
+		b.expectCode("@id="+b.id(0)+";ttl=5 RENEW room://192.0.2.10:1 Foyer", room.UnknownName)
 	})
 }
 
 // The order of ids counts within a transaction, too.
 func TestRenewalsInOneTransaction(t *testing.T) {
 	run(t, func(b *bench) {
-		early := b.signed(1, ";ttl=5", "RENEW room://10.0.0.1:1 Foyer")
+		early := b.signed(1, ";ttl=5", "RENEW room://192.0.2.10:1 Foyer")
 		time.Sleep(time.Second)
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
-		middle := b.signed(1, ";ttl=6", "RENEW room://10.0.0.1:1 Foyer")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
+		middle := b.signed(1, ";ttl=6", "RENEW room://192.0.2.10:1 Foyer")
 		time.Sleep(time.Second)
-		again := b.signed(1, ";ttl=40;key="+publicKey(1), "REGISTER room://10.0.0.1:1 Foyer")
+		again := b.signed(1, ";ttl=40;key="+publicKey(1), "REGISTER room://192.0.2.10:1 Foyer")
 		for i, reply := range strings.Split(b.ask(again+"\n"+middle+"\n"+early), "\n") {
 			if r, err := wire.ParseReply([]byte(reply)); err != nil || !r.OK || r.TTL != 40 {
 				t.Errorf("line %d got %q", i+1, reply)
@@ -119,20 +119,20 @@ func TestRenewalsInOneTransaction(t *testing.T) {
 // nobody else.
 func TestStrangersRenewNothing(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode("@ttl=3600 REGISTER room://10.0.0.1:1 Long", "OK")
-		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:2 Short", "OK")
+		b.expectCode("@ttl=3600 REGISTER room://192.0.2.10:1 Long", "OK")
+		b.expectCode("@ttl=10 REGISTER room://192.0.2.10:2 Short", "OK")
 		for range 8 {
 			time.Sleep(2 * time.Second)
 			for _, request := range []string{
-				"@id=" + b.id(0) + ";ttl=5 RENEW room://10.0.0.1:1 Long", "@id=" + b.id(0) + " RENEW room://10.0.0.1:1 Long",
-				"@id=" + b.id(0) + ";ttl=86400 RENEW room://10.0.0.1:2 Short", "@id=" + b.id(0) + ";ttl=10 RENEW room://10.0.0.1:2 Short",
+				"@id=" + b.id(0) + ";ttl=5 RENEW room://192.0.2.10:1 Long", "@id=" + b.id(0) + " RENEW room://192.0.2.10:1 Long",
+				"@id=" + b.id(0) + ";ttl=86400 RENEW room://192.0.2.10:2 Short", "@id=" + b.id(0) + ";ttl=10 RENEW room://192.0.2.10:2 Short",
 			} {
 				if got := codeOf(t, b.askFrom("192.0.2.66", request)); got != room.NotOwner && got != room.UnknownName {
 					t.Errorf("%q of a stranger got %q", request, got)
 				}
 			}
 		}
-		b.expect("LOOKUP Long", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Long", "OK room://192.0.2.10:1")
 		b.expect("LOOKUP Short", "NOTOK no room of that name is registered")
 	})
 }
@@ -141,29 +141,29 @@ func TestStrangersRenewNothing(t *testing.T) {
 // that its owner has asked for since.
 func TestReplaysDoNotShortenLeases(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
 		time.Sleep(time.Second)
-		short := b.signed(1, ";ttl=5", "RENEW room://10.0.0.1:1 Foyer")
+		short := b.signed(1, ";ttl=5", "RENEW room://192.0.2.10:1 Foyer")
 		b.expectCode(short, "OK")
 		time.Sleep(time.Second)
-		b.expectCode(b.signed(1, ";ttl=3600", "RENEW room://10.0.0.1:1 Foyer"), "OK")
+		b.expectCode(b.signed(1, ";ttl=3600", "RENEW room://192.0.2.10:1 Foyer"), "OK")
 		for range 10 {
 			b.askFrom("192.0.2.66", short)
 			time.Sleep(2 * time.Second)
 		}
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 	})
 }
 
 func TestLateRenewal(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode("@ttl=30 REGISTER room://10.0.0.1:5000 Foyer", "OK")
+		b.expectCode("@ttl=30 REGISTER room://192.0.2.10:5000 Foyer", "OK")
 		time.Sleep(22 * time.Second)
-		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK")
+		b.expectCode("@x= RENEW room://192.0.2.10:5000 Foyer", "OK")
 		time.Sleep(25 * time.Second)
-		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK") // reported already
+		b.expectCode("@x= RENEW room://192.0.2.10:5000 Foyer", "OK") // reported already
 		time.Sleep(10 * time.Second)
-		b.expectCode("@x= RENEW room://10.0.0.1:5000 Foyer", "OK")
+		b.expectCode("@x= RENEW room://192.0.2.10:5000 Foyer", "OK")
 		if got := kinds(b, "Foyer"); got != "renewed late registered" {
 			t.Errorf("the history is %q", got)
 		}
@@ -174,16 +174,16 @@ func TestLateRenewal(t *testing.T) {
 // restarted, yet a dead room with a long lease does not live for ever.
 func TestLeasesAcrossRestarts(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode("@ttl=10 REGISTER room://10.0.0.1:1 Short", "OK")
-		b.expectCode("@ttl=3600 REGISTER room://10.0.0.1:2 Long", "OK")
+		b.expectCode("@ttl=10 REGISTER room://192.0.2.10:1 Short", "OK")
+		b.expectCode("@ttl=3600 REGISTER room://192.0.2.10:2 Long", "OK")
 		time.Sleep(9 * time.Second)
 		b.stop()
 		time.Sleep(100 * time.Hour)
 		b.store = b.store.Reopen()
 		b.start()
 		time.Sleep(8 * time.Second)
-		b.expect("LOOKUP Short", "OK room://10.0.0.1:1")
-		b.expect("LOOKUP Long", "OK room://10.0.0.1:2")
+		b.expect("LOOKUP Short", "OK room://192.0.2.10:1")
+		b.expect("LOOKUP Long", "OK room://192.0.2.10:2")
 		time.Sleep(4 * time.Second)
 		b.expect("LOOKUP Short", "NOTOK no room of that name is registered")
 		up := 0 * time.Minute
@@ -204,17 +204,17 @@ func TestLeasesAcrossRestarts(t *testing.T) {
 // A long lease that is renewed survives a crash: its end is checkpointed.
 func TestCheckpoints(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode("@ttl=1000 REGISTER room://10.0.0.1:2 Long", "OK")
+		b.expectCode("@ttl=1000 REGISTER room://192.0.2.10:2 Long", "OK")
 		for range 20 {
 			time.Sleep(300 * time.Second)
-			b.expectCode("@x= RENEW room://10.0.0.1:2 Long", "OK")
+			b.expectCode("@x= RENEW room://192.0.2.10:2 Long", "OK")
 		}
 		time.Sleep(310 * time.Second)
 		b.store = b.store.Reopen() // as kill -9: the old server cannot write any more
 		b.stop()
 		b.start()
 		time.Sleep(500 * time.Second)
-		b.expect("LOOKUP Long", "OK room://10.0.0.1:2")
+		b.expect("LOOKUP Long", "OK room://192.0.2.10:2")
 		time.Sleep(1000 * time.Second)
 		b.expect("LOOKUP Long", "NOTOK no room of that name is registered")
 	})
@@ -223,10 +223,10 @@ func TestCheckpoints(t *testing.T) {
 func TestStallCostsNoLease(t *testing.T) {
 	run(t, func(b *bench) {
 		for i := range 50 {
-			b.expectCode(fmt.Sprintf("@ttl=%d REGISTER room://10.0.0.1:%d Room %d", 30+i, i+1, i), "OK")
+			b.expectCode(fmt.Sprintf("@ttl=%d REGISTER room://192.0.2.10:%d Room %d", 30+i, i+1, i), "OK")
 		}
 		b.stall.next.Store(int64(10 * time.Hour))
-		if got := b.send("192.0.2.11", "REGISTER room://10.0.0.2:1 Slow"); len(got) != 0 {
+		if got := b.send("192.0.2.11", "REGISTER room://192.0.2.10:1 Slow"); len(got) != 0 {
 			t.Fatalf("got %q during the stall", got)
 		}
 		time.Sleep(10*time.Hour + 29*time.Second)

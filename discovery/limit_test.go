@@ -61,12 +61,12 @@ func TestFloodIsRefusedAlone(t *testing.T) {
 		b.stall.next.Store(int64(time.Minute))
 		flood, _ := b.net.Listen(netip.MustParseAddrPort("192.0.2.66:1"))
 		polite, _ := b.net.Listen(netip.MustParseAddrPort("192.0.2.77:1"))
-		_, _ = flood.WriteToUDPAddrPort([]byte("REGISTER room://10.0.0.1:1 First"), registryAddr)
+		_, _ = flood.WriteToUDPAddrPort([]byte("REGISTER room://192.0.2.10:1 First"), registryAddr)
 		time.Sleep(time.Second) // it is being written
 		busy := 0
 		buf := make([]byte, 2048)
 		for i := range 2 * queueLength {
-			_, _ = flood.WriteToUDPAddrPort(fmt.Appendf(nil, "@n=%d REGISTER room://10.0.0.1:1 Flood", i), registryAddr)
+			_, _ = flood.WriteToUDPAddrPort(fmt.Appendf(nil, "@n=%d REGISTER room://192.0.2.10:1 Flood", i), registryAddr)
 			synctest.Wait()
 			_ = flood.SetReadDeadline(time.Now().Add(time.Millisecond))
 			if n, _, err := flood.ReadFromUDPAddrPort(buf); err == nil {
@@ -80,7 +80,7 @@ func TestFloodIsRefusedAlone(t *testing.T) {
 			t.Errorf("%d requests of the flood were refused, want %d", busy, want)
 		}
 		b.expect("LOOKUP First", "NOTOK no room of that name is registered") // and look-ups go on
-		_, _ = polite.WriteToUDPAddrPort([]byte("REGISTER room://10.0.0.2:1 Polite"), registryAddr)
+		_, _ = polite.WriteToUDPAddrPort([]byte("REGISTER room://192.0.2.10:1 Polite"), registryAddr)
 		_ = polite.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		if n, _, err := polite.ReadFromUDPAddrPort(buf); err != nil || string(buf[:n]) != "OK" {
 			t.Errorf("the other source got %q, %v", buf[:n], err)
@@ -99,7 +99,7 @@ func TestFloodIsRefusedAlone(t *testing.T) {
 func TestSignatureFlood(t *testing.T) {
 	run(t, func(b *bench) {
 		flood, _ := b.net.Listen(netip.MustParseAddrPort("192.0.2.66:1"))
-		forged := b.registerSigned(1, "room://10.0.0.1:1", "Foyer")
+		forged := b.registerSigned(1, "room://192.0.2.10:1", "Foyer")
 		forged = strings.Replace(forged, "Foyer", "Other", 1)
 		counts := map[room.Code]int{}
 		buf := make([]byte, 2048)
@@ -116,7 +116,7 @@ func TestSignatureFlood(t *testing.T) {
 		if counts[room.BadSignature] != verifyBurst || counts[room.Busy] != verifyBurst {
 			t.Errorf("got %v", counts)
 		}
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
 	})
 }
 

@@ -49,36 +49,36 @@ func (b *bench) logged() func() []string {
 func TestLogOfChanges(t *testing.T) {
 	run(t, func(b *bench) {
 		read := b.logged()
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:2", "Foyer"), "OK")
-		b.expectCode(b.registerSigned(2, "room://10.0.0.1:3", "Foyer"), room.NotOwner)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:2", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:3", "Foyer"), room.NotOwner)
 		b.expectCode(b.signed(1, "", "DEREGISTER Foyer"), "OK")
-		b.expectCode("@ttl=5 REGISTER room://10.0.0.1:3 Hall", "OK")
-		b.expectCode("@x= REGISTER room://10.0.0.1:4 Inn", "OK")
+		b.expectCode("@ttl=5 REGISTER room://192.0.2.10:3 Hall", "OK")
+		b.expectCode("@x= REGISTER room://192.0.2.10:4 Inn", "OK")
 		if _, err := b.server.Evict(context.Background(), "Inn", 0); err != nil {
 			t.Error(err)
 		}
 		want := []string{
-			"msg=registered name=Foyer address=room://10.0.0.1:1 from=192.0.2.10",
-			"msg=replaced name=Foyer address=room://10.0.0.1:2 from=192.0.2.10",
-			"msg=deregistered name=Foyer address=room://10.0.0.1:2 from=192.0.2.10",
-			"msg=registered name=Hall address=room://10.0.0.1:3 from=192.0.2.10",
-			"msg=registered name=Inn address=room://10.0.0.1:4 from=192.0.2.10",
-			`msg="evicted by the operator" name=Inn address=room://10.0.0.1:4`,
+			"msg=registered name=Foyer address=room://192.0.2.10:1 from=192.0.2.10",
+			"msg=replaced name=Foyer address=room://192.0.2.10:2 from=192.0.2.10",
+			"msg=deregistered name=Foyer address=room://192.0.2.10:2 from=192.0.2.10",
+			"msg=registered name=Hall address=room://192.0.2.10:3 from=192.0.2.10",
+			"msg=registered name=Inn address=room://192.0.2.10:4 from=192.0.2.10",
+			`msg="evicted by the operator" name=Inn address=room://192.0.2.10:4`,
 		}
 		if got := read(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("logged\n%s", strings.Join(got, "\n"))
 		}
 		time.Sleep(10 * time.Second)
-		if got := read(); len(got) != 1 || got[0] != `msg="lease expired" name=Hall address=room://10.0.0.1:3` {
+		if got := read(); len(got) != 1 || got[0] != `msg="lease expired" name=Hall address=room://192.0.2.10:3` {
 			t.Errorf("at the lease's end logged %q", got)
 		}
 
 		// What did not become durable is not logged, nor what may have.
 		b.store.Fail(storetest.Refused)
-		b.expectCode("@x= REGISTER room://10.0.0.1:5 Attic", room.Unavailable)
+		b.expectCode("@x= REGISTER room://192.0.2.10:5 Attic", room.Unavailable)
 		b.store.Fail(storetest.Lost)
-		b.send("192.0.2.10", "@x= REGISTER room://10.0.0.1:6 Cellar")
+		b.send("192.0.2.10", "@x= REGISTER room://192.0.2.10:6 Cellar")
 		if got := strings.Join(read(), "\n"); strings.Contains(got, "Attic") || strings.Contains(got, "Cellar") {
 			t.Errorf("logged\n%s", got)
 		}
@@ -93,7 +93,7 @@ func TestLogOfManyChanges(t *testing.T) {
 		for i := 0; i < rooms; i += 10 {
 			var lines []string
 			for j := i; j < i+10; j++ {
-				lines = append(lines, fmt.Sprintf("@ttl=30 REGISTER room://10.0.0.1:%d Room %d", j+1, j))
+				lines = append(lines, fmt.Sprintf("@ttl=30 REGISTER room://192.0.2.10:%d Room %d", j+1, j))
 			}
 			b.send("192.0.2.10", strings.Join(lines, "\n"))
 		}

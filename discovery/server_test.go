@@ -19,27 +19,27 @@ func TestPlainDialect(t *testing.T) {
 	run(t, func(b *bench) {
 		for _, c := range []struct{ request, reply string }{
 			{"LOOKUP Foyer", "NOTOK no room of that name is registered"},
-			{"REGISTER room://127.0.0.1:5000 Foyer", "OK"},
-			{"LOOKUP Foyer", "OK room://127.0.0.1:5000"},
-			{"lookup Foyer\n", "OK room://127.0.0.1:5000"},
-			{"LOOKUP Foyer\r\n", "OK room://127.0.0.1:5000"},
+			{"REGISTER room://192.0.2.10:5000 Foyer", "OK"},
+			{"LOOKUP Foyer", "OK room://192.0.2.10:5000"},
+			{"lookup Foyer\n", "OK room://192.0.2.10:5000"},
+			{"LOOKUP Foyer\r\n", "OK room://192.0.2.10:5000"},
 			{"LOOKUP foyer", "NOTOK no room of that name is registered"},
-			{"REGISTER room://127.0.0.1:5000 Foyer", `NOTOK name "Foyer" is already registered`},
-			{"REGISTER room://127.0.0.1:5001 Foyer", `NOTOK name "Foyer" is already registered`},
-			{"REGISTER room://127.0.0.1:5000 Hall", "NOTOK address room://127.0.0.1:5000 is already registered"},
-			{"REGISTER ROOM://[::ffff:127.0.0.1]:05000 Hall", "NOTOK address room://127.0.0.1:5000 is already registered"},
+			{"REGISTER room://192.0.2.10:5000 Foyer", `NOTOK name "Foyer" is already registered`},
+			{"REGISTER room://192.0.2.10:5001 Foyer", `NOTOK name "Foyer" is already registered`},
+			{"REGISTER room://192.0.2.10:5000 Hall", "NOTOK address room://192.0.2.10:5000 is already registered"},
+			{"REGISTER ROOM://[::ffff:127.0.0.1]:05000 Hall", "NOTOK address room://192.0.2.10:5000 is already registered"},
 			{"register room://Inn.Example:5001 Great Hall", "OK"},
 			{"LOOKUP Great Hall", "OK room://inn.example:5001"},
 			{"LOOKUP Great  Hall", "NOTOK the name has two spaces in a row"},
 			{"DEREGISTER Hall", "NOTOK no room of that name is registered"},
 			{"deregister Foyer", "OK"},
 			{"DEREGISTER Foyer", "NOTOK no room of that name is registered"},
-			{"REGISTER room://127.0.0.1:5000 Hall", "OK"},
-			{"REGISTER room://127.0.0.1:70000 X", "NOTOK the port is not a number from 1 to 65535"},
+			{"REGISTER room://192.0.2.10:5000 Hall", "OK"},
+			{"REGISTER room://192.0.2.10:70000 X", "NOTOK the port is not a number from 1 to 65535"},
 			{"REGISTER 127.0.0.1:5000 X", "NOTOK the address does not begin with room://"},
-			{"REGISTER room://127.0.0.1:5002 a\tb", "NOTOK the name has a character that names may not have"},
+			{"REGISTER room://192.0.2.10:5002 a\tb", "NOTOK the name has a character that names may not have"},
 			{"REGISTER", "NOTOK the address is missing"},
-			{"REGISTER room://127.0.0.1:5002", "NOTOK the name is missing"},
+			{"REGISTER room://192.0.2.10:5002", "NOTOK the name is missing"},
 			{"PING", `NOTOK unknown request "PING"`},
 			{" ", "NOTOK the line is empty"},
 			{"LOOKUP " + strings.Repeat("x", 300), "NOTOK the name is longer than 255 bytes"},
@@ -59,32 +59,32 @@ func TestPlainDialect(t *testing.T) {
 func TestTags(t *testing.T) {
 	run(t, func(b *bench) {
 		id := b.id(0)
-		b.expect("@id="+id+" REGISTER room://127.0.0.1:5000 Foyer", "@id="+id+" OK")
-		b.expect("@id="+id+" LOOKUP Foyer", "@id="+id+";ttl=30 OK room://127.0.0.1:5000")
-		b.expect("@unknown=1 LOOKUP Foyer", "@ttl=30 OK room://127.0.0.1:5000")
+		b.expect("@id="+id+" REGISTER room://192.0.2.10:5000 Foyer", "@id="+id+" OK")
+		b.expect("@id="+id+" LOOKUP Foyer", "@id="+id+";ttl=30 OK room://192.0.2.10:5000")
+		b.expect("@unknown=1 LOOKUP Foyer", "@ttl=30 OK room://192.0.2.10:5000")
 		id = strings.ToUpper(b.id(0))
-		b.expect("@id="+id+";ttl=5 REGISTER room://127.0.0.1:5001 Hall", "@id="+id+";ttl=5 OK")
-		b.expect("@id="+id+" LOOKUP Hall", "@id="+id+";ttl=5 OK room://127.0.0.1:5001")
+		b.expect("@id="+id+";ttl=5 REGISTER room://192.0.2.10:5001 Hall", "@id="+id+";ttl=5 OK")
+		b.expect("@id="+id+" LOOKUP Hall", "@id="+id+";ttl=5 OK room://192.0.2.10:5001")
 		id = b.id(0)
-		b.expect("@id="+id+" REGISTER room://127.0.0.1:5001 Foyer", "@id="+id+`;code=name-taken NOTOK name "Foyer" is already registered`)
+		b.expect("@id="+id+" REGISTER room://192.0.2.10:5001 Foyer", "@id="+id+`;code=name-taken NOTOK name "Foyer" is already registered`)
 		for _, c := range []struct {
 			request string
 			code    room.Code
 		}{
-			{"@id=" + b.id(0) + " REGISTER room://127.0.0.1:5001 Inn", room.AddressTaken},
-			{"@id=" + b.id(0) + " REGISTER room://127.0.0.1:0 Inn", room.BadAddress},
-			{"@id=" + b.id(0) + " REGISTER room://127.0.0.1:5002 a\x01", room.BadName},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:5001 Inn", room.AddressTaken},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:0 Inn", room.BadAddress},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:5002 a\x01", room.BadName},
 			{"@id=" + b.id(0) + " DEREGISTER Inn", room.UnknownName},
-			{"@id=" + b.id(0) + " RENEW room://127.0.0.1:5002 Inn", room.UnknownName},
+			{"@id=" + b.id(0) + " RENEW room://192.0.2.10:5002 Inn", room.UnknownName},
 			{"@id=" + b.id(0) + " SHOUT Inn", room.UnknownVerb},
 			{"@id=" + b.id(0) + " LOOKUP", room.Malformed},
 			{"@id=" + b.id(0) + ";a=1;a=1 LOOKUP x", room.Malformed},
 			{"@id=" + b.id(0) + ";sig=x;a=1 LOOKUP x", room.Malformed},
 			{"@id=" + b.id(0) + " LOOKUP " + strings.Repeat("x", wire.MaxDatagram), room.TooLarge},
-			{"@id=" + b.id(-6*time.Minute) + " REGISTER room://127.0.0.1:5003 Inn", room.StaleRequest},
+			{"@id=" + b.id(-6*time.Minute) + " REGISTER room://192.0.2.10:5003 Inn", room.StaleRequest},
 			{"@id=" + b.id(6*time.Minute) + " DEREGISTER Foyer", room.StaleRequest},
 			{"@id=" + b.id(-6*time.Minute) + " LOOKUP Foyer", "OK"},
-			{"@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 REGISTER room://127.0.0.1:5003 Inn", "OK"}, // version 4
+			{"@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 REGISTER room://192.0.2.10:5003 Inn", "OK"}, // version 4
 		} {
 			b.expectCode(c.request, c.code)
 			if reply, _ := wire.ParseReply([]byte(b.ask(c.request))); len(reply.ID) != 36 {
@@ -96,24 +96,24 @@ func TestTags(t *testing.T) {
 
 func TestExactlyOnce(t *testing.T) {
 	run(t, func(b *bench) {
-		register := "@id=" + b.id(0) + ";ttl=3600 REGISTER room://127.0.0.1:5000 Foyer"
-		refused := "@id=" + b.id(0) + " REGISTER room://127.0.0.1:5000 Hall"
+		register := "@id=" + b.id(0) + ";ttl=3600 REGISTER room://192.0.2.10:5000 Foyer"
+		refused := "@id=" + b.id(0) + " REGISTER room://192.0.2.10:5000 Hall"
 		deregister := "@id=" + b.id(0) + " DEREGISTER Foyer"
 		first := []string{b.ask(register), b.ask(refused), b.ask(deregister)}
 		if codeOf(t, first[0]) != "OK" || codeOf(t, first[1]) != room.AddressTaken || codeOf(t, first[2]) != "OK" {
 			t.Fatalf("got %q", first)
 		}
-		b.expect("REGISTER room://127.0.0.1:5009 Foyer", "OK") // somebody else
+		b.expect("REGISTER room://192.0.2.10:5009 Foyer", "OK") // somebody else
 		for range 3 {
 			for i, request := range []string{register, refused, deregister} {
 				b.expect(request, first[i])
 			}
 			b.restart()
 		}
-		b.expect("LOOKUP Foyer", "OK room://127.0.0.1:5009")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:5009")
 
 		b.expectCode(strings.Replace(register, "Foyer", "Other", 1), room.IDReused)
-		b.expectCode(strings.Replace(register, "REGISTER room://127.0.0.1:5000", "DEREGISTER", 1), room.IDReused)
+		b.expectCode(strings.Replace(register, "REGISTER room://192.0.2.10:5000", "DEREGISTER", 1), room.IDReused)
 
 		// Recorded outcomes are found for ten minutes, and by then their ids are
 		// too old to take effect.
@@ -122,13 +122,13 @@ func TestExactlyOnce(t *testing.T) {
 			b.expect(deregister, first[2])
 		}
 		time.Sleep(5 * time.Minute)
-		b.expect("REGISTER room://127.0.0.1:5010 Inn", "OK")
+		b.expect("REGISTER room://192.0.2.10:5010 Inn", "OK")
 		for i, request := range []string{register, refused, deregister} {
 			if got := b.ask(request); got != first[i] && codeOf(t, got) != room.StaleRequest {
 				t.Errorf("%q got %q after 14 minutes", request, got)
 			}
 		}
-		b.expect("LOOKUP Foyer", "OK room://127.0.0.1:5009")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:5009")
 	})
 }
 
@@ -136,7 +136,7 @@ func TestExactlyOnce(t *testing.T) {
 // take effect when the time has come.
 func TestAheadStaysRefused(t *testing.T) {
 	run(t, func(b *bench) {
-		ahead := "@id=" + b.id(6*time.Minute) + " REGISTER room://127.0.0.1:5000 Foyer"
+		ahead := "@id=" + b.id(6*time.Minute) + " REGISTER room://192.0.2.10:5000 Foyer"
 		first := b.ask(ahead)
 		reply, _ := wire.ParseReply([]byte(first))
 		if now := time.UnixMilli(int64(reply.Now)); time.Until(now).Abs() > 2*time.Second {
@@ -152,9 +152,9 @@ func TestAheadStaysRefused(t *testing.T) {
 // what a retry is told.
 func TestClockJumps(t *testing.T) {
 	run(t, func(b *bench) {
-		old := "@id=" + b.id(-6*time.Minute) + " REGISTER room://127.0.0.1:5000 Old"
+		old := "@id=" + b.id(-6*time.Minute) + " REGISTER room://192.0.2.10:5000 Old"
 		b.expectCode(old, room.StaleRequest)
-		register := "@id=" + b.id(0) + ";ttl=60 REGISTER room://127.0.0.1:5001 Foyer"
+		register := "@id=" + b.id(0) + ";ttl=60 REGISTER room://192.0.2.10:5001 Foyer"
 		first := b.ask(register)
 		b.skew = -time.Hour
 		b.expectCode(old, room.StaleRequest)
@@ -170,47 +170,47 @@ func TestClockJumps(t *testing.T) {
 
 func TestOwnership(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 		for _, c := range []struct {
 			request string
 			code    room.Code
 		}{
-			{"@id=" + b.id(0) + " REGISTER room://10.0.0.1:2 Foyer", room.NameTaken},
-			{b.registerSigned(2, "room://10.0.0.1:2", "Foyer"), room.NotOwner},
-			{"@id=" + b.id(0) + ";key=" + publicKey(1) + " REGISTER room://10.0.0.1:2 Foyer", room.BadSignature},
-			{string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://10.0.0.1:2 Foyer"), privateKey(2))), room.BadSignature},
-			{b.signed(1, "", "REGISTER room://10.0.0.1:2 Foyer"), room.Malformed},
-			{b.signed(1, ";key=AAAA", "REGISTER room://10.0.0.1:2 Foyer"), room.Malformed},
-			{string(wire.Sign([]byte("@key="+publicKey(1)+" REGISTER room://10.0.0.1:2 Foyer"), privateKey(1))), room.Malformed},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:2 Foyer", room.NameTaken},
+			{b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), room.NotOwner},
+			{"@id=" + b.id(0) + ";key=" + publicKey(1) + " REGISTER room://192.0.2.10:2 Foyer", room.BadSignature},
+			{string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://192.0.2.10:2 Foyer"), privateKey(2))), room.BadSignature},
+			{b.signed(1, "", "REGISTER room://192.0.2.10:2 Foyer"), room.Malformed},
+			{b.signed(1, ";key=AAAA", "REGISTER room://192.0.2.10:2 Foyer"), room.Malformed},
+			{string(wire.Sign([]byte("@key="+publicKey(1)+" REGISTER room://192.0.2.10:2 Foyer"), privateKey(1))), room.Malformed},
 			{string(wire.Sign([]byte("@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 DEREGISTER Foyer"), privateKey(1))), room.Malformed},
 			{"@id=" + b.id(0) + " DEREGISTER Foyer", room.NotOwner},
 			{b.signed(2, "", "DEREGISTER Foyer"), room.BadSignature},
-			{b.signed(2, "", "RENEW room://10.0.0.1:1 Foyer"), room.BadSignature},
-			{"@id=" + b.id(0) + " RENEW room://10.0.0.1:1 Foyer", room.NotOwner},
-			{b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), "OK"},
-			{string(wire.Sign([]byte("@id="+b.id(-6*time.Minute)+" RENEW room://10.0.0.1:1 Foyer"), privateKey(1))), room.StaleRequest},
-			{b.registerSigned(3, "room://10.0.0.1:1", "Hall"), room.AddressTaken},
+			{b.signed(2, "", "RENEW room://192.0.2.10:1 Foyer"), room.BadSignature},
+			{"@id=" + b.id(0) + " RENEW room://192.0.2.10:1 Foyer", room.NotOwner},
+			{b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), "OK"},
+			{string(wire.Sign([]byte("@id="+b.id(-6*time.Minute)+" RENEW room://192.0.2.10:1 Foyer"), privateKey(1))), room.StaleRequest},
+			{b.registerSigned(3, "room://192.0.2.10:1", "Hall"), room.AddressTaken},
 		} {
 			b.expectCode(c.request, c.code)
 		}
 		b.expect("DEREGISTER Foyer", "NOTOK the name has an owner: the request must be signed with the owner's key")
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 
 		// The owner comes back on another port; the old room learns of it.
-		moved := b.registerSigned(1, "room://10.0.0.1:9", "Foyer")
+		moved := b.registerSigned(1, "room://192.0.2.10:9", "Foyer")
 		first := b.ask(moved)
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:9")
-		b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), room.Replaced)
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:9")
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), room.Replaced)
 		b.expect(moved, first)
-		b.expect("REGISTER room://10.0.0.1:1 Old port", "OK") // is free
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), room.AddressTaken)
+		b.expect("REGISTER room://192.0.2.10:1 Old port", "OK") // is free
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), room.AddressTaken)
 
 		// A key takes no name that has none, and holds it while it is registered only.
-		b.expect("REGISTER room://10.0.0.1:3 Plain", "OK")
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:4", "Plain"), room.NameTaken)
+		b.expect("REGISTER room://192.0.2.10:3 Plain", "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:4", "Plain"), room.NameTaken)
 		b.expectCode(b.signed(1, "", "DEREGISTER Foyer"), "OK")
-		b.expectCode(b.registerSigned(2, "room://10.0.0.1:9", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:9", "Foyer"), "OK")
 		if got := kinds(b, "Foyer"); got != "registered deregistered replaced registered" {
 			t.Errorf("the history is %q", got)
 		}
@@ -219,7 +219,7 @@ func TestOwnership(t *testing.T) {
 
 func TestDeregisterFromElsewhere(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expect("REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expect("REGISTER room://192.0.2.10:1 Foyer", "OK")
 		if got := b.askFrom("192.0.2.11", "DEREGISTER Foyer"); got != "NOTOK the name was registered from another IP address" {
 			t.Errorf("got %q", got)
 		}
@@ -229,25 +229,25 @@ func TestDeregisterFromElsewhere(t *testing.T) {
 
 func TestAuthorizedKeys(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expect("REGISTER room://10.0.0.1:1 Before", "OK")
+		b.expect("REGISTER room://192.0.2.10:1 Before", "OK")
 		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
-		b.expect("REGISTER room://10.0.0.1:2 Foyer", "NOTOK this registry takes registrations from authorized keys only")
-		b.expectCode(b.registerSigned(2, "room://10.0.0.1:2", "Foyer"), room.Unauthorized)
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:2", "Foyer"), "OK")
-		b.expect("LOOKUP Before", "OK room://10.0.0.1:1")
+		b.expect("REGISTER room://192.0.2.10:2 Foyer", "NOTOK this registry takes registrations from authorized keys only")
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), room.Unauthorized)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:2", "Foyer"), "OK")
+		b.expect("LOOKUP Before", "OK room://192.0.2.10:1")
 		b.expect("DEREGISTER Before", "OK")
 		b.server.AuthorizeOnly(nil)
-		b.expect("REGISTER room://10.0.0.1:1 Before", "OK")
+		b.expect("REGISTER room://192.0.2.10:1 Before", "OK")
 	})
 }
 
 func TestSeveralLines(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expect("REGISTER room://10.0.0.1:1 A\nLOOKUP A\r\n\nREGISTER room://10.0.0.1:2 A\nDEREGISTER A\nLOOKUP A\nNONSENSE\n",
-			"OK\nOK room://10.0.0.1:1\n"+`NOTOK name "A" is already registered`+"\nOK\nNOTOK no room of that name is registered\nNOTOK unknown request \"NONSENSE\"")
+		b.expect("REGISTER room://192.0.2.10:1 A\nLOOKUP A\r\n\nREGISTER room://192.0.2.10:2 A\nDEREGISTER A\nLOOKUP A\nNONSENSE\n",
+			"OK\nOK room://192.0.2.10:1\n"+`NOTOK name "A" is already registered`+"\nOK\nNOTOK no room of that name is registered\nNOTOK unknown request \"NONSENSE\"")
 
 		// A signed line in the middle does not change the order.
-		lines := []string{"LOOKUP Foyer", b.registerSigned(1, "room://10.0.0.1:5", "Foyer"), "LOOKUP Foyer", b.signed(1, "", "DEREGISTER Foyer"), "LOOKUP Foyer"}
+		lines := []string{"LOOKUP Foyer", b.registerSigned(1, "room://192.0.2.10:5", "Foyer"), "LOOKUP Foyer", b.signed(1, "", "DEREGISTER Foyer"), "LOOKUP Foyer"}
 		var got []room.Code
 		for line := range strings.SplitSeq(b.ask(strings.Join(lines, "\n")), "\n") {
 			got = append(got, codeOf(t, line))
@@ -269,7 +269,7 @@ func TestSeveralLines(t *testing.T) {
 		checkBudget(b, strings.Join(many, "\n"))
 		many = many[:0]
 		for i := range 30 {
-			many = append(many, fmt.Sprintf("REGISTER room://10.0.0.2:%d Lots %d", i+1, i))
+			many = append(many, fmt.Sprintf("REGISTER room://192.0.2.10:%d Lots %d", i+1, i))
 		}
 		if answered := checkBudget(b, strings.Join(many, "\n")); answered != 30 || b.store.Len() != 30 {
 			t.Errorf("%d of 30 registrations answered, %d done", answered, b.store.Len())
@@ -280,8 +280,8 @@ func TestSeveralLines(t *testing.T) {
 		}
 		checkBudget(b, strings.Join(many, "\n"))
 		long := strings.Repeat("é", 100)
-		b.expect("REGISTER room://10.0.0.3:1 "+long, "OK")
-		checkBudget(b, "REGISTER room://10.0.0.3:2 "+long+"\nREGISTER room://10.0.0.3:2 "+long+"\nREGISTER room://10.0.0.3:2 "+long)
+		b.expect("REGISTER room://192.0.2.10:1 "+long, "OK")
+		checkBudget(b, "REGISTER room://192.0.2.10:2 "+long+"\nREGISTER room://192.0.2.10:2 "+long+"\nREGISTER room://192.0.2.10:2 "+long)
 	})
 }
 
@@ -308,11 +308,11 @@ func checkBudget(b *bench, datagram string) (answered int) {
 
 func TestStorageFaults(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expect("REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expect("REGISTER room://192.0.2.10:1 Foyer", "OK")
 		b.store.Fail(storetest.Refused, storetest.Lost, storetest.None, storetest.Kept) // None: the transaction that finds out
-		request := "@id=" + b.id(0) + " REGISTER room://10.0.0.1:2 Hall\nLOOKUP Foyer"
+		request := "@id=" + b.id(0) + " REGISTER room://192.0.2.10:2 Hall\nLOOKUP Foyer"
 		got := strings.Split(b.ask(request), "\n")
-		if len(got) != 2 || codeOf(t, got[0]) != room.Unavailable || got[1] != "OK room://10.0.0.1:1" {
+		if len(got) != 2 || codeOf(t, got[0]) != room.Unavailable || got[1] != "OK room://192.0.2.10:1" {
 			t.Errorf("got %q", got)
 		}
 		if b.server.Healthy() {
@@ -329,7 +329,7 @@ func TestStorageFaults(t *testing.T) {
 		if codeOf(t, got[0]) != "OK" {
 			t.Errorf("the retry got %q", got)
 		}
-		b.expect("REGISTER room://10.0.0.1:3 Inn", "OK")
+		b.expect("REGISTER room://192.0.2.10:3 Inn", "OK")
 		if !b.server.Healthy() {
 			t.Error("not healthy again")
 		}
@@ -339,13 +339,13 @@ func TestStorageFaults(t *testing.T) {
 // A lease whose end cannot be written goes on until it can.
 func TestExpiryOnFailingStore(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode("@ttl=5 REGISTER room://10.0.0.1:1 Foyer", "OK")
+		b.expectCode("@ttl=5 REGISTER room://192.0.2.10:1 Foyer", "OK")
 		for range 10 {
 			b.store.Fail(storetest.Refused)
 		}
 		time.Sleep(10 * time.Second)
-		b.expect("LOOKUP Foyer", "OK room://10.0.0.1:1")
-		b.expectCode("@x= RENEW room://10.0.0.1:1 Foyer", "OK")
+		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
+		b.expectCode("@x= RENEW room://192.0.2.10:1 Foyer", "OK")
 		time.Sleep(30 * time.Second)
 		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
 	})
@@ -353,14 +353,14 @@ func TestExpiryOnFailingStore(t *testing.T) {
 
 func TestEvict(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
 		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); err != nil {
 			t.Error(err)
 		}
 		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, room.ErrUnknownName) {
 			t.Error(err)
 		}
-		b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:1 Foyer"), room.UnknownName)
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), room.UnknownName)
 		if got := kinds(b, "Foyer"); got != "evicted registered" {
 			t.Errorf("the history is %q", got)
 		}
@@ -371,7 +371,7 @@ func TestStopAnswersWhatItHas(t *testing.T) {
 	run(t, func(b *bench) {
 		var lines []string
 		for i := range 20 {
-			lines = append(lines, fmt.Sprintf("REGISTER room://10.0.0.1:%d Room %d", i+1, i))
+			lines = append(lines, fmt.Sprintf("REGISTER room://192.0.2.10:%d Room %d", i+1, i))
 		}
 		c, err := b.net.Listen(netip.MustParseAddrPort("192.0.2.20:1"))
 		if err != nil {
@@ -398,7 +398,7 @@ func TestStopAnswersWhatItHas(t *testing.T) {
 func TestRepliesAreNotAnswered(t *testing.T) {
 	run(t, func(b *bench) {
 		for _, reply := range []string{
-			"OK", "OK room://127.0.0.1:1", "NOTOK no", "@code=malformed NOTOK no", "@id=" + b.id(0) + ";ttl=3 OK", "NOTOK a\nOK\nNOTOK b",
+			"OK", "OK room://192.0.2.10:1", "NOTOK no", "@code=malformed NOTOK no", "@id=" + b.id(0) + ";ttl=3 OK", "NOTOK a\nOK\nNOTOK b",
 		} {
 			if got := b.send("192.0.2.10", reply); len(got) != 0 {
 				t.Errorf("%q was answered: %q", reply, got)
@@ -411,12 +411,12 @@ func TestRepliesAreNotAnswered(t *testing.T) {
 // A retry, a refusal without an id and a look-up cost no transaction.
 func TestNothingChangedIsNotWritten(t *testing.T) {
 	run(t, func(b *bench) {
-		register := "@id=" + b.id(0) + " REGISTER room://127.0.0.1:1 Foyer"
+		register := "@id=" + b.id(0) + " REGISTER room://192.0.2.10:1 Foyer"
 		first := b.ask(register)
 		b.store.Fail(storetest.Refused) // the next transaction that is written
 		b.expect(register, first)
-		b.expect("REGISTER room://127.0.0.1:1 Hall", "NOTOK address room://127.0.0.1:1 is already registered")
-		b.expect("DEREGISTER Hall\nLOOKUP Foyer", "NOTOK no room of that name is registered\nOK room://127.0.0.1:1")
+		b.expect("REGISTER room://192.0.2.10:1 Hall", "NOTOK address room://192.0.2.10:1 is already registered")
+		b.expect("DEREGISTER Hall\nLOOKUP Foyer", "NOTOK no room of that name is registered\nOK room://192.0.2.10:1")
 		b.expectCode("@x= DEREGISTER Foyer", room.Unavailable)
 	})
 }

@@ -16,7 +16,7 @@ func TestUncertainRegistrationHasItsLease(t *testing.T) {
 	for _, fault := range []storetest.Fault{storetest.Kept, storetest.Lost} {
 		run(t, func(b *bench) {
 			b.store.Fail(fault)
-			if got := b.send("192.0.2.10", "@ttl=5 REGISTER room://10.0.0.1:1 Foyer"); len(got) != 0 {
+			if got := b.send("192.0.2.10", "@ttl=5 REGISTER room://192.0.2.10:1 Foyer"); len(got) != 0 {
 				t.Errorf("%v: got %q for an uncertain outcome", fault, got)
 			}
 			want := room.Code("OK")
@@ -54,14 +54,14 @@ func TestDoubtfulNamesAreNotDenied(t *testing.T) {
 // name at the new address as long as it renews, and no longer.
 func TestUncertainReplacementHasItsLease(t *testing.T) {
 	run(t, func(b *bench) {
-		b.expectCode(b.registerSigned(1, "room://10.0.0.1:1", "Foyer"), "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
 		b.store.Fail(storetest.Kept)
-		if got := b.send("192.0.2.10", b.registerSigned(1, "room://10.0.0.1:2", "Foyer")); len(got) != 0 {
+		if got := b.send("192.0.2.10", b.registerSigned(1, "room://192.0.2.10:2", "Foyer")); len(got) != 0 {
 			t.Errorf("got %q for an uncertain outcome", got)
 		}
 		for range 5 {
 			time.Sleep(20 * time.Second)
-			b.expectCode(b.signed(1, "", "RENEW room://10.0.0.1:2 Foyer"), "OK")
+			b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:2 Foyer"), "OK")
 		}
 		time.Sleep(40 * time.Second)
 		b.expectCode("@x= LOOKUP Foyer", room.UnknownName)
