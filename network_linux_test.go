@@ -89,7 +89,7 @@ func TestWildcard(t *testing.T) {
 	a, b := hosts(t, namespace.Faults{}, 0)
 	a.launch("registry", "serve", "--http", "off").await(t, `^registry: listening on .*:7666$`)
 	a.launch("roomd", "--advertise", "10.66.0.7", "Hall", "It echoes.").await(t, `^roomd: Hall listening on room://10\.66\.0\.7:\d+$`)
-	a.launch("roomd", "--advertise", "fd66::7", "Attic", "It is dark.").await(t, `^roomd: Attic listening on room://\[fd66::7\]:\d+$`)
+	a.launch("roomd", "--discovery", "[fd66::1]:7666", "--advertise", "fd66::7", "Attic", "It is dark.").await(t, `^roomd: Attic listening on room://\[fd66::7\]:\d+$`)
 	for _, address := range []string{"10.66.0.1", "10.66.0.7", "fd66::1", "fd66::7"} {
 		c := b.client(net.JoinHostPort(address, "7666"))
 		if _, err := c.Lookup(t.Context(), "Hall"); err != nil {
@@ -97,7 +97,10 @@ func TestWildcard(t *testing.T) {
 		}
 		// What changes something takes another way to its reply.
 		name := room.Name("Room of " + strings.ReplaceAll(address, ":", "-"))
-		r := client.Registration{Name: name, Address: "room://192.0.2.1:1", TTL: time.Minute}
+		r := client.Registration{Name: name, Address: "room://10.66.0.2:1", TTL: time.Minute}
+		if strings.Contains(address, ":") {
+			r.Address = "room://[fd66::2]:1"
+		}
 		if _, err := c.Register(t.Context(), r); err != nil {
 			t.Errorf("asked at %s: %v", address, err)
 		}
@@ -111,6 +114,29 @@ func TestWildcard(t *testing.T) {
 		p.stdin.Close()
 		p.ends(t, 0)
 	}
+}
+
+// TestForeignAddresses has a host register the address of another one: it is
+// told what to do about it, unless the operator has allowed that.
+func TestForeignAddresses(t *testing.T) {
+	t.Parallel()
+	a, b := hosts(t, namespace.Faults{}, 0)
+	registry := a.launch("registry", "serve", "--http", "off")
+	registry.await(t, `^registry: listening on .*:7666$`)
+	own := b.launch("roomd", "Hall", "It echoes.")
+	own.await(t, `^roomd: Hall listening on room://10\.66\.0\.2:\d+$`)
+	foreign := b.launch("roomd", "--advertise", "10.66.0.9", "Attic", "It is dark.")
+	foreign.ends(t, 1)
+	if got, want := foreign.written(), regexp.MustCompile(`roomd: "Attic" cannot be registered at room://10\.66\.0\.9:\d+, say --advertise: the address is not the one that the request comes from: .*\n`); !want.MatchString(got) {
+		t.Errorf("got %q", got)
+	}
+	b.launch("roomd", "--advertise", "b.example", "Attic", "It is dark.").await(t, `^roomd: Attic listening on room://b\.example:\d+$`)
+	a.launch("roomd", "--discovery", "127.0.0.1:7666", "--advertise", "10.66.0.9", "Inn", "It is warm.").await(t, `^roomd: Inn listening on room://10\.66\.0\.9:\d+$`)
+
+	_ = registry.cmd.Process.Signal(syscall.SIGTERM)
+	registry.ends(t, 0)
+	a.launch("registry", "serve", "--http", "off", "--addresses", "any").await(t, `^registry: listening on .*:7666$`)
+	b.launch("roomd", "--advertise", "10.66.0.9", "Cellar", "It is dark.").await(t, `^roomd: Cellar listening on room://10\.66\.0\.9:\d+$`)
 }
 
 // lossy is the network of the promise: a fifth of all packets is lost each way,
@@ -185,8 +211,8 @@ func lossyName(i int) room.Name { return room.Name(fmt.Sprintf("Room %d", i)) }
 
 func (l *lossyLoad) work(ctx context.Context, t *testing.T, c *client.Client) {
 	for i := range l.names {
-		r := client.Registration{Name: lossyName(i), Address: room.Address(fmt.Sprintf("room://192.0.2.1:%d", i+1))}
-		other := client.Registration{Name: r.Name, Address: room.Address(fmt.Sprintf("room://192.0.2.2:%d", i+1))}
+		r := client.Registration{Name: lossyName(i), Address: room.Address(fmt.Sprintf("room://10.66.0.2:%d", i+1))}
+		other := client.Registration{Name: r.Name, Address: room.Address(fmt.Sprintf("room://other.example:%d", i+1))}
 		for step, s := range [lossySteps]struct {
 			do   func() error
 			want error

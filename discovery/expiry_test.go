@@ -34,7 +34,7 @@ func fillStore(b *bench, n int, ttl time.Duration) {
 	b.t.Helper()
 	err := b.store.Update(b.store.Last(), func(tx storage.Tx) error {
 		for i := range n {
-			r := room.Registration{Name: room.Name("Room " + strconv.Itoa(i)), Address: room.Address("room://192.0.2.10:" + strconv.Itoa(i)), TTL: ttl, LeaseEnd: ttl}
+			r := room.Registration{Name: room.Name("Room " + strconv.Itoa(i)), Address: room.Address("room://10.0.0.1:" + strconv.Itoa(i)), TTL: ttl, LeaseEnd: ttl}
 			if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
 				return err
 			}

@@ -226,7 +226,7 @@ func TestStallCostsNoLease(t *testing.T) {
 			b.expectCode(fmt.Sprintf("@ttl=%d REGISTER room://192.0.2.10:%d Room %d", 30+i, i+1, i), "OK")
 		}
 		b.stall.next.Store(int64(10 * time.Hour))
-		if got := b.send("192.0.2.11", "REGISTER room://192.0.2.10:1 Slow"); len(got) != 0 {
+		if got := b.send("192.0.2.11", "REGISTER room://192.0.2.11:1 Slow"); len(got) != 0 {
 			t.Fatalf("got %q during the stall", got)
 		}
 		time.Sleep(10*time.Hour + 29*time.Second)

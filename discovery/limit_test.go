@@ -61,12 +61,12 @@ func TestFloodIsRefusedAlone(t *testing.T) {
 		b.stall.next.Store(int64(time.Minute))
 		flood, _ := b.net.Listen(netip.MustParseAddrPort("192.0.2.66:1"))
 		polite, _ := b.net.Listen(netip.MustParseAddrPort("192.0.2.77:1"))
-		_, _ = flood.WriteToUDPAddrPort([]byte("REGISTER room://192.0.2.10:1 First"), registryAddr)
+		_, _ = flood.WriteToUDPAddrPort([]byte("REGISTER room://192.0.2.66:1 First"), registryAddr)
 		time.Sleep(time.Second) // it is being written
 		busy := 0
 		buf := make([]byte, 2048)
 		for i := range 2 * queueLength {
-			_, _ = flood.WriteToUDPAddrPort(fmt.Appendf(nil, "@n=%d REGISTER room://192.0.2.10:1 Flood", i), registryAddr)
+			_, _ = flood.WriteToUDPAddrPort(fmt.Appendf(nil, "@n=%d REGISTER room://192.0.2.66:1 Flood", i), registryAddr)
 			synctest.Wait()
 			_ = flood.SetReadDeadline(time.Now().Add(time.Millisecond))
 			if n, _, err := flood.ReadFromUDPAddrPort(buf); err == nil {
@@ -80,7 +80,7 @@ func TestFloodIsRefusedAlone(t *testing.T) {
 			t.Errorf("%d requests of the flood were refused, want %d", busy, want)
 		}
 		b.expect("LOOKUP First", "NOTOK no room of that name is registered") // and look-ups go on
-		_, _ = polite.WriteToUDPAddrPort([]byte("REGISTER room://192.0.2.10:1 Polite"), registryAddr)
+		_, _ = polite.WriteToUDPAddrPort([]byte("REGISTER room://192.0.2.77:1 Polite"), registryAddr)
 		_ = polite.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		if n, _, err := polite.ReadFromUDPAddrPort(buf); err != nil || string(buf[:n]) != "OK" {
 			t.Errorf("the other source got %q, %v", buf[:n], err)
@@ -195,12 +195,12 @@ func FuzzDatagram(f *testing.F) {
 // A look-up costs no allocation from datagram to datagram.
 func TestLookupAllocations(t *testing.T) {
 	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
-	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.1:40001 Great Hall"))
+	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.9:40001 Great Hall"))
 	var x exchange
 	out := make([]udp.Datagram, 0, 8)
 	for _, request := range []string{
 		"LOOKUP Great Hall", "@id=018f4e7a-1b2c-7d3e-8f40-112233445566 LOOKUP Great Hall", "LOOKUP nowhere",
-		"LOOKUP Great Hall\nLOOKUP Great Hall\nLOOKUP Great Hall", "@ttl=30 RENEW room://192.0.2.1:40001 Great Hall",
+		"LOOKUP Great Hall\nLOOKUP Great Hall\nLOOKUP Great Hall", "@ttl=30 RENEW room://192.0.2.9:40001 Great Hall",
 	} {
 		d := udp.Datagram{Data: []byte(request), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
 		if n := testing.AllocsPerRun(100, func() {
@@ -217,7 +217,7 @@ func TestLookupAllocations(t *testing.T) {
 
 func BenchmarkLookup(b *testing.B) {
 	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
-	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.1:40001 Great Hall"))
+	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.9:40001 Great Hall"))
 	for name, request := range map[string]string{
 		"plain":  "LOOKUP Great Hall",
 		"tagged": "@id=018f4e7a-1b2c-7d3e-8f40-112233445566 LOOKUP Great Hall",

@@ -24,10 +24,10 @@ func TestLinesAreAnsweredInOrder(t *testing.T) {
 	possible := []string{
 		"LOOKUP the great hall of mirrors", "LOOKUP the great hall of mirrors", "LOOKUP the great hall of mirrors",
 		"LOOKUP the attic, up the stairs", "@id=018f4e7a-1b2c-7d3e-8f40-112233445566 LOOKUP the attic, up the stairs", "LOOKUP \xff, which is no name at all",
-		"@ttl=30 RENEW room://192.0.2.1:40001 the great hall of mirrors", "@ttl=60 RENEW room://192.0.2.1:40002 the great hall of mirrors",
-		"@ttl=30 REGISTER room://192.0.2.1:40001 the great hall of mirrors", "@ttl=60 REGISTER room://192.0.2.1:40002 the great hall of mirrors",
-		"REGISTER room://192.0.2.1:40001 the attic, up the stairs", "DEREGISTER the great hall of mirrors", "DEREGISTER the attic, up the stairs",
-		"PING, which nobody understands", "OK room://192.0.2.1:40001", "",
+		"@ttl=30 RENEW room://192.0.2.9:40001 the great hall of mirrors", "@ttl=60 RENEW room://192.0.2.9:40002 the great hall of mirrors",
+		"@ttl=30 REGISTER room://192.0.2.9:40001 the great hall of mirrors", "@ttl=60 REGISTER room://192.0.2.9:40002 the great hall of mirrors",
+		"REGISTER room://192.0.2.9:40001 the attic, up the stairs", "DEREGISTER the great hall of mirrors", "DEREGISTER the attic, up the stairs",
+		"PING, which nobody understands", "OK room://192.0.2.9:40001", "",
 	}
 	for range 300 {
 		s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
@@ -57,13 +57,13 @@ func answers(x *exchange) (lines []string) {
 // Where nothing can be written, the other lines are answered all the same.
 func TestLinesBetweenThoseThatAreDenied(t *testing.T) {
 	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
-	serveDatagram(s, w, []byte("REGISTER room://192.0.2.1:40001 Foyer"))
+	serveDatagram(s, w, []byte("REGISTER room://192.0.2.9:40001 Foyer"))
 	var x exchange
 	x.start(&udp.Datagram{
-		Data: []byte("LOOKUP Foyer\nREGISTER room://192.0.2.1:40002 Great Hall of Mirrors\nLOOKUP Foyer\n\nDEREGISTER Foyer\nLOOKUP Foyer"),
+		Data: []byte("LOOKUP Foyer\nREGISTER room://192.0.2.9:40002 Great Hall of Mirrors\nLOOKUP Foyer\n\nDEREGISTER Foyer\nLOOKUP Foyer"),
 		Peer: netip.MustParseAddrPort("192.0.2.9:9"),
 	})
-	const found, denied = "OK room://192.0.2.1:40001", "NOTOK too many requests are waiting; try again"
+	const found, denied = "OK room://192.0.2.9:40001", "NOTOK too many requests are waiting; try again"
 	want := strings.Join([]string{found, denied, found, denied, found}, "\n")
 	if done := s.serve(&x, &w.ahead, busyQueue); !done || strings.Join(answers(&x), "\n") != want {
 		t.Errorf("done %v, got %q, want %q", done, answers(&x), want)

@@ -29,6 +29,7 @@ var (
 	errOtherKey      = &room.Error{Code: room.NotOwner, Text: "the name belongs to another key"}
 	errOtherSource   = &room.Error{Code: room.NotOwner, Text: "the name was registered from another IP address"}
 	errUnauthorized  = &room.Error{Code: room.Unauthorized, Text: "this registry takes registrations from authorized keys only"}
+	errForeign       = &room.Error{Code: room.ForeignAddress, Text: "the address is not the one that the request comes from: advertise an address of your own, or ask the operator"}
 	errIDReused      = &room.Error{Code: room.IDReused, Text: "the id was used for another request"}
 	errTooOld        = &room.Error{Code: room.StaleRequest, Text: "the id is more than 5 minutes old"}
 	errTooFarAhead   = &room.Error{Code: room.StaleRequest, Text: "the id is more than 5 minutes ahead of the registry's clock"}
@@ -279,6 +280,9 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 		}
 		kind = storage.Replaced
 	}
+	if !t.server.believes(x, r) {
+		return refuse(errForeign), nil
+	}
 	switch holder, err := t.NameAt(r.addr); {
 	case errors.Is(err, room.ErrUnknownName):
 	case err != nil:
@@ -312,6 +316,14 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 		d.event.Registration.LeaseEnd = t.now.Lease + tick + d.ttl
 	}
 	return d, nil
+}
+
+// believes reports whether the sender of a REGISTER may claim its address: an
+// IP address is nobody else's to give away. Whether a DNS name is the sender's
+// would take a look-up, which is not made. The signature is checked elsewhere.
+func (s *Server) believes(x *exchange, r *request) bool {
+	ip, ok := r.addr.IP()
+	return !ok || ip == x.from() || x.from().IsLoopback() || s.anyAddress || s.trusts(r.key)
 }
 
 func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration) decision {

@@ -28,6 +28,8 @@ type Server struct {
 	clock  *clock
 	leases *leases
 
+	anyAddress bool
+
 	shares     shares
 	limits     *verifyLimits
 	jobs       sync.Pool // of *job; at most the queues' lengths are in use
@@ -50,6 +52,11 @@ type Options struct {
 
 	// SystemClock is the wall clock, [time.Now] if nil.
 	SystemClock func() time.Time
+
+	// AnyAddress lets everybody register IP addresses of others. Otherwise a
+	// host can register its own only, unless it is this machine or the key is
+	// one that the registry is closed to others for, see [Server.AuthorizeOnly].
+	AnyAddress bool
 }
 
 // New returns a Server on store, which must not be changed by anybody else and
@@ -64,6 +71,7 @@ func New(store storage.Store, o Options) *Server {
 	s := &Server{
 		store:      store,
 		log:        o.Log,
+		anyAddress: o.AnyAddress,
 		clock:      newClock(o.SystemClock, store.Last()),
 		shares:     newShares(),
 		limits:     newVerifyLimits(),
@@ -95,6 +103,13 @@ func (s *Server) AuthorizeOnly(keys []room.Key) {
 func (s *Server) authorized(k room.Key) bool {
 	set := s.keys.Load()
 	return set == nil || (*set)[k]
+}
+
+// trusts reports whether k is one of the keys that the registry is closed to
+// others for.
+func (s *Server) trusts(k room.Key) bool {
+	set := s.keys.Load()
+	return set != nil && (*set)[k]
 }
 
 // Healthy reports whether the last transaction could be written.

@@ -25,6 +25,7 @@ type serveOptions struct {
 	listen     string
 	http       string
 	authorized string
+	addresses  string
 	store      *storeFlag
 	log        *slog.Logger
 }
@@ -43,6 +44,7 @@ of --authorized-keys is read again, if there is one; the registry goes on.`,
 	c.Flags().StringVar(&o.listen, "listen", ":7666", "where to answer over UDP; port 0 lets the system choose")
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
 	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key a line")
+	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
 	o.store = addStoreFlag(c.Flags())
 	level := command.LogLevelFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -63,6 +65,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		if err := checkAddress("http", o.http); err != nil {
 			return err
 		}
+	}
+	if o.addresses != "own" && o.addresses != "any" {
+		return command.Usagef("invalid value %q for --addresses: it is own or any", o.addresses)
 	}
 	var keys []room.Key
 	if o.authorized != "" {
@@ -95,7 +100,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		return fmt.Errorf("the admin socket: %w", err)
 	}
 	defer socket.Close()
-	server := discovery.New(store, discovery.Options{Log: o.log})
+	server := discovery.New(store, discovery.Options{Log: o.log, AnyAddress: o.addresses == "any"})
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
 	}

@@ -59,6 +59,12 @@ func AddressOf(host string, port uint16) (Address, error) {
 // HostPort returns host and port as net.Dial and net.ResolveUDPAddr take them.
 func (a Address) HostPort() string { return strings.TrimPrefix(string(a), scheme) }
 
+// IP returns the host, and false if that is a DNS name.
+func (a Address) IP() (host netip.Addr, ok bool) {
+	ap, err := netip.ParseAddrPort(a.HostPort())
+	return ap.Addr(), err == nil
+}
+
 func canonicalPort(s string) (string, bool) {
 	digits := strings.TrimLeft(s, "0")
 	if digits == "" || len(digits) > 5 {

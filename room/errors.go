@@ -23,10 +23,11 @@ const (
 	Replaced     Code = "replaced"
 
 	// The sender may not ask for it.
-	NotOwner     Code = "not-owner"
-	BadSignature Code = "bad-signature"
-	Unauthorized Code = "unauthorized"
-	Evicted      Code = "evicted"
+	NotOwner       Code = "not-owner"
+	BadSignature   Code = "bad-signature"
+	Unauthorized   Code = "unauthorized"
+	ForeignAddress Code = "foreign-address"
+	Evicted        Code = "evicted"
 
 	// The request's id does not fit.
 	IDReused     Code = "id-reused"
@@ -42,7 +43,7 @@ func Codes() []Code {
 	return []Code{
 		Malformed, UnknownVerb, BadName, BadAddress, TooLarge,
 		NameTaken, AddressTaken, UnknownName, Replaced,
-		NotOwner, BadSignature, Unauthorized, Evicted,
+		NotOwner, BadSignature, Unauthorized, ForeignAddress, Evicted,
 		IDReused, StaleRequest,
 		Busy, Unavailable,
 	}
@@ -61,16 +62,17 @@ type Error struct {
 
 // Errors to compare with, one for each code that programs act upon.
 var (
-	ErrNameTaken    = &Error{NameTaken, "the name is already registered"}
-	ErrAddressTaken = &Error{AddressTaken, "the address is already registered"}
-	ErrUnknownName  = &Error{UnknownName, "no such name is registered"}
-	ErrReplaced     = &Error{Replaced, "the name is now registered at another address"}
-	ErrNotOwner     = &Error{NotOwner, "the name belongs to somebody else"}
-	ErrUnauthorized = &Error{Unauthorized, "this registry is closed to strangers"}
-	ErrEvicted      = &Error{Evicted, "the operator has taken this name off"}
-	ErrStaleRequest = &Error{StaleRequest, "the request's id is too old or too far ahead"}
-	ErrBusy         = &Error{Busy, "the registry is busy"}
-	ErrUnavailable  = &Error{Unavailable, "the registry cannot write now"}
+	ErrNameTaken      = &Error{NameTaken, "the name is already registered"}
+	ErrAddressTaken   = &Error{AddressTaken, "the address is already registered"}
+	ErrUnknownName    = &Error{UnknownName, "no such name is registered"}
+	ErrReplaced       = &Error{Replaced, "the name is now registered at another address"}
+	ErrNotOwner       = &Error{NotOwner, "the name belongs to somebody else"}
+	ErrUnauthorized   = &Error{Unauthorized, "this registry is closed to strangers"}
+	ErrForeignAddress = &Error{ForeignAddress, "the address is not the sender's own"}
+	ErrEvicted        = &Error{Evicted, "the operator has taken this name off"}
+	ErrStaleRequest   = &Error{StaleRequest, "the request's id is too old or too far ahead"}
+	ErrBusy           = &Error{Busy, "the registry is busy"}
+	ErrUnavailable    = &Error{Unavailable, "the registry cannot write now"}
 )
 
 // Errorf returns an error of the given code with a formatted text.

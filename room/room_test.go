@@ -122,8 +122,8 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: Temporary() = %v", c, !want)
 		}
 	}
-	if len(seen) != 17 {
-		t.Errorf("%d codes, docs/protocol.md has 17", len(seen))
+	if len(seen) != 18 {
+		t.Errorf("%d codes, docs/protocol.md has 18", len(seen))
 	}
 }
 

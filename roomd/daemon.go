@@ -54,7 +54,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	registration.Address = address
-	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log})
+	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log, Listen: d.sourceOf(ctx)})
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	case errors.Is(keepErr, room.ErrReplaced) && registered:
 		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), keepErr)
 	case !errors.Is(keepErr, context.Canceled):
-		return notRegistered(r.Name, r.Key, keepErr)
+		return notRegistered(&r, keepErr)
 	}
 	if err := d.deregister(ctx, registry, r, registered); err != nil {
 		return errors.Join(serveErr, err)
@@ -106,18 +106,21 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 
 // notRegistered says of a refusal which room it is about. Silence is not about
 // the room.
-func notRegistered(name room.Name, key ed25519.PrivateKey, err error) error {
+func notRegistered(r *client.Registration, err error) error {
 	if errors.Is(err, client.ErrNoAnswer) {
 		return command.AskElsewhere(err)
 	}
 	if _, refused := errors.AsType[*room.Error](err); !refused {
 		return err
 	}
-	if errors.Is(err, room.ErrUnauthorized) && key != nil {
+	switch {
+	case errors.Is(err, room.ErrUnauthorized) && r.Key != nil:
 		// What the operator of the registry has to be told.
-		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(name), err, room.Key(key.Public().(ed25519.PublicKey)))
+		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(r.Name), err, room.Key(r.Key.Public().(ed25519.PublicKey)))
+	case errors.Is(err, room.ErrForeignAddress):
+		return fmt.Errorf("%q cannot be registered at %s, say --advertise: %w", string(r.Name), r.Address, err)
 	}
-	return fmt.Errorf("%q cannot be registered: %w", string(name), err)
+	return fmt.Errorf("%q cannot be registered: %w", string(r.Name), err)
 }
 
 // deregister gives the name up. It is not cut short by what ended the room, but
@@ -183,6 +186,30 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, room.Address, error)
 		return nil, "", fmt.Errorf("no room can be registered at %s, say --advertise: %w", host, err)
 	}
 	return conn, address, nil
+}
+
+// sourceOf returns how to open sockets for asking the registry, or nil: from the
+// address that is advertised, where this machine has that and would use another
+// one, as a registry takes no other address than the one that it is asked from.
+func (d *daemon) sourceOf(ctx context.Context) func() (client.PacketConn, error) {
+	ip, err := netip.ParseAddr(d.advertise)
+	if err != nil {
+		return nil
+	}
+	ip = ip.Unmap()
+	local, err := localAddr(ctx, d.registries)
+	if err != nil || local.IsLoopback() || local.Is4() != ip.Is4() {
+		return nil
+	}
+	listen := func() (client.PacketConn, error) {
+		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+	}
+	c, err := listen()
+	if err != nil {
+		return nil // something before this machine translates
+	}
+	c.Close()
+	return listen
 }
 
 // localAddr returns the address from which this machine reaches the first of

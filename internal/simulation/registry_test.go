@@ -64,7 +64,10 @@ func (r *registry) start(occasion string) {
 		w.time.down()
 		r.failed <- struct{}{}
 	}
-	server := discovery.New(p.disk, discovery.Options{SystemClock: r.systemClock})
+	server := discovery.New(p.disk, discovery.Options{
+		SystemClock: r.systemClock,
+		AnyAddress:  true, // clients on several hosts contend for the same addresses
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	go func() { p.ended <- server.Serve(ctx, newSocket(conn, w.tap, r.late)) }()
