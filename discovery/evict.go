@@ -42,7 +42,7 @@ func (s *Server) operate(ctx context.Context, name room.Name, change func(*trans
 
 func (w *writer) operate(o *operation) error {
 	err := w.update(o.change)
-	if err != nil && w.doubtful[o.name] {
+	if err != nil && w.inDoubt(o.name) {
 		return fmt.Errorf("%w: whether %q is registered cannot be said until the database can be written again", storage.ErrUncertain, o.name)
 	}
 	return err
@@ -65,7 +65,7 @@ func (s *Server) Evict(ctx context.Context, name room.Name, hold time.Duration) 
 	err := s.operate(ctx, name, func(t *transaction) (err error) {
 		e, err = Evict(t, t.now.Wall, name, hold)
 		if e.Ended != nil {
-			t.effects = append(t.effects, effect{registration: *e.Ended, ends: true})
+			t.effects = append(t.effects, effect{registration: *e.Ended, was: e.Ended.From, ends: true})
 		}
 		return err
 	})

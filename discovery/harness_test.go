@@ -35,7 +35,8 @@ type bench struct {
 	server *Server
 	skew   time.Duration // of the system's clock
 	log    *slog.Logger  // of servers that are started from now on
-	any    bool          // Options.AnyAddress of the next start
+	any    bool          // Options.AnyAddress of the next start,
+	names  int           // and Options.MaxNamesPerHost
 	stop   func()
 	ids    uint64
 	hosts  map[string]*udptest.Conn
@@ -64,7 +65,9 @@ func (b *bench) serveOn(store storage.Store) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.server = New(store, Options{Log: b.log, SystemClock: func() time.Time { return time.Now().Add(b.skew) }, AnyAddress: b.any})
+	b.server = New(store, Options{
+		Log: b.log, SystemClock: func() time.Time { return time.Now().Add(b.skew) }, AnyAddress: b.any, MaxNamesPerHost: b.names,
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()

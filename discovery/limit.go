@@ -49,33 +49,41 @@ func (s *shares) release(a netip.Addr) {
 	}
 }
 
-// verifyLimits holds a token bucket for each source that sent signatures of
+// buckets holds a token bucket for each source that used some of its tokens of
 // late. When the table is full, it and the previous one change places: a source
-// is forgotten only after verifySources/2 others came, and a forger of addresses
-// can at most have the buckets start full again. What then bounds the time
-// spent is the number of verifiers.
-type verifyLimits struct {
+// is forgotten only after watchedSources/2 others came, and whoever has so many
+// addresses, or forges them, can at most have the buckets start full again. What
+// bounds those is a limit on all sources together: the number of verifiers, and
+// what there may be of outcomes in all.
+type buckets struct {
+	rate  rate.Limit // tokens a second
+	burst int
+
 	mu         sync.Mutex
 	young, old map[netip.Addr]*rate.Limiter
 }
 
-func newVerifyLimits() *verifyLimits {
-	return &verifyLimits{young: make(map[netip.Addr]*rate.Limiter)}
+func newBuckets(r rate.Limit, burst int) *buckets {
+	return &buckets{rate: r, burst: burst, young: make(map[netip.Addr]*rate.Limiter)}
 }
 
-func (v *verifyLimits) allow(a netip.Addr) bool {
+// of returns the bucket of the source that a belongs to.
+func (b *buckets) of(a netip.Addr) *rate.Limiter {
 	a = source(a)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	l := v.young[a]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.young[a]
 	if l == nil {
-		if l = v.old[a]; l == nil {
-			l = rate.NewLimiter(verifyRate, verifyBurst)
+		if l = b.old[a]; l == nil {
+			l = rate.NewLimiter(b.rate, b.burst)
 		}
-		if len(v.young) == verifySources/2 {
-			v.young, v.old = make(map[netip.Addr]*rate.Limiter), v.young
+		if len(b.young) == watchedSources/2 {
+			b.young, b.old = make(map[netip.Addr]*rate.Limiter), b.young
 		}
-		v.young[a] = l
+		b.young[a] = l
 	}
-	return l.Allow()
+	return l
 }
+
+// allow takes a token from the bucket of a's source, if there is one.
+func (b *buckets) allow(a netip.Addr) bool { return b.of(a).Allow() }

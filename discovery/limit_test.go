@@ -25,9 +25,9 @@ func TestSource(t *testing.T) {
 	}
 }
 
-func TestVerifyLimitsAreBounded(t *testing.T) {
+func TestBucketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVerifyLimits()
+		v := newBuckets(verifyRate, verifyBurst)
 		flood := netip.MustParseAddr("10.0.0.1")
 		allowed := 0
 		for range 10 * verifyBurst {
@@ -39,11 +39,11 @@ func TestVerifyLimitsAreBounded(t *testing.T) {
 			t.Errorf("%d signatures at once, want %d", allowed, verifyBurst)
 		}
 		a := netip.MustParseAddr("10.1.0.0")
-		for range 10 * verifySources {
+		for range 10 * watchedSources {
 			if a = a.Next(); !v.allow(a) {
 				t.Fatalf("%s is refused for what others did", a)
 			}
-			if n := len(v.young) + len(v.old); n > verifySources {
+			if n := len(v.young) + len(v.old); n > watchedSources {
 				t.Fatalf("the table has %d sources", n)
 			}
 		}

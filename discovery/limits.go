@@ -24,8 +24,22 @@ const (
 	verifyRate  = 5000
 	verifyBurst = 1000
 
-	// verifySources bounds the table of sources whose rate is watched.
-	verifySources = 8192
+	// watchedSources bounds each table of sources whose rate is watched, at some
+	// 200 bytes for one.
+	watchedSources = 8192
+
+	// A host may have outcomesPerName outcomes recorded for each name that it
+	// may have: it can register, move and deregister all of them at once, and
+	// again within [storage.OutcomeRetention]. Where few names are allowed, it is
+	// so many for minOutcomeNames.
+	outcomesPerName = 3
+	minOutcomeNames = 1024
+
+	// maxNames bounds the names in all: 16 million take some 5 GB of memory.
+	// storage.MaxOutcomes bounds the outcomes. Of both, one reservedPart-th is
+	// for trusted keys alone.
+	maxNames     = 16 << 20
+	reservedPart = 16
 
 	// expiryBatch bounds the leases that expire, and those that are
 	// checkpointed, in one transaction. The rest follow in the next ones, with a

@@ -3,6 +3,7 @@ package discovery
 import (
 	"crypto/sha256"
 	"errors"
+	"net/netip"
 	"time"
 
 	"foyer/room"
@@ -127,9 +128,14 @@ type decision struct {
 	ttl    time.Duration // 0 without a lease
 	event  storage.Event // Kind 0: nothing changes
 	rescue bool          // start the lease anew, in memory
+	was    netip.Addr    // whose name it was so far, if it was registered: Registration.From
 }
 
 func refuse(err *room.Error) decision { return decision{err: err} }
+
+// temporary reports whether a refusal may be another one the next time, and so
+// is no outcome.
+func temporary(err *room.Error) bool { return err != nil && err.Code.Temporary() }
 
 // A transaction carries out requests in one storage.Tx and gathers what is to
 // be done in memory once it is durable.
@@ -145,6 +151,7 @@ type transaction struct {
 // An effect changes the table of leases.
 type effect struct {
 	registration room.Registration
+	was          netip.Addr // Registration.From before, if it was registered
 	ends, rescue bool
 	asked        int64 // as in lease
 }
@@ -193,7 +200,17 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 	if r.Verb == wire.Renew {
 		once = d.event.Kind != 0
 	}
-	once = once && (d.err == nil || !d.err.Code.Temporary())
+	if refusal := t.admit(x, &d, once && !temporary(d.err)); refusal != nil {
+		d = refuse(refusal)
+		if r.Verb == wire.Renew { // it renews what was granted
+			reg, err := t.Get(room.Name(r.name))
+			if err != nil {
+				return false, err
+			}
+			d, once = decision{ttl: reg.TTL, event: storage.Event{Registration: reg}, rescue: true}, false
+		}
+	}
+	once = once && !temporary(d.err)
 	if !x.reply(r, &d, t.now.Wall) {
 		return false, nil
 	}
@@ -202,11 +219,12 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		if err := t.Apply(d.event); err != nil {
 			return false, err
 		}
-		asked := t.now.Wall.UnixMilli()
+		e := effect{registration: d.event.Registration, was: d.was, ends: d.event.Kind.Ends(), asked: t.now.Wall.UnixMilli()}
 		if r.isV7() {
-			asked = r.idTime()
+			e.asked = r.idTime()
 		}
-		t.effects = append(t.effects, effect{registration: d.event.Registration, ends: d.event.Kind.Ends(), asked: asked})
+		t.effects = append(t.effects, e)
+		t.server.quota.used(d.event.Kind, &e)
 	}
 	if d.rescue {
 		t.effects = append(t.effects, effect{registration: d.event.Registration, rescue: true})
@@ -250,16 +268,21 @@ func (t *transaction) decide(x *exchange, r *request) (decision, error) {
 	if err != nil && !errors.Is(err, room.ErrUnknownName) {
 		return decision{}, err
 	}
+	var d decision
 	switch {
 	case r.Verb == wire.Register:
-		return t.register(x, r, name, &reg, known)
+		if d, err = t.register(x, r, name, &reg, known); err != nil {
+			return decision{}, err
+		}
 	case !known:
-		return refuse(errUnknown), nil
+		d = refuse(errUnknown)
 	case r.Verb == wire.Deregister:
-		return t.deregister(x, r, &reg), nil
+		d = t.deregister(x, r, &reg)
 	default:
-		return t.renew(x, r, &reg), nil
+		d = t.renew(x, r, &reg)
 	}
+	d.was = reg.From
+	return d, nil
 }
 
 // register decides on a REGISTER of name; reg is what it has now, if known.

@@ -31,7 +31,8 @@ type Server struct {
 	anyAddress bool
 
 	shares     shares
-	limits     *verifyLimits
+	limits     *buckets  // of signatures
+	quota      *quota    // the writer's
 	jobs       sync.Pool // of *job; at most the queues' lengths are in use
 	verify     chan *job
 	queue      chan *job
@@ -57,7 +58,15 @@ type Options struct {
 	// host can register its own only, unless it is this machine or the key is
 	// one that the registry is closed to others for, see [Server.AuthorizeOnly].
 	AnyAddress bool
+
+	// MaxNamesPerHost is the most names that a host, an IPv4 address or 64 bits
+	// of an IPv6 one, may have registered at a time; DefaultMaxNamesPerHost if
+	// it is 0. This machine and authorized keys are not bound by it.
+	MaxNamesPerHost int
 }
+
+// DefaultMaxNamesPerHost is one name for every four ports of a host.
+const DefaultMaxNamesPerHost = 16384
 
 // New returns a Server on store, which must not be changed by anybody else and
 // is not closed by the Server.
@@ -68,13 +77,17 @@ func New(store storage.Store, o Options) *Server {
 	if o.SystemClock == nil {
 		o.SystemClock = time.Now
 	}
+	if o.MaxNamesPerHost == 0 {
+		o.MaxNamesPerHost = DefaultMaxNamesPerHost
+	}
 	s := &Server{
 		store:      store,
 		log:        o.Log,
+		limits:     newBuckets(verifyRate, verifyBurst),
+		quota:      newQuota(o.MaxNamesPerHost),
 		anyAddress: o.AnyAddress,
 		clock:      newClock(o.SystemClock, store.Last()),
 		shares:     newShares(),
-		limits:     newVerifyLimits(),
 		verify:     make(chan *job, verifyQueueLength),
 		queue:      make(chan *job, queueLength),
 		operations: make(chan *operation),
@@ -103,13 +116,6 @@ func (s *Server) AuthorizeOnly(keys []room.Key) {
 func (s *Server) authorized(k room.Key) bool {
 	set := s.keys.Load()
 	return set == nil || (*set)[k]
-}
-
-// trusts reports whether k is one of the keys that the registry is closed to
-// others for.
-func (s *Server) trusts(k room.Key) bool {
-	set := s.keys.Load()
-	return set != nil && (*set)[k]
 }
 
 // Healthy reports whether the last transaction could be written.

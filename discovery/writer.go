@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -90,7 +91,7 @@ type writer struct {
 
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
-	doubtful map[room.Name]bool
+	doubtful map[room.Name]netip.Addr // and for whom they were counted, see effect.was
 }
 
 // loadLeases starts the leases of all registrations. Look-ups are answered
@@ -109,6 +110,7 @@ func (w *writer) loadLeases() error {
 			r.LeaseEnd = now + r.TTL
 		}
 		w.leases.put(&r, asked)
+		w.quota.count(counted(r.From), 1)
 	}
 	w.clock.resume()
 	return nil
@@ -200,12 +202,20 @@ func (w *writer) update(fn func(*transaction) error) error {
 		w.effects = t.effects[:0]
 	}()
 	if errors.Is(err, storage.ErrUncertain) {
-		w.doubtful = make(map[room.Name]bool, len(t.effects))
+		w.doubtful = make(map[room.Name]netip.Addr, len(t.effects))
 		for i := range t.effects {
-			w.doubtful[t.effects[i].registration.Name] = true
+			e := &t.effects[i]
+			if _, twice := w.doubtful[e.registration.Name]; !twice {
+				w.doubtful[e.registration.Name] = e.was
+			}
 		}
 	}
 	return err
+}
+
+func (w *writer) inDoubt(name room.Name) bool {
+	_, doubtful := w.doubtful[name]
+	return doubtful
 }
 
 // settle finds out what an uncertain transaction has left behind, so that no
@@ -218,15 +228,16 @@ func (w *writer) settle() error {
 	t := transaction{server: w.Server}
 	err := w.transact(&t, func(t *transaction) error {
 		for _, name := range slices.Sorted(maps.Keys(w.doubtful)) {
+			was := w.doubtful[name]
 			reg, err := t.Get(name)
 			switch {
 			case errors.Is(err, room.ErrUnknownName):
-				t.effects = append(t.effects, effect{registration: room.Registration{Name: name}, ends: true})
+				t.effects = append(t.effects, effect{registration: room.Registration{Name: name}, was: was, ends: true})
 			case err != nil:
 				return err
 			default:
 				reg.LeaseEnd = t.now.Lease + tick + reg.TTL
-				t.effects = append(t.effects, effect{registration: reg, asked: w.notAsked()})
+				t.effects = append(t.effects, effect{registration: reg, was: was, asked: w.notAsked()})
 			}
 		}
 		return nil
@@ -245,6 +256,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects, t.changed = tx, now, t.effects[:0], false
 		t.journal.begin()
+		w.quota.begin()
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -266,6 +278,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	if !unchanged {
 		w.journal.durable(w.log)
 	}
+	w.quota.commit(t.effects)
 	for i := range t.effects {
 		switch e := &t.effects[i]; {
 		case e.ends:
@@ -371,7 +384,7 @@ func (w *writer) denial(err error) denial {
 		refusal = errBusyQueue
 	}
 	return func(r *request) *room.Error {
-		if w.doubtful[room.Name(r.name)] || r.recorded() && w.store.Recorded(r.UUID) {
+		if w.inDoubt(room.Name(r.name)) || r.recorded() && w.store.Recorded(r.UUID) {
 			return nil
 		}
 		return refusal
@@ -446,7 +459,7 @@ func (w *writer) expire() (more bool) {
 
 // end ends a registration by the registry's own decision.
 func (t *transaction) end(reg *room.Registration, kind storage.Kind) error {
-	t.effects = append(t.effects, effect{registration: *reg, ends: true})
+	t.effects = append(t.effects, effect{registration: *reg, was: reg.From, ends: true})
 	return t.Apply(storage.Event{Kind: kind, Time: t.now.Wall, Registration: *reg})
 }
 

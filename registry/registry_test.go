@@ -181,6 +181,8 @@ func TestRefusals(t *testing.T) {
 		{1, "no such file or directory; --store says where", []string{"list", "--store", filepath.Join(dir, "none.db")}},
 		{1, "no such file or directory; --store says where", []string{"allow", "x", "--store", filepath.Join(dir, "none.db")}},
 		{1, "not a Foyer database", []string{"dump", "--store", rubbish}},
+		{2, `invalid value "all" for --addresses: it is own or any`, serve("--store", filepath.Join(dir, "x.db"), "--addresses", "all")},
+		{2, "invalid value 0 for --max-names-per-host: it is at least 1", serve("--store", filepath.Join(dir, "x.db"), "--max-names-per-host", "0")},
 		{1, "keys, line 2", serve("--store", filepath.Join(dir, "x.db"), "--authorized-keys", badKeys)},
 		{1, "address already in use", []string{"serve", "--store", filepath.Join(dir, "x.db"), "--listen", p.addr, "--http", "off"}},
 		{2, "--listen", []string{"serve", "--store", store, "--listen", "127.0.0.1:70000"}},

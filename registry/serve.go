@@ -26,6 +26,7 @@ type serveOptions struct {
 	http       string
 	authorized string
 	addresses  string
+	maxNames   int
 	store      *storeFlag
 	log        *slog.Logger
 }
@@ -45,6 +46,7 @@ of --authorized-keys is read again, if there is one; the registry goes on.`,
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
 	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key a line")
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
+	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may register, but for this one and for authorized keys")
 	o.store = addStoreFlag(c.Flags())
 	level := command.LogLevelFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -68,6 +70,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	if o.addresses != "own" && o.addresses != "any" {
 		return command.Usagef("invalid value %q for --addresses: it is own or any", o.addresses)
+	}
+	if o.maxNames < 1 {
+		return command.Usagef("invalid value %d for --max-names-per-host: it is at least 1", o.maxNames)
 	}
 	var keys []room.Key
 	if o.authorized != "" {
@@ -100,7 +105,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		return fmt.Errorf("the admin socket: %w", err)
 	}
 	defer socket.Close()
-	server := discovery.New(store, discovery.Options{Log: o.log, AnyAddress: o.addresses == "any"})
+	server := discovery.New(store, discovery.Options{
+		Log: o.log, AnyAddress: o.addresses == "any", MaxNamesPerHost: o.maxNames,
+	})
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
 	}

@@ -114,6 +114,10 @@ const (
 	// minutes old or ahead, so by then it could not take effect any more.
 	OutcomeRetention = 10 * time.Minute
 
+	// MaxOutcomes is the most outcomes that a Store can be asked to keep at a
+	// time: more than 50,000 requests a second, for as long as they are kept.
+	MaxOutcomes = 32 << 20
+
 	// HistoryPerName is the most events kept of one name; older ones give way.
 	HistoryPerName = 16
 
@@ -223,7 +227,7 @@ type Tx interface {
 	Apply(e Event) error
 
 	// Record keeps an outcome, for [OutcomeRetention] at least. The id must not
-	// be recorded yet.
+	// be recorded yet, and there must be fewer than [MaxOutcomes] of them.
 	Record(o Outcome) error
 
 	// Held returns the hold on a canonical name, also one that is over, or ok
@@ -235,4 +239,9 @@ type Tx interface {
 	// transaction's Instant, the error wraps [room.ErrBusy], and the transaction
 	// can go on without.
 	Hold(h Hold) error
+
+	// Outcomes returns how many outcomes are kept, those of this transaction
+	// among them. One that has outlived its retention counts until an Update
+	// that succeeds has let go of it.
+	Outcomes() int
 }

@@ -310,33 +310,6 @@ func TestDamage(t *testing.T) {
 	t.Logf("%d of %d were refused; %d were opened first", refused, 3*rounds, opened)
 }
 
-func TestOutcomeLimit(t *testing.T) {
-	s, err := Open(filepath.Join(t.TempDir(), "rooms.db"), &Options{MaxOutcomes: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	now := storage.Instant{Lease: time.Hour}
-	record := func(id byte) error {
-		return s.Update(now, func(tx storage.Tx) error { return tx.Record(storage.Outcome{ID: room.ID{id}}) })
-	}
-	for id := range byte(3) {
-		if err := record(id); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := record(3); !errors.Is(err, room.ErrBusy) {
-		t.Errorf("%v, want room.ErrBusy", err)
-	}
-	now.Lease += storage.OutcomeRetention + time.Second
-	if err := s.Update(now, func(storage.Tx) error { return nil }); err != nil { // lets go of old ones
-		t.Fatal(err)
-	}
-	if err := record(3); err != nil {
-		t.Errorf("after the retention: %v", err)
-	}
-}
-
 // FuzzExamine damages a small database in ways of the fuzzer's choice. It is
 // enough if nothing panics and it comes to an end.
 func FuzzExamine(f *testing.F) {

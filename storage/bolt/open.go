@@ -17,15 +17,9 @@ import (
 	"foyer/storage"
 )
 
-// Options are what can be chosen on opening a Store.
+// Options are for the tests of this package.
 type Options struct {
-	// MaxOutcomes is the most outcomes that are kept at a time; 0 stands for
-	// [DefaultMaxOutcomes]. An Update that would record more is refused with
-	// an error that wraps room.ErrBusy. Each takes some 16 bytes of memory and
-	// 100 to 150 bytes of the file.
-	MaxOutcomes int
-
-	// For tests: defaultPace if it is zero; how many records and blocks are too
+	// defaultPace if it is zero; how many records and blocks are too
 	// many to look at all of them first; whether to do without flushes.
 	pace   pace
 	large  uint64
@@ -34,10 +28,6 @@ type Options struct {
 
 // defaultLarge is what is read in some ten milliseconds.
 const defaultLarge = 1 << 16
-
-// DefaultMaxOutcomes is 32 million: more than 50,000 requests a second, for as
-// long as their outcomes are kept.
-const DefaultMaxOutcomes = 32 << 20
 
 const (
 	// lockTimeout is how long to wait for another process to let go.
@@ -73,9 +63,6 @@ func Open(path string, opts *Options) (*Store, error) {
 	s := &Store{path: path, openBolt: openBolt, commitBolt: (*bbolt.Tx).Commit}
 	if opts != nil {
 		s.options = *opts
-	}
-	if s.options.MaxOutcomes == 0 {
-		s.options.MaxOutcomes = DefaultMaxOutcomes
 	}
 	if s.options.pace == (pace{}) {
 		s.options.pace, s.options.large = defaultPace, defaultLarge

@@ -15,7 +15,8 @@ import (
 // It belongs to the goroutine that runs the Update.
 //
 // It is a hash table with linear probing in shards like index, bounded by
-// Options.MaxOutcomes: 10 bytes for a slot, at most three quarters of them used.
+// storage.MaxOutcomes: 10 bytes for a slot, at most three quarters of them used.
+// An outcome takes some 16 bytes of memory and 100 to 150 of the file.
 type outcomeIndex struct {
 	seed   maphash.Seed
 	shards [outcomeShards]outcomeShard

@@ -285,8 +285,7 @@ func expired(recorded, now storage.Instant) bool {
 	return now.Lease-recorded.Lease > storage.OutcomeRetention
 }
 
-// Record implements [storage.Tx]. When the store holds as many outcomes as it
-// may, the error wraps [room.ErrBusy] and the transaction can go on without.
+// Record implements [storage.Tx].
 func (t *tx) Record(o storage.Outcome) error {
 	if t.missing == o.ID && o.ID != (room.ID{}) {
 		t.missing = room.ID{} // the caller has just asked
@@ -295,15 +294,15 @@ func (t *tx) Record(o storage.Outcome) error {
 	} else if ok {
 		return fmt.Errorf("%w: the id %x has an outcome already", storage.ErrMisfit, o.ID)
 	}
-	if t.store.outcomes.n+len(t.recorded) >= t.store.options.MaxOutcomes {
-		return fmt.Errorf("%w: it holds %d outcomes, as many as it may", room.ErrBusy, t.store.outcomes.n)
-	}
 	at := len(t.outcomeBytes)
 	t.outcomes[o.ID] = at
 	t.outcomeBytes = appendOutcome(t.outcomeBytes, o)
 	t.recorded = append(t.recorded, recordedOutcome{t.store.outcomes.slot(o.ID, 0), at})
 	return nil
 }
+
+// Outcomes implements [storage.Tx].
+func (t *tx) Outcomes() int { return t.store.outcomes.n + len(t.recorded) }
 
 // decideForgotten finds out which names end, and whose history has to give way
 // to theirs.

@@ -20,6 +20,7 @@ type modelTx struct {
 	outcomes  map[room.ID]storage.Outcome
 	holds     map[room.Name]storage.Hold // without Until: taken away
 	held      int                        // how many more there are than before
+	recorded  int                        // of the outcomes, those whose ids are not on the disk
 }
 
 // Expect has nothing to fetch.
@@ -67,8 +68,13 @@ func (tx *modelTx) Record(o storage.Outcome) error {
 	}
 	o.Reply = bytes.Clone(o.Reply)
 	tx.outcomes[o.ID] = o
+	if _, old := tx.disk.outcomes[o.ID]; !old {
+		tx.recorded++
+	}
 	return nil
 }
+
+func (tx *modelTx) Outcomes() int { return len(tx.disk.outcomes) + tx.recorded }
 
 func (tx *modelTx) Apply(e storage.Event) error {
 	r := e.Registration

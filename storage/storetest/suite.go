@@ -40,6 +40,7 @@ func Test(t *testing.T, setup func(t *testing.T) (open func() storage.Store)) {
 		{"AnOutcomeIsKeptInFull", testOutcome},
 		{"AnOutcomeIsRecordedOnce", testOutcomeTwice},
 		{"OutcomesAgeByTheLeaseClock", testOutcomeAge},
+		{"OutcomesAreCounted", testOutcomeCount},
 		{"ListPagesInOrder", testList},
 		{"HistoryIsNewestFirstAndBounded", testHistory},
 		{"HistoryOfEndedNamesIsBounded", testHistoryNames},

@@ -119,6 +119,52 @@ func testOutcomeAge(t *testing.T, p *place) {
 	}
 }
 
+// The number of outcomes bounds them: it says no less than what is kept, also
+// before the commit, and falls when they have outlived their retention.
+func testOutcomeCount(t *testing.T, p *place) {
+	start, next := p.now(), byte(0)
+	// update records n outcomes at a time of the lease clock, from which on want
+	// are counted in all.
+	update := func(lease time.Duration, n, want int) {
+		t.Helper()
+		err := p.Update(storage.Instant{Wall: start.Wall, Lease: start.Lease + lease}, func(tx storage.Tx) error {
+			for i := range n {
+				if got := tx.Outcomes(); got != want-n+i {
+					t.Errorf("Outcomes() = %d, want %d", got, want-n+i)
+				}
+				next++
+				if err := tx.Record(storage.Outcome{ID: room.ID{next}}); err != nil {
+					return err
+				}
+			}
+			if got := tx.Outcomes(); got != want {
+				t.Errorf("Outcomes() = %d, want %d", got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(0, 0, 0)
+	update(0, 3, 3)
+	_ = p.Update(p.now(), func(tx storage.Tx) error {
+		if err := tx.Record(storage.Outcome{ID: room.ID{200}}); err != nil {
+			return err
+		}
+		return errGivenUp
+	})
+	update(time.Minute, 2, 5)
+	p.reopen()
+	update(time.Minute, 0, 5)
+	update(storage.OutcomeRetention, 0, 5)
+	update(storage.OutcomeRetention+time.Second, 0, 5) // this one lets go of three
+	update(storage.OutcomeRetention+time.Second, 1, 3)
+	p.reopen()
+	update(2*storage.OutcomeRetention, 0, 3)
+	update(2*storage.OutcomeRetention, 0, 1)
+}
+
 func testList(t *testing.T, p *place) {
 	names := []room.Name{"!", "A", "AA", "B", "a", "b", "b ", "é", "日本"} // in the order of their bytes
 	for i := range names {
