@@ -253,11 +253,11 @@ func TestNamesAreCounted(t *testing.T) {
 			}
 			b.start()
 		}
-		for step := range 1000 {
+		for step := range 2000 {
 			host := hosts[r.IntN(len(hosts))]
 			var lines []string
-			for range 1 + r.IntN(3) {
-				name, at := fmt.Sprint("Room ", r.IntN(8)), fmt.Sprintf("room://%s:%d", host, 1+r.IntN(8))
+			for range 1 + r.IntN(5) {
+				name, at := fmt.Sprint("Room ", r.IntN(4)), fmt.Sprintf("room://%s:%d", host, 1+r.IntN(8))
 				key := byte(1 + r.IntN(2))
 				switch r.IntN(5) {
 				case 0:
@@ -272,7 +272,7 @@ func TestNamesAreCounted(t *testing.T) {
 					lines = append(lines, "@ttl=9 RENEW "+at+" "+name)
 				}
 			}
-			switch r.IntN(10) {
+			switch r.IntN(6) {
 			case 0:
 				b.store.Fail([]storetest.Fault{storetest.Refused, storetest.Lost, storetest.Kept}[r.IntN(3)])
 			case 1:

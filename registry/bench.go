@@ -42,7 +42,10 @@ an error or Ctrl-C, and have leases in case that is not possible; --keep leaves
 them registered, without leases unless --ttl says otherwise. Each
 flow is a socket that keeps a window of request datagrams in flight. With --rate
 latency counts from when a request was due, so that pauses of the registry are
-not hidden. A request without an answer for a second counts as lost.`,
+not hidden. A request without an answer for a second counts as lost.
+
+To be measured from another machine, a registry needs --addresses any, and a
+--max-names-per-host that all of these rooms fit into.`,
 	}
 	registries := command.DiscoveryFlag(c.Flags())
 	f := c.Flags()
