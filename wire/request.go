@@ -180,9 +180,13 @@ func AppendTags(dst []byte, t *Tags) []byte {
 	if t.HasEv {
 		dst = appendNumberTag(dst, "ev=", t.Ev)
 	}
+	if t.Lost != 0 {
+		dst = appendNumberTag(dst, "lost=", t.Lost)
+	}
 	if t.HasAck {
 		dst = appendNumberTag(dst, "ack=", t.Ack)
 	}
+	dst = appendTag(dst, "cookie=", t.Cookie)
 	dst = appendTag(dst, "ticket=", t.Ticket)
 	if len(dst) == start {
 		return dst

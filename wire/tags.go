@@ -25,8 +25,10 @@ type Tags struct {
 	Sid    []byte
 	Ev     uint64
 	HasEv  bool
+	Lost   uint64 // events left out before this one
 	Ack    uint64
 	HasAck bool
+	Cookie []byte
 	Ticket []byte
 }
 
@@ -148,9 +150,13 @@ func (t *Tags) set(key, value []byte) error {
 	case "ev":
 		t.HasEv = true
 		t.Ev, ok = parseNumber(value)
+	case "lost":
+		t.Lost, ok = parseNumber(value)
 	case "ack":
 		t.HasAck = true
 		t.Ack, ok = parseNumber(value)
+	case "cookie":
+		t.Cookie = value
 	case "ticket":
 		t.Ticket = value
 	}

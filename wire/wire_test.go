@@ -203,7 +203,7 @@ func FuzzParseRequest(f *testing.F) {
 			}
 			return
 		}
-		r.Sig, r.Code, r.Now, r.Sid, r.HasEv, r.HasAck, r.Ticket = nil, nil, 0, nil, false, false, nil
+		r.Sig, r.Code, r.Now, r.Sid, r.HasEv, r.Lost, r.HasAck, r.Cookie, r.Ticket = nil, nil, 0, nil, false, 0, false, nil, nil
 		again := AppendRequest(nil, &r)
 		s, err := ParseRequest(again)
 		if err != nil || s.Verb != r.Verb || !bytes.Equal(s.Address, r.Address) || !bytes.Equal(s.Name, r.Name) ||
@@ -214,7 +214,7 @@ func FuzzParseRequest(f *testing.F) {
 }
 
 func FuzzParseReply(f *testing.F) {
-	for _, s := range []string{"OK", "OK room://h:1", "@id=" + anID + ";code=busy;now=1 NOTOK a b", "@ev=1;sid=x OK a\nb"} {
+	for _, s := range []string{"OK", "OK room://h:1", "@id=" + anID + ";code=busy;now=1 NOTOK a b", "@ev=1;sid=x OK a\nb", "@ev=2;lost=3;cookie=y OK"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -223,7 +223,8 @@ func FuzzParseReply(f *testing.F) {
 			return
 		}
 		s, err := ParseReply(AppendReply(nil, &r))
-		if err != nil || s.OK != r.OK || !bytes.Equal(s.Text, r.Text) || !bytes.Equal(s.ID, r.ID) || !bytes.Equal(s.Code, r.Code) || s.Ev != r.Ev {
+		if err != nil || s.OK != r.OK || !bytes.Equal(s.Text, r.Text) || !bytes.Equal(s.ID, r.ID) || !bytes.Equal(s.Code, r.Code) || s.Ev != r.Ev ||
+			s.Lost != r.Lost || !bytes.Equal(s.Cookie, r.Cookie) {
 			t.Errorf("%q came back as %+v, %v", line, s, err)
 		}
 	})
