@@ -103,7 +103,7 @@ func (d *dialogue) receive(name string, conn net.Conn, text string) error {
 		if slices.Contains(d.events[name], got) {
 			continue
 		}
-		if strings.HasPrefix(got, "@ev=") {
+		if strings.HasPrefix(got, "@sid=") {
 			d.events[name] = append(d.events[name], got)
 		}
 		return d.match(got, escapes.Replace(text))

@@ -165,7 +165,7 @@ func fits(command, text string) (exact, loose bool) {
 	case verb == "say" && rest == "":
 		return text == sayWhat, loose
 	case verb == "say":
-		return text == youSaid+rest+`".` || text == tooLong, loose || strings.HasPrefix(text, youSaid)
+		return text == youSaid+rest+`".` || text == tooLong || text == tooFast, loose || strings.HasPrefix(text, youSaid)
 	case verb == "exit":
 		return text == "Goodbye", loose
 	case slices.Contains(directions, verb):
@@ -184,6 +184,7 @@ const (
 	youSaid     = `You said "`
 	sayWhat     = "What did you want to say?"
 	tooLong     = "That is too long to say"
+	tooFast     = "That is too fast, try again in a moment"
 	alreadyHere = "You are already here as "
 	notHere     = "you are not in this room"
 )
@@ -206,7 +207,7 @@ func isRefusal(command, text string) bool {
 	case verb == "drop":
 		return strings.HasPrefix(text, noSpace)
 	case verb == "say":
-		return text == tooLong
+		return text == tooLong || text == tooFast
 	case verb == "join":
 		return strings.HasPrefix(text, alreadyHere)
 	case slices.Contains(directions, verb):

@@ -15,8 +15,8 @@ import (
 )
 
 // messageBuffer is how many messages of a room wait for the caller. In the
-// tagged dialect a further one is not acknowledged, and comes again; in the
-// plain dialect it is lost.
+// tagged dialect a further one is not acknowledged, and comes again until too
+// many wait in the room; in the plain dialect it is lost.
 const messageBuffer = 1024
 
 // A Reply is a room's answer to a command.
@@ -79,6 +79,7 @@ type pending struct {
 	// Guarded by Session.mu.
 	line     []byte
 	id       [16]byte // in the tagged dialect
+	cookie   []byte   // that the room wants to see with it, or nil
 	renewals int      // how often the id was replaced
 	refused  *Reply   // the last refusal that was temporary
 	since    int      // attempts since then
@@ -314,8 +315,9 @@ func (s *Session) send(line []byte, earlier int) error {
 
 // Messages returns the channel of what the room tells the player without being
 // asked, in order. It is closed when the session is over; [Session.Err] then
-// says why. A caller that does not read from it for long loses messages in the
-// plain dialect, and in the tagged one its place in the room.
+// says why. A caller that does not read from it for long loses messages, as
+// does one whose network is too slow; in the tagged dialect a line like "… 12
+// messages were lost …" stands in their place.
 func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],

@@ -107,7 +107,7 @@ func (r *fakeRoom) tell(to netip.AddrPort, count uint64) {
 	acked := uint64(0)
 	for acked < count {
 		for ev := acked + 1; ev <= min(acked+window, count); ev++ {
-			r.conn.WriteToUDPAddrPort(fmt.Appendf(nil, "@ev=%d message %d", ev, ev), to)
+			r.conn.WriteToUDPAddrPort(fmt.Appendf(nil, "@sid=%s;ev=%d message %d", "Z3Vlc3M", ev, ev), to)
 		}
 		again := time.NewTimer(200 * time.Millisecond)
 		for wait := true; wait && acked < count; {
@@ -384,10 +384,11 @@ func TestEvents(t *testing.T) {
 		for _, line := range []string{"@ev=1 forged", "disconnect", "@ev=1 disconnect", "forged"} {
 			n.Inject(forger, to, []byte(line))
 		}
+		const ours = "@sid=Z3Vlc3M;"
 		for _, line := range []string{
-			"@ev=3 three", "@ev=2 two", "@ev=0 nought", "@ev=66 far ahead", "@ev=999999999999999999 farther", "@ev=x y",
-			"@ev=", "@", "", "untagged", "disconnect", "@id=01890a5d-ac96-774b-bcce-b302099a8057 OK nobody asked",
-			"@ev=3 again", "@ev=1 one", "@ev=1 one", "@unknown=1;ev=4 four",
+			ours + "ev=3 three", ours + "ev=2 two", ours + "ev=0 nought", ours + "ev=66 far ahead", ours + "ev=999999999999999999 farther", ours + "ev=x y",
+			ours + "ev=", "@", "", "untagged", "disconnect", "@id=01890a5d-ac96-774b-bcce-b302099a8057 OK nobody asked",
+			ours + "ev=3 again", ours + "ev=1 one", ours + "ev=1 one", "@unknown=1;sid=Z3Vlc3M;ev=4 four",
 		} {
 			r.conn.WriteToUDPAddrPort([]byte(line), to)
 		}
@@ -407,7 +408,7 @@ func TestEvents(t *testing.T) {
 			t.Errorf("acknowledged with %q after %v", last.line, last.at.Sub(lines[0].at))
 		}
 		// The acknowledgement was lost, and the room says it again.
-		r.conn.WriteToUDPAddrPort([]byte("@ev=4 four"), to)
+		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=4 four"), to)
 		time.Sleep(time.Second)
 		if got := r.received(); len(got) != len(lines)+1 || got[len(lines)].line != "@sid=Z3Vlc3M;ack=4 " {
 			t.Errorf("got %v", got[len(lines):])
@@ -426,12 +427,12 @@ func TestDisconnect(t *testing.T) {
 		r := newFakeRoom(t, n, 40001)
 		s := join(t, newClient(t, n, client.Options{}), r.address(t))
 		to := r.player(t)
-		r.conn.WriteToUDPAddrPort([]byte("@ev=2 disconnect"), to)
+		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=2 disconnect"), to)
 		time.Sleep(time.Second)
 		if s.Err() != nil {
 			t.Error("ended before it had heard everything")
 		}
-		r.conn.WriteToUDPAddrPort([]byte("@ev=1 Fire!"), to)
+		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=1 Fire!"), to)
 		if got := <-s.Messages(); got != "Fire!" {
 			t.Errorf("told %q", got)
 		}
@@ -441,7 +442,7 @@ func TestDisconnect(t *testing.T) {
 		// The acknowledgement was lost.
 		synctest.Wait()
 		before := len(r.received())
-		r.conn.WriteToUDPAddrPort([]byte("@ev=2 disconnect"), to)
+		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=2 disconnect"), to)
 		time.Sleep(time.Minute)
 		if got := r.received()[before:]; len(got) != 1 || got[0].line != "@sid=Z3Vlc3M;ack=2 " {
 			t.Errorf("got %v", got)
@@ -460,7 +461,7 @@ func TestDisconnectAmidRequest(t *testing.T) {
 			if strings.Contains(line, "join") {
 				return []string{reply(line, ";sid=x", "OK "+summary)}
 			}
-			return []string{"@ev=1 disconnect"}
+			return []string{"@sid=x;ev=1 disconnect"}
 		})
 		s := join(t, newClient(t, n, client.Options{}), p.address(t))
 		start := time.Now()
@@ -584,17 +585,19 @@ func TestSessionContextAndClose(t *testing.T) {
 }
 
 // TestEventsBeforeJoined: what the room says at once may overtake the reply to
-// join.
+// join. Nobody can tell yet that it is the room's; the room says it again.
 func TestEventsBeforeJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
+		const first = "@sid=x;ev=1 Bob entered the room."
 		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
 			if !strings.Contains(line, "join") {
 				return nil
 			}
-			return []string{"Carol left the game.", "@ev=1 Bob entered the room.", "Invalid command", reply(line, ";sid=x", "OK "+summary)}
+			return []string{"Carol left the game.", first, "Invalid command", reply(line, ";sid=x", "OK "+summary)}
 		})
 		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		p.conn.WriteToUDPAddrPort([]byte(first), p.player(t))
 		if got := <-s.Messages(); got != "Bob entered the room." || s.Plain() {
 			t.Errorf("told %q; plain: %t", got, s.Plain())
 		}

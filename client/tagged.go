@@ -1,6 +1,8 @@
 package client
 
 import (
+	"bytes"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -37,26 +39,40 @@ const (
 	// room is noticed within 25 seconds.
 	probeFor = 2 * Timeout
 
-	// maxSid bounds the session id that a room may choose, in bytes.
+	// maxSid bounds the session id and the cookie that a room may choose, in
+	// bytes.
 	maxSid = 100
 
-	// unknownSession is the code of a room that does not know the session.
+	// unknownSession is the code of a room that does not know the session, and
+	// badCookie that of one that wants to see first that its replies arrive.
 	unknownSession room.Code = "unknown-session"
+	badCookie      room.Code = "bad-cookie"
 )
 
 // tagged is a talker: requests bear an id, so that the room carries them out
 // once and replies find them; events bear numbers that start at 1 and have no
 // gaps, and are acknowledged by the number up to which all have come.
+//
+// Source addresses can be forged. So replies count by the request's id, which
+// nobody can guess, and events by the sid, which the room tells this player only.
+// What bears neither has no effect: it is not told, acknowledged or kept.
 type tagged struct {
-	joined bool              // the room has let the player in
-	sid    []byte            // by which the room knows the player; nil if it needs none
-	clock  time.Time         // of the last id: the room wants them to grow
-	told   uint64            // number of the last event told: what ack says
-	early  map[uint64]string // events after that one; at most eventWindow
-	ackAt  time.Time         // when to acknowledge; zero if there is nothing new
-	quiet  time.Time         // when to send something lest the room forget us
-	heard  time.Time         // when the room last spoke, or was last probed
-	parted bool              // nothing more to say
+	tags   bool             // the room has sent some, so it is no plain one
+	joined bool             // the room has let the player in
+	sid    []byte           // by which the room and the player know each other; nil before
+	clock  time.Time        // of the last id: the room wants them to grow
+	told   uint64           // number of the last event told: what ack says
+	early  map[uint64]event // events after that one; at most eventWindow
+	ackAt  time.Time        // when to acknowledge; zero if there is nothing new
+	quiet  time.Time        // when to send something lest the room forget us
+	heard  time.Time        // when the room last spoke, or was last probed
+	parted bool             // nothing more to say
+}
+
+// An event is what the room says by itself.
+type event struct {
+	text string
+	lost uint64 // how many before it the room has left out
 }
 
 func (t *tagged) request(s *Session, command string) (*pending, bool) {
@@ -69,7 +85,12 @@ func (t *tagged) request(s *Session, command string) (*pending, bool) {
 func (t *tagged) renew(s *Session, p *pending) {
 	t.clock = later(s.c.now(), t.clock.Add(time.Millisecond))
 	p.id = s.c.chance.id(t.clock)
-	tags := wire.Tags{ID: []byte(uuid.UUID(p.id).String()), Sid: t.sid, Ack: t.told, HasAck: t.sid != nil}
+	t.write(s, p)
+}
+
+// write makes the line of a request.
+func (t *tagged) write(s *Session, p *pending) {
+	tags := wire.Tags{ID: []byte(uuid.UUID(p.id).String()), Sid: t.sid, Ack: t.told, HasAck: t.sid != nil, Cookie: p.cookie}
 	p.line = append(wire.AppendTags(nil, &tags), p.command...)
 	t.said(s)
 }
@@ -96,16 +117,19 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	case !tags.Any:
 		// What others do in a room where somebody was who had this port
 		// before is no answer either.
-		if t.joined || t.told > 0 || len(t.early) > 0 || s.pending == nil || isMessage(string(text)) {
+		if t.tags || s.pending == nil || isMessage(string(text)) {
 			s.c.ignored(from)
 			return nil
 		}
 		s.pending.answer(reply{err: errOnlyPlain})
-	case tags.HasEv:
+	case tags.HasEv && len(t.sid) > 0 && bytes.Equal(tags.Sid, t.sid):
 		t.heard = time.Now()
-		return t.event(s, tags.Ev, string(text))
+		return t.event(s, tags.Ev, event{string(text), tags.Lost})
+	case tags.HasEv: // forged, or the reply to join has not come yet: the room says it again
+		t.tags = true
+		s.c.ignored(from)
 	case tags.ID != nil && s.pending != nil && tags.UUID == s.pending.id:
-		t.heard = time.Now()
+		t.tags, t.heard = true, time.Now()
 		return t.reply(s, datagram, from)
 	default: // a second copy of an earlier reply
 		s.c.ignored(from)
@@ -115,7 +139,7 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 
 func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 	r, err := wire.ParseReply(datagram)
-	if err != nil || len(r.Sid) > maxSid {
+	if err != nil || max(len(r.Sid), len(r.Cookie)) > maxSid {
 		s.c.ignored(from)
 		return nil
 	}
@@ -130,6 +154,13 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 		why := &room.Error{Code: got.Code, Text: got.Text}
 		s.pending.answer(reply{err: why})
 		return why
+	case got.Code == badCookie && len(r.Cookie) > 0:
+		if !bytes.Equal(r.Cookie, s.pending.cookie) { // else it is the answer to an earlier attempt
+			s.pending.cookie = slices.Clone(r.Cookie)
+			t.write(s, s.pending)
+			s.send(s.pending.line, 0)
+		}
+		return nil
 	case got.Code == room.StaleRequest && isTime(r.Now) && s.pending.renewals < maxCorrections:
 		s.pending.renewals++
 		t.clock = later(t.clock, time.UnixMilli(int64(r.Now)))
@@ -146,7 +177,7 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 
 // event takes in what the room tells the player: it is told when all before it
 // have been, and acknowledged when it has been told.
-func (t *tagged) event(s *Session, number uint64, text string) error {
+func (t *tagged) event(s *Session, number uint64, e event) error {
 	if t.ackAt.IsZero() {
 		t.ackAt = time.Now().Add(ackDelay) // for one that came before, too: the acknowledgement was lost
 	}
@@ -154,28 +185,43 @@ func (t *tagged) event(s *Session, number uint64, text string) error {
 		return nil
 	}
 	if t.early == nil {
-		t.early = map[uint64]string{}
+		t.early = map[uint64]event{}
 	}
 	if _, known := t.early[number]; !known {
-		t.early[number] = text
+		t.early[number] = e
 	}
 	for {
-		text, ok := t.early[t.told+1]
+		e, ok := t.early[t.told+1]
 		if !ok {
 			return nil
 		}
-		if text == disconnect {
+		if e.lost > 0 {
+			if !s.tell(missing(e.lost)) {
+				return nil
+			}
+			e.lost = 0 // told, whenever the text itself is
+			t.early[t.told+1] = e
+		}
+		if e.text == disconnect {
 			t.told++
 			t.parted = true
 			t.acknowledge(s)
 			return ErrDisconnected
 		}
-		if !s.tell(text) {
+		if !s.tell(e.text) {
 			return nil
 		}
 		t.told++
 		delete(t.early, t.told)
 	}
+}
+
+// missing is what the player is told of messages that the room has left out.
+func missing(n uint64) string {
+	if n == 1 {
+		return "… 1 message was lost …"
+	}
+	return fmt.Sprintf("… %d messages were lost …", n)
 }
 
 // disconnect is what a room says to every player when it shuts down.

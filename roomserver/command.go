@@ -20,44 +20,113 @@ const (
 	plainReturns  = time.Minute
 	playerReturns = playerSilence / 2
 
-	// maxPerHost is how many players may come from one host, so that no single
-	// one can fill the room. Loopback addresses are exempt.
+	// showsBy is after how long a plain newcomer who has not sent more than a
+	// join gives way to a tagged player of the same name. Where it is their
+	// place that is wanted, they give way at once.
+	showsBy = 10 * time.Second
+
+	// maxPerHost is how many players may come from one host, of each standing,
+	// so that no single one can fill the room, and who forges source addresses
+	// keeps no tagged player out. Loopback addresses are exempt.
 	maxPerHost = world.MaxPlayers / 4
 
 	// tooMany is what the next one is told.
 	tooMany = "There are too many players from where you are"
 )
 
-// admit lets a player into the room, or says why not.
-func (s *Server) admit(now time.Time, from netip.AddrPort, name string, tracked bool) (world.Player, world.Reply) {
-	s.makeWay(now, from.Addr(), name)
-	if n := s.countFrom(from.Addr()); n >= maxPerHost && !from.Addr().IsLoopback() {
-		return "", world.Reply{Code: room.Busy, Text: tooMany}
-	}
-	return s.room.Join(name, tracked)
-}
-
-// makeWay has a player leave who is in the way of the one who comes, and was
-// silent for long.
-func (s *Server) makeWay(now time.Time, from netip.Addr, name string) {
-	if player, err := world.ParsePlayer(name); err == nil {
-		p := s.players[player]
-		if p != nil && hostOf(p.addr.Addr()) == hostOf(from) && now.Sub(p.heard) >= p.returns() {
-			s.lose(now, p, "was silent and has come back")
+// admit lets a player into the room, or says why not. A plain player comes in as
+// a stranger.
+func (s *Server) admit(now time.Time, from netip.AddrPort, name string, k standing) (world.Player, world.Reply) {
+	s.giveNameBack(now, from.Addr(), name, k)
+	// Whom the room would refuse in any case needs no place.
+	if player, err := world.ParsePlayer(name); err == nil && s.players[player] == nil {
+		if k == stranger && !s.hasPlaces(from.Addr(), stranger) {
+			s.evict(now, hostOf(from.Addr()))
+		}
+		// Strangers who show that they are there must find a place as well.
+		if !s.hasPlaces(from.Addr(), max(k, plainPlayer)) {
+			return "", world.Reply{Code: room.Busy, Text: tooMany}
+		}
+		if len(s.players) >= world.MaxPlayers {
+			s.makePlace(now)
 		}
 	}
-	if len(s.players) < world.MaxPlayers {
-		return
+	return s.room.Join(name, k == tagged)
+}
+
+// giveNameBack has a player leave who has the name of the one who comes, and is
+// most likely the same person, or never was there.
+func (s *Server) giveNameBack(now time.Time, from netip.Addr, name string, k standing) {
+	player, err := world.ParsePlayer(name)
+	p := s.players[player]
+	switch {
+	case err != nil || p == nil:
+	case hostOf(p.addr.Addr()) == hostOf(from) && now.Sub(p.heard) >= p.returns():
+		s.lose(now, p, "was silent and has come back")
+	case k == tagged && p.standing() == stranger && now.Sub(p.came) >= showsBy:
+		s.lose(now, p, "has not shown to be there")
 	}
+}
+
+// hasPlaces reports whether one more player of a standing may come from a host.
+func (s *Server) hasPlaces(addr netip.Addr, k standing) bool {
+	if addr.IsLoopback() {
+		return true
+	}
+	host, n := hostOf(addr), 0
+	for _, p := range s.players {
+		if hostOf(p.addr.Addr()) == host && p.standing() == k {
+			n++
+		}
+	}
+	return n < maxPerHost
+}
+
+// makePlace has somebody leave a full room: a stranger of the host that has most
+// of them, or else a plain player who was silent for long.
+func (s *Server) makePlace(now time.Time) {
+	strangers := make(map[netip.Addr]int)
 	var silent *player
 	for _, p := range s.plain {
-		if silent == nil || p.heard.Before(silent.heard) {
+		if p.standing() == stranger {
+			strangers[hostOf(p.addr.Addr())]++
+		} else if silent == nil || p.heard.Before(silent.heard) {
 			silent = p
 		}
 	}
-	if silent != nil && now.Sub(silent.heard) >= plainYields {
+	if len(strangers) > 0 {
+		s.evict(now, mostCrowded(strangers))
+	} else if silent != nil && now.Sub(silent.heard) >= plainYields {
 		s.lose(now, silent, "was silent in a full room")
 	}
+}
+
+// evict has the first of a host's strangers leave.
+func (s *Server) evict(now time.Time, host netip.Addr) {
+	var first *player
+	for _, p := range s.plain {
+		if p.standing() == stranger && hostOf(p.addr.Addr()) == host && (first == nil || p.came.Before(first.came)) {
+			first = p
+		}
+	}
+	if first != nil {
+		s.lose(now, first, "has not shown to be there")
+	}
+}
+
+// mayTalk reports whether the others may be told one thing more of a player, and
+// books it.
+func (s *Server) mayTalk(now time.Time, p *player) bool {
+	hosts := &s.plainTalk
+	if p.session != nil {
+		hosts = &s.talk
+	}
+	p.talk.refill(now, talkRate, talkBurst)
+	if p.talk.tokens < 1 || !hosts.spend(now, p.addr.Addr(), 1) {
+		return false
+	}
+	p.talk.tokens--
+	return true
 }
 
 // returns is how long the player must have been silent to be taken for cut off
@@ -67,16 +136,6 @@ func (p *player) returns() time.Duration {
 		return plainReturns
 	}
 	return playerReturns
-}
-
-func (s *Server) countFrom(addr netip.Addr) (n int) {
-	host := hostOf(addr)
-	for _, p := range s.players {
-		if hostOf(p.addr.Addr()) == host {
-			n++
-		}
-	}
-	return n
 }
 
 // do carries out a command of a player who is in the room. One who joins again
@@ -94,7 +153,7 @@ func (s *Server) do(p *player, c world.Command) world.Reply {
 // follow does what follows from a command that was carried out.
 func (s *Server) follow(now time.Time, p *player, c world.Command, reply world.Reply) {
 	if reply.Left {
-		s.strike(now, p)
+		s.strike(now, p, reply.Took)
 	}
 	s.logCommand(now, p, c, reply)
 	s.tell(now, p.name, reply.Notice)

@@ -12,13 +12,15 @@ import (
 
 // FuzzDatagrams puts in whatever datagrams there are, from a tagged player, a
 // plain one and a stranger. In the input they are separated by line breaks and
-// begin with who sends; "$" stands for the player's session id.
+// begin with who sends; "$" stands for the player's session id and "%" for the
+// stranger's cookie.
 func FuzzDatagrams(f *testing.F) {
 	f.Add([]byte("pjoin Bob\nslook\ntsay hi\n"), false)
 	f.Add([]byte("t@id=01949eef-e000-7000-8000-0000000000aa;sid=$;ack=1 take lamp\nt@sid=$;ack=2 \ntexit"), false)
 	f.Add([]byte("s@id=01949eef-e000-7000-8000-0000000000aa join Carol\ns@id=01949eef-e000-7000-8000-0000000000aa join Carl\n"), false)
 	f.Add([]byte("t@id=01949eef-e000-7000-8000-0000000000aa;sid=$ north\nt@id=01949eef-e000-7000-8000-0000000000aa;sid=$ north\nt@sid=$;ack=0 "), false)
 	f.Add([]byte("pnorth\npnorth\npjoin Bob\npjoin\xff\npsay \x1b[0m"), true)
+	f.Add([]byte("s@id=01949eef-e000-7000-8000-0000000000ab;cookie=% join Carol\ns@id=01949eef-e000-7000-8000-0000000000ac;sid=$;cookie=% look\n"), false)
 	f.Add([]byte("s@\ns@id=\ns@;;= \nsNOTOK\nsOK x\ns@ev=1 x\ns@code=x y"), false)
 	f.Fuzz(func(t *testing.T, script []byte, plainOnly bool) {
 		h := newHall(t, Options{PlainOnly: plainOnly}, "lamp", "coin")
@@ -38,12 +40,14 @@ func FuzzDatagrams(f *testing.F) {
 				continue
 			}
 			line = bytes.ReplaceAll(line[1:], []byte{'$'}, []byte(sid))
+			line = bytes.ReplaceAll(line, []byte{'%'}, []byte(h.cookies.of(h.now, mustAddr(carol).Addr())))
 			if len(line) > wire.MaxDatagram {
 				line = line[:wire.MaxDatagram+1]
 			}
-			stranger := who == carol && h.plain[mustAddr(carol)] == nil && !bytes.Contains(bytes.ToLower(line), []byte("join"))
+			forged := who == carol && h.plain[mustAddr(carol)] == nil && !bytes.Contains(line, []byte("cookie=")) &&
+				(line[0] == '@' || !bytes.Contains(bytes.ToLower(line), []byte("join")))
 			for _, text := range h.put(who, string(line)) {
-				if stranger && len(text)+wire.HeaderSize > wire.ReplyBudget(len(line)) {
+				if forged && len(text)+wire.HeaderSize > wire.ReplyBudget(len(line)) {
 					t.Errorf("a stranger's %q is answered %q", line, text)
 				}
 			}
@@ -60,10 +64,10 @@ func FuzzDatagrams(f *testing.F) {
 		}
 		h.pass(plainSilence)
 		h.pass(keepDeparted)
-		if n := len(h.room.Players()) + len(h.players) + len(h.plain) + len(h.sessions) + len(h.joins) + len(h.departed); n != 0 {
+		if n := len(h.room.Players()) + len(h.players) + len(h.plain) + len(h.sessions) + len(h.joins) + len(h.departed.entries); n != 0 {
 			t.Errorf("%d things are left of players who are gone", n)
 		}
-		if n := len(h.goodbyes); n > maxGoodbyes || len(h.refused) > maxRefused || n > world.MaxPlayers {
+		if n := max(len(h.goodbyes.entries), len(h.refused.entries), len(h.departed.entries)); n > inAll || len(h.players) > world.MaxPlayers {
 			t.Error("a table is too large")
 		}
 	})

@@ -110,10 +110,19 @@ func (h *hall) id() string {
 	return fmt.Sprintf("01949eef-e000-7%03x-8000-%012x", h.ids>>48, h.ids)
 }
 
+// cookie returns the tag by which an address shows that it gets what is sent
+// to it.
+func (h *hall) cookie(at string) string {
+	return ";cookie=" + h.cookies.of(h.now, netip.MustParseAddrPort(at).Addr())
+}
+
+// ev returns the tags of an event.
+func (h *hall) ev(sid string, number int) string { return fmt.Sprintf("@sid=%s;ev=%d ", sid, number) }
+
 // join lets a tagged player in and returns the sid.
 func (h *hall) join(from, name string) (sid string) {
 	h.t.Helper()
-	got := h.put(from, "@id="+h.id()+" join "+name)
+	got := h.put(from, "@id="+h.id()+h.cookie(from)+" join "+name)
 	if len(got) == 0 {
 		h.t.Fatalf("no reply to join %s", name)
 	}
@@ -179,6 +188,7 @@ func TestTaggedDialect(t *testing.T) {
 	sid := h.join(ann, "Ann")
 	req := func(i int) string { return "@id=" + u[i] + ";sid=" + sid + " " }
 	re := func(i int) string { return "@id=" + u[i] + " " }
+	bobSid := ""
 	h.want(ann, req(0)+"look", re(0)+"OK Hall\n\nA hall.\n\nIn this room, there is:\n  lamp")
 	h.want(ann, req(1)+"take lamp", re(1)+"OK lamp taken")
 	h.want(ann, req(2)+"take lamp", re(2)+"NOTOK lamp cannot be taken in this room")
@@ -198,20 +208,26 @@ func TestTaggedDialect(t *testing.T) {
 	})
 	t.Run("from another address", func(t *testing.T) {
 		h.t = t
-		h.want(carol, req(1)+"take lamp", re(1)+"OK lamp taken")
+		asked := "@id=" + u[1] + ";code=bad-cookie" + h.cookie(carol) + " NOTOK ask again with this cookie"
+		h.want(carol, req(1)+"take lamp", asked)
+		h.want(carol, "@id="+u[1]+";sid="+sid+h.cookie(ann)+" take lamp", asked)
+		h.want(carol, "@id="+u[1]+";sid="+sid+h.cookie(carol)+" take lamp", re(1)+"OK lamp taken")
 		other := h.join(bob, "Bob")
-		h.wantHeard(carol, "@ev=1 Bob entered the room.")
-		h.want(ann, req(9)+"drop lamp", re(9)+"OK lamp dropped")
+		h.wantHeard(carol, h.ev(sid, 1)+"Bob entered the room.")
+		h.want(carol, req(1)+"take lamp", re(1)+"OK lamp taken") // one cookie is enough
+		h.want(ann, req(9)+"drop lamp", "@id="+u[9]+";code=bad-cookie"+h.cookie(ann)+" NOTOK ask again with this cookie")
+		h.want(ann, "@id="+u[9]+";sid="+sid+h.cookie(ann)+" drop lamp", re(9)+"OK lamp dropped")
 		h.want(bob, "@id="+h.id()+";sid="+other+" say hi", "@id="+fmt.Sprintf("01949eef-e000-7000-8000-%012x", h.ids)+` OK You said "hi".`)
-		h.wantHeard(ann, `@ev=2 Bob said "hi".`)
+		h.wantHeard(ann, h.ev(sid, 2)+`Bob said "hi".`)
+		bobSid = other
 	})
 	t.Run("refusals", func(t *testing.T) {
 		h.t = t
 		v := h.id()
 		h.want(carol, "@id="+v+";sid=nobody look", "@id="+v+";code=unknown-session NOTOK you are not in this room")
 		h.want(carol, "@id="+v+" look", "@id="+v+";code=unknown-session NOTOK you are not in this room")
-		h.want(carol, "@id="+v+" join Ann", "@id="+v+";code=name-taken NOTOK Ann is already here")
-		h.want(carol, "@id="+h.id()+" join "+strings.Repeat("x", 256),
+		h.want(carol, "@id="+v+h.cookie(carol)+" join Ann", "@id="+v+";code=name-taken NOTOK Ann is already here")
+		h.want(carol, "@id="+h.id()+h.cookie(carol)+" join "+strings.Repeat("x", 256),
 			"@id="+fmt.Sprintf("01949eef-e000-7000-8000-%012x", h.ids)+";code=bad-name NOTOK You cannot join: the name is longer than 255 bytes")
 		h.want(carol, "@id=x join Carol", "@code=malformed NOTOK the id is not a UUID")
 		h.want(carol, "@x=1 join Carol", "@code=malformed NOTOK a request with tags needs an id")
@@ -221,7 +237,7 @@ func TestTaggedDialect(t *testing.T) {
 	t.Run("after leaving", func(t *testing.T) {
 		h.t = t
 		h.want(ann, req(10)+"north", re(10)+"OK Kitchen")
-		h.wantHeard(bob, "@ev=1 Ann left the room, heading north.")
+		h.wantHeard(bob, h.ev(bobSid, 1)+"Ann left the room, heading north.")
 		h.want(ann, req(10)+"north", re(10)+"OK Kitchen")
 		h.want(ann, req(11)+"look", "@id="+u[11]+";code=unknown-session NOTOK you are not in this room")
 		h.want(ann, "@sid="+sid+";ack=7 ")
@@ -230,8 +246,8 @@ func TestTaggedDialect(t *testing.T) {
 		h.want(ann, req(10)+"north", re(10)+"OK Kitchen")
 		h.pass(time.Second)
 		h.want(ann, req(10)+"north", "@id="+u[10]+";code=unknown-session NOTOK you are not in this room")
-		if len(h.departed) != 1 || len(h.sessions) != 1 || len(h.joins) != 1 { // Bob's, who was silent
-			t.Errorf("kept: %d departed, %d sessions, %d joins", len(h.departed), len(h.sessions), len(h.joins))
+		if len(h.departed.entries) != 1 || len(h.sessions) != 1 || len(h.joins) != 1 { // Bob's, who was silent
+			t.Errorf("kept: %d departed, %d sessions, %d joins", len(h.departed.entries), len(h.sessions), len(h.joins))
 		}
 	})
 }
@@ -239,19 +255,19 @@ func TestTaggedDialect(t *testing.T) {
 func TestRetriedJoin(t *testing.T) {
 	h := newHall(t, Options{})
 	u, v := h.id(), h.id()
-	first := h.put(ann, "@id="+u+" join Ann")
+	first := h.put(ann, "@id="+u+h.cookie(ann)+" join Ann")
 	h.want(bob, "join Bob", "Hall\n\nA hall.\n\nIn this room, there is:\n  Ann")
-	h.want(ann, "@id="+u+" join Ann", first...)
+	h.want(ann, "@id="+u+h.cookie(ann)+" join Ann", first...)
 	h.wantHeard(bob)
-	h.want(ann, "@id="+u+" join Ada", "@id="+u+";code=id-reused NOTOK the id belongs to another request")
+	h.want(ann, "@id="+u+h.cookie(ann)+" join Ada", "@id="+u+";code=id-reused NOTOK the id belongs to another request")
 
 	// A refused join stays refused, also when the name is free meanwhile.
 	refusal := "@id=" + v + ";code=name-taken NOTOK Bob is already here"
-	h.want(carol, "@id="+v+" join Bob", refusal)
+	h.want(carol, "@id="+v+h.cookie(carol)+" join Bob", refusal)
 	h.want(bob, "exit", "Goodbye")
-	h.want(carol, "@id="+v+" join Bob", refusal)
+	h.want(carol, "@id="+v+h.cookie(carol)+" join Bob", refusal)
 	h.pass(keepRefused)
-	if got := h.put(carol, "@id="+v+" join Bob"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
+	if got := h.put(carol, "@id="+v+h.cookie(carol)+" join Bob"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
 		t.Errorf("after the refusal is forgotten: %q", got)
 	}
 }
@@ -287,7 +303,7 @@ func TestEvents(t *testing.T) {
 	sid := h.join(ann, "Ann")
 	h.want(bob, "join Bob", "Hall\n\nA hall.\n\nIn this room, there is:\n  Ann")
 	h.put(bob, "say one")
-	h.wantHeard(ann, "@ev=1 Bob entered the room.", `@ev=2 Bob said "one".`)
+	h.wantHeard(ann, h.ev(sid, 1)+"Bob entered the room.", h.ev(sid, 2)+`Bob said "one".`)
 
 	t.Run("sent again at growing intervals", func(t *testing.T) {
 		h.t = t
@@ -296,7 +312,7 @@ func TestEvents(t *testing.T) {
 		for h.now.Sub(start) < 5*time.Second {
 			h.pass(10 * time.Millisecond)
 			if got := h.heard(ann); len(got) > 0 {
-				if got[0] != "@ev=1 Bob entered the room." {
+				if got[0] != h.ev(sid, 1)+"Bob entered the room." {
 					t.Fatalf("first comes %q", got[0])
 				}
 				gaps = append(gaps, h.now.Sub(last))
@@ -312,7 +328,7 @@ func TestEvents(t *testing.T) {
 		h.want(ann, "@sid="+sid+";ack=1 ")
 		h.pass(3 * time.Second)
 		for _, text := range h.heard(ann) {
-			if text != `@ev=2 Bob said "one".` {
+			if text != h.ev(sid, 2)+`Bob said "one".` {
 				t.Errorf("after ack=1 comes %q", text)
 			}
 		}
@@ -325,7 +341,7 @@ func TestEvents(t *testing.T) {
 		h.t = t
 		for i := range 3 {
 			h.put(bob, "say more")
-			h.wantHeard(ann, fmt.Sprintf(`@ev=%d Bob said "more".`, i+3))
+			h.wantHeard(ann, h.ev(sid, i+3)+`Bob said "more".`)
 		}
 		u := h.id()
 		h.want(ann, "@id="+u+";sid="+sid+";ack=5 look", "@id="+u+" OK Hall\n\nA hall.\n\nIn this room, there is:\n  Bob")
@@ -349,21 +365,21 @@ func TestWindow(t *testing.T) {
 	sid := h.join(ann, "Ann")
 	h.put(bob, "join Bob")
 	for i := range 100 {
-		h.put(bob, fmt.Sprint("say ", i))
+		h.tell(h.now, "", fmt.Sprint(i))
 	}
 	if got := h.heard(ann); len(got) != window {
 		t.Errorf("%d events are under way", len(got))
 	}
-	h.put(carol, "@id="+h.id()+";sid="+sid+" look") // her address changes with events under way
+	h.put(carol, "@id="+h.id()+";sid="+sid+h.cookie(carol)+" look") // her address changes with events under way
 	if n := len(h.heard(carol)); n != 0 {
 		t.Errorf("%d events at once", n)
 	}
-	got := h.put(ann, "@sid="+sid+";ack=10 ")
-	if len(got) != 10 || !strings.HasPrefix(got[0], "@ev=33 ") {
+	got := h.put(carol, "@sid="+sid+";ack=10 ")
+	if len(got) != 10 || !strings.HasPrefix(got[0], h.ev(sid, 33)) {
 		t.Errorf("after 10 are acknowledged come %q", got)
 	}
 	// What has not been sent cannot have been received.
-	h.put(ann, "@sid="+sid+";ack=90 ")
+	h.put(carol, "@sid="+sid+";ack=90 ")
 	if e := h.sessions[sid].events[0].number; e != 43 {
 		t.Errorf("the first that is not acknowledged is %d", e)
 	}
@@ -393,9 +409,10 @@ msg=left player=Ann why=exit
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", b.String(), want)
 	}
-	for range 1000 {
-		h.put(ann, "join Ann")
-		h.put(ann, "exit")
+	for i := range 1000 {
+		from := fmt.Sprintf("10.0.%d.%d:1", i>>8, i&255)
+		h.put(from, "join Ann")
+		h.put(from, "exit")
 	}
 	if n := strings.Count(b.String(), "\n"); n > logBurst {
 		t.Errorf("%d records", n)

@@ -36,7 +36,7 @@ func TestSilentPlayers(t *testing.T) {
 	}
 	h.pass(time.Second)
 	h.want(bob, "look", notHere)
-	if len(h.players)+len(h.plain)+len(h.sessions)+len(h.joins)+len(h.departed) != 0 {
+	if len(h.players)+len(h.plain)+len(h.sessions)+len(h.joins)+len(h.departed.entries) != 0 {
 		t.Error("something is left of players who are gone")
 	}
 }
@@ -57,39 +57,91 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// TestSlowPlayers: nobody waits for a player who does not keep up; that player
+// is told how much they have missed.
 func TestSlowPlayers(t *testing.T) {
 	h := newHall(t, Options{})
 	sid := h.join(ann, "Ann")
-	other := h.join(bob, "Bob")
-	say := func() string {
-		return h.put(bob, "@id="+h.id()+";sid="+other+" say hi")[0]
+	other := h.join(bob, "Bob") // event 1
+	const sayings = 1000
+	for k := range sayings {
+		u := h.id()
+		h.want(bob, "@id="+u+";sid="+other+" say "+fmt.Sprint(k), "@id="+u+` OK You said "`+fmt.Sprint(k)+`".`)
+		h.put(ann, "@sid="+sid+";ack=0 ")
+		h.pass(time.Second / talkRate)
 	}
-	for range slowQueue - 1 { // Bob's joining is one
-		if got := say(); !strings.Contains(got, " OK ") {
-			t.Fatalf("refused early: %s", got)
+	if n := len(h.sessions[sid].events) + len(h.sessions[sid].waiting); n != window+maxWaiting {
+		t.Errorf("%d messages are kept", n)
+	}
+	h.heard(ann)
+	told, lost := 0, uint64(0)
+	for !h.sessions[sid].caughtUp() {
+		for _, line := range h.put(ann, fmt.Sprintf("@sid=%s;ack=%d ", sid, window+told)) {
+			told++
+			tags, text, err := wire.ParseTags([]byte(line))
+			if err != nil || tags.Ev != uint64(window+told) || string(tags.Sid) != sid {
+				t.Fatalf("event %d comes as %q", window+told, line)
+			}
+			lost += tags.Lost
+			// Bob's coming is among the first.
+			if want := fmt.Sprintf(`Bob said "%d".`, window-1+told-1+int(lost)); string(text) != want || (tags.Lost > 0) != (told == 1) {
+				t.Errorf("event %d comes as %q, want %s", window+told, line, want)
+			}
 		}
 	}
-	if got := say(); !strings.Contains(got, ";code=busy NOTOK ") {
-		t.Errorf("while Ann catches up: %s", got)
+	if window+told+int(lost) != sayings+1 || told != maxWaiting {
+		t.Errorf("%d were told and %d lost of %d", window+told, lost, sayings+1)
 	}
-	h.put(ann, "@sid="+sid+";ack=20 ")
-	if got := say(); !strings.Contains(got, " OK ") {
-		t.Errorf("when Ann has caught up: %s", got)
-	}
-	// Somebody who acknowledges nothing holds up nobody for long.
-	h.pass(slowAge)
-	for range maxUnacked {
-		if got := say(); !strings.Contains(got, " OK ") {
-			t.Fatalf("held up by somebody who is gone: %s", got)
+}
+
+// TestTalkers: whoever talks all the time is refused alone.
+func TestTalkers(t *testing.T) {
+	h := newHall(t, Options{})
+	const talker2, talker3 = "192.0.2.1:1002", "192.0.2.1:1003"
+	sids := map[string]string{ann: h.join(ann, "Ann"), talker2: h.join(talker2, "Ann2"), talker3: h.join(talker3, "Ann3"), carol: h.join(carol, "Carol")}
+	h.put(bob, "join Bob")
+	done, refused := map[string]int{}, map[string]int{}
+	say := func(from string) {
+		switch reply := h.put(from, "@id="+h.id()+";sid="+sids[from]+" say x"); {
+		case strings.Contains(reply[0], " OK You said"):
+			done[from]++
+		case strings.Contains(reply[0], ";code=busy NOTOK "+errTooFast.Text):
+			refused[from]++
+		default:
+			t.Errorf("%q", reply)
 		}
 	}
-	if len(h.players) != 1 || h.sessions[sid].player != nil {
-		t.Error("Ann is still there")
+	const seconds = 20
+	for range 100 * seconds {
+		for _, from := range []string{ann, talker2, talker3} {
+			say(from)
+		}
+		h.pass(10 * time.Millisecond)
 	}
+	for range seconds {
+		say(carol)
+		h.want(bob, "say hi", `You said "hi".`)
+		h.pass(time.Second)
+	}
+	if done[carol] != seconds {
+		t.Errorf("Carol said %d of %d", done[carol], seconds)
+	}
+	most := 0
+	for _, from := range []string{ann, talker2, talker3} {
+		if done[from] > seconds*talkRate+talkBurst {
+			t.Errorf("%s said %d", from, done[from])
+		}
+		most += done[from]
+	}
+	if limit := seconds*hostTalkRate + hostTalkBurst; most > limit || most < limit-5 {
+		t.Errorf("one host said %d, want about %d", most, limit)
+	}
+	for range talkBurst + 1 {
+		h.put(bob, "say x")
+	}
+	h.want(bob, "say x", tooFast)
 	h.pass(time.Second)
-	if got := h.heard(bob); len(got) == 0 || got[0] != "@ev=1 Ann left the game." {
-		t.Errorf("Bob hears %q", got)
-	}
+	h.want(bob, "say x", `You said "x".`)
 }
 
 func TestFullRoom(t *testing.T) {
@@ -97,17 +149,18 @@ func TestFullRoom(t *testing.T) {
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", 2000+i) }
 	for i := range world.MaxPlayers {
 		h.put(at(i), fmt.Sprint("join P", i))
+		h.put(at(i), "look") // who has not shown to be there gives way
 	}
 	h.want(carol, "join Carol", "The room is full")
 	u := h.id()
-	h.want(carol, "@id="+u+" join Carol", "@id="+u+";code=busy NOTOK The room is full")
+	h.want(carol, "@id="+u+h.cookie(carol)+" join Carol", "@id="+u+";code=busy NOTOK The room is full")
 	h.pass(plainYields)
 	for i := range world.MaxPlayers {
 		if i != 7 {
 			h.put(at(i), "look")
 		}
 	}
-	if got := h.put(carol, "@id="+u+" join Carol"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
+	if got := h.put(carol, "@id="+u+h.cookie(carol)+" join Carol"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
 		t.Errorf("nobody gave way: %q", got)
 	}
 	h.want(at(7), "look", notHere)
@@ -138,9 +191,9 @@ func TestTaggedPlayerComesBack(t *testing.T) {
 	const annAgain = "192.0.2.1:2001"
 	u, v := h.id(), h.id()
 	h.pass(playerReturns - time.Second)
-	h.want(annAgain, "@id="+u+" join Ann", "@id="+u+";code=name-taken NOTOK Ann is already here")
+	h.want(annAgain, "@id="+u+h.cookie(ann)+" join Ann", "@id="+u+";code=name-taken NOTOK Ann is already here")
 	h.pass(time.Second)
-	got := h.put(annAgain, "@id="+v+" join Ann")
+	got := h.put(annAgain, "@id="+v+h.cookie(ann)+" join Ann")
 	if len(got) != 1 || !strings.HasSuffix(got[0], " OK Hall\n\nA hall.\n\nIn this room, there is:\n  lamp") {
 		t.Errorf("Ann comes back: %q", got)
 	}
@@ -151,18 +204,24 @@ func TestTaggedPlayerComesBack(t *testing.T) {
 func TestPlayersOfOneHost(t *testing.T) {
 	h := newHall(t, Options{})
 	at := func(i int) string { return fmt.Sprintf("192.0.2.1:%d", 2000+i) }
+	sids := make([]string, maxPerHost)
 	for i := range maxPerHost {
 		h.put(at(i), fmt.Sprint("join P", i))
+		h.put(at(i), "look")
+		sids[i] = h.join(at(1000+i), fmt.Sprint("T", i))
+		h.pass(100 * time.Millisecond)
 	}
 	h.want(ann, "join Ann", tooMany)
 	u := h.id()
-	h.want(ann, "@id="+u+" join Ann", "@id="+u+";code=busy NOTOK "+tooMany)
+	h.want(ann, "@id="+u+h.cookie(ann)+" join Ann", "@id="+u+";code=busy NOTOK "+tooMany)
 	h.put(bob, "join Bob")
 	h.put(at(5), "exit")
 	h.put(ann, "join Ann")
-	if len(h.players) != maxPerHost+1 {
+	if len(h.players) != 2*maxPerHost+1 {
 		t.Errorf("there are %d players", len(h.players))
 	}
+	h.put(at(1005), "@id="+h.id()+";sid="+sids[5]+" exit")
+	h.join(at(2000), "Anna")
 }
 
 // TestNoEndlessTalk: what servers say to each other is not answered.
@@ -181,7 +240,7 @@ func TestNoEndlessTalk(t *testing.T) {
 	u := h.id()
 	for _, text := range []string{
 		"@id=" + u + ";code=unknown-session NOTOK you are not in this room",
-		"@id=" + u + " OK Hall", "@ev=1 Bob entered the room.", "@code=malformed NOTOK x",
+		"@id=" + u + " OK Hall", "@sid=x;ev=1 Bob entered the room.", "@code=malformed NOTOK x",
 	} {
 		h.want(bob, text)
 	}
@@ -204,49 +263,98 @@ func TestBudget(t *testing.T) {
 	if len(h.put(ann, "look")) == 0 {
 		t.Error("the budget does not grow again")
 	}
-	// Hosts beyond the table share one budget.
+	// Strangers come into no table, and hosts beyond one share a bucket.
 	for i := range 2 * maxHosts {
 		h.put(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1).String(), "dance")
 	}
-	if len(h.budgets.hosts) > maxHosts {
-		t.Errorf("%d hosts are kept", len(h.budgets.hosts))
+	if n := len(h.plainBytes.hosts); n != 1 {
+		t.Errorf("%d hosts are kept", n)
 	}
-	h.pass(time.Hour)
-	h.put(bob, "dance")
-	if len(h.budgets.hosts) > 2 {
-		t.Errorf("%d hosts are still kept", len(h.budgets.hosts))
+	b := budgets{rate: 1, burst: 10}
+	for i := range 2 * maxHosts {
+		b.spend(h.now, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1)
+	}
+	if len(b.hosts) != maxHosts || b.has(h.now, netip.MustParseAddr("10.1.0.0"), 1) {
+		t.Errorf("%d hosts are kept", len(b.hosts))
+	}
+	b.spend(h.now.Add(time.Hour), netip.MustParseAddr("10.1.0.0"), 1)
+	if len(b.hosts) != 1 {
+		t.Errorf("%d hosts are still kept", len(b.hosts))
 	}
 }
 
-// TestTablesAreBounded: what is kept for retries of those who came and went.
+// TestTablesAreBounded: what is kept for retries of those who came and went, of
+// one host and in all.
 func TestTablesAreBounded(t *testing.T) {
 	h := newHall(t, Options{})
-	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", 2000+i) }
+	at := func(host, i int) string {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(host >> 8), byte(host)}), uint16(2000+i)).String()
+	}
 	h.put(ann, "join Ann")
-	for i := range 2 * maxDeparted {
-		h.put(at(i), "@id="+h.id()+" join Ann")
-		sid := h.join(at(i), "Guest")
-		h.put(at(i), "@id="+h.id()+";sid="+sid+" exit")
-		h.put(at(i), "join Guest")
-		h.put(at(i), "exit")
+	h.put(ann, "look")
+	visit := func(from string) {
+		t.Helper()
+		u := h.id()
+		h.want(from, "@id="+u+h.cookie(from)+" join Ann", "@id="+u+";code=name-taken NOTOK Ann is already here")
+		sid := h.join(from, "Guest")
+		h.put(from, "@id="+h.id()+";sid="+sid+" exit")
+		h.put(from, "join Guest")
+		h.put(from, "exit")
+		h.pass(50 * time.Millisecond) // as fast as they may come
 	}
-	if len(h.departed) != maxDeparted || len(h.sessions) != maxDeparted || len(h.joins) != maxDeparted {
-		t.Errorf("kept: %d departed, %d sessions, %d joins", len(h.departed), len(h.sessions), len(h.joins))
+	wantKept := func(n, goodbyes int) {
+		t.Helper()
+		if len(h.departed.entries) != n || len(h.sessions) != n || len(h.joins) != n || len(h.refused.entries) != n || len(h.goodbyes.entries) != goodbyes {
+			t.Errorf("kept: %d departed, %d sessions, %d joins, %d refused joins, want %d; %d goodbyes, want %d",
+				len(h.departed.entries), len(h.sessions), len(h.joins), len(h.refused.entries), n, len(h.goodbyes.entries), goodbyes)
+		}
 	}
-	if len(h.refused) != maxRefused {
-		t.Errorf("kept: %d refused joins", len(h.refused))
+	for i := range 2 * perHost {
+		visit(at(0, i))
 	}
-	if len(h.goodbyes) != maxGoodbyes {
-		t.Errorf("kept: %d goodbyes", len(h.goodbyes))
+	wantKept(perHost, perHost)
+	h.want(at(0, 2*perHost-1), "exit", "Goodbye")
+	h.want(at(0, 0), "exit", notHere)
+	for host := range 2 * inAll {
+		if host > 0 {
+			visit(at(host, 0))
+			h.heard(ann)
+		}
 	}
-	h.want(at(0), "exit", "Goodbye")
-	h.pass(keepGoodbye)
-	last := at(2*maxDeparted + 1)
-	h.put(last, "join Guest")
-	h.put(last, "exit")
-	h.want(last, "exit", "Goodbye")
-	if len(h.goodbyes) != 1 {
-		t.Errorf("kept: %d goodbyes that are old", len(h.goodbyes)-1)
+	wantKept(inAll, int(keepGoodbye/(50*time.Millisecond)))
+	h.pass(keepDeparted)
+	wantKept(0, 0)
+}
+
+// TestDearOnesAreForgottenLast: of one host's things those are kept longest of
+// which something depends.
+func TestDearOnesAreForgottenLast(t *testing.T) {
+	m := memory[int]{keep: time.Hour}
+	now := time.Unix(0, 0)
+	host, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	m.add(now, other, -1, false)
+	m.add(now, host, 0, true)
+	for i := range 2 * perHost {
+		m.add(now, host, i+1, false)
+	}
+	want := []int{-1, 0}
+	for i := perHost + 2; i <= 2*perHost; i++ {
+		want = append(want, i)
+	}
+	var got []int
+	for _, e := range m.entries {
+		got = append(got, e.thing)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	// If all are, the oldest goes.
+	for i := range perHost {
+		m.add(now, host, i, true)
+	}
+	m.add(now, host, perHost, true)
+	if m.entries[0].thing != -1 || m.entries[1].thing != 1 || len(m.entries) != 1+perHost {
+		t.Errorf("got %v", m.entries)
 	}
 }
 
@@ -277,12 +385,12 @@ func TestFarewell(t *testing.T) {
 	h.heard(ann)
 	h.sendFarewell(h.now)
 	h.wantHeard(bob, "disconnect")
-	h.wantHeard(ann, "@ev=1 Bob entered the room.", "@ev=2 disconnect")
+	h.wantHeard(ann, h.ev(sid, 1)+"Bob entered the room.", h.ev(sid, 2)+"disconnect")
 
 	// Nobody is let in any more, and nothing is done; but who missed the reply
 	// to what was done before gets it.
 	h.want(carol, "join Carol")
-	h.want(carol, "@id="+h.id()+" join Carol")
+	h.want(carol, "@id="+h.id()+h.cookie(carol)+" join Carol")
 	h.want(bob, "look")
 	h.want(ann, "@id="+h.id()+";sid="+sid+" say more")
 	h.want(ann, "@id="+u+";sid="+sid+" say hi", "@id="+u+` OK You said "hi".`)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"foyer/storage/storetest"
 )
@@ -39,6 +40,7 @@ func TestLateCopies(t *testing.T) {
 		}
 	}
 	for i := range sayings + overtake + late {
+		h.pass(time.Second / talkRate)
 		for _, line := range at[i] {
 			for _, reply := range h.put("127.0.0.1:1", line) {
 				if strings.Contains(reply, "code=stale-request") {
@@ -76,7 +78,7 @@ func TestBadNetworkByHand(t *testing.T) {
 		if said < sayings && rng.IntN(3) == 0 {
 			line := fmt.Sprintf("@id=%s;sid=%s say %d", h.id(), speaker, said)
 			if reply := h.put("127.0.0.1:1", line); strings.Contains(reply[0], " OK ") {
-				said++ // else Bob has to catch up
+				said++ // else it was too fast
 			}
 		}
 		h.pass(firstResend / 4)
@@ -88,7 +90,7 @@ func TestBadNetworkByHand(t *testing.T) {
 			}
 			var number uint64
 			var text string
-			if _, err := fmt.Sscanf(line, `@ev=%d Ann said "%s`, &number, &text); err != nil {
+			if _, err := fmt.Sscanf(line, `@sid=`+hearer+`;ev=%d Ann said "%s`, &number, &text); err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
 			if old, again := got[number]; again && old != text {
@@ -102,7 +104,7 @@ func TestBadNetworkByHand(t *testing.T) {
 		if rng.IntN(5) > 0 {
 			h.put("127.0.0.1:2", fmt.Sprintf("@sid=%s;ack=%d ", hearer, acked))
 		}
-		if h.sessions[hearer] == nil || h.sessions[hearer].player == nil {
+		if h.sessions[hearer] == nil || h.sessions[hearer].left {
 			t.Fatal("Bob is gone")
 		}
 		h.put("127.0.0.1:1", "@sid="+speaker+";ack=0 ")

@@ -9,18 +9,18 @@ import (
 	"foyer/world"
 )
 
-const (
-	// The last reply to a plain player who left is kept for retries of the
-	// request that it answers.
-	keepGoodbye = 10 * time.Second
-	maxGoodbyes = 256
-)
+// keepGoodbye is how long the last reply to a plain player who left is kept for
+// retries of the request that it answers.
+const keepGoodbye = 10 * time.Second
+
+// tooFast is what a plain player hears whom the others are not told of.
+const tooFast = "That is too fast, try again in a moment"
 
 // goodbye is the reply to the request by which a plain player left.
 type goodbye struct {
+	from    netip.AddrPort
 	request string
 	reply   string
-	at      time.Time
 }
 
 func (s *Server) handlePlain(now time.Time, d datagram) {
@@ -34,65 +34,63 @@ func (s *Server) handlePlain(now time.Time, d datagram) {
 	}
 	p := s.plain[d.from]
 	if p == nil {
-		s.handleStranger(now, d.from, string(line), c)
+		s.handleStranger(now, d, string(line), c)
 		return
 	}
 	p.heard = now
+	s.earn(now, p, len(d.data))
+	if c.Verb != world.Invalid && c.Verb != world.Join && !p.shown {
+		p.shown = s.hasPlaces(d.from.Addr(), plainPlayer)
+	}
 	switch {
 	case c.Verb == world.Invalid && isReply(&wire.Tags{}, line):
 		// Two servers that take each other's complaints for requests would
 		// never stop.
-	case isHeard(c.Verb) && s.isHeldUp(now, p):
-		// As if the datagram were lost: this dialect has no other way to say it.
+	case c.Verb == world.Say && !s.mayTalk(now, p):
+		s.sendTo(now, p, []byte(tooFast))
 	default:
 		reply := s.do(p, c)
 		if reply.Left {
-			s.remember(now, d.from, goodbye{string(line), reply.Text, now})
+			s.goodbyes.add(now, d.from.Addr(), goodbye{d.from, string(line), reply.Text}, false)
 		}
-		s.send(now, d.from, []byte(reply.Text))
+		s.sendTo(now, p, []byte(reply.Text))
 		s.follow(now, p, c, reply)
 	}
 }
 
 // handleStranger answers a plain line from an address at which no player is.
-func (s *Server) handleStranger(now time.Time, from netip.AddrPort, line string, c world.Command) {
-	if g := s.goodbyes[from]; g != nil && g.request == line && now.Sub(g.at) < keepGoodbye {
-		s.send(now, from, []byte(g.reply))
-		return
-	}
+func (s *Server) handleStranger(now time.Time, d datagram, line string, c world.Command) {
+	left := s.goodbyes.find(now, func(g *goodbye) bool { return g.from == d.from })
 	switch {
+	case left != nil && left.request == line:
+		s.answer(now, d, []byte(left.reply))
 	case c.Verb == world.Join:
-		s.joinPlain(now, from, c.Text)
+		s.joinPlain(now, d, c.Text)
 	case c.Verb != world.Invalid:
-		s.send(now, from, []byte(notHere))
+		s.answer(now, d, []byte(notHere))
 	case !isReply(&wire.Tags{}, []byte(line)):
-		s.send(now, from, []byte("Invalid command"))
+		s.answer(now, d, []byte("Invalid command"))
 	}
 }
 
-func (s *Server) joinPlain(now time.Time, from netip.AddrPort, name string) {
-	if s.isHeldUp(now, nil) {
+// joinPlain lets a plain player in, if the summary can be sent: else it is as if
+// the datagram had been lost.
+func (s *Server) joinPlain(now time.Time, d datagram, name string) {
+	if !s.affords(now, d.from.Addr(), stranger, world.MaxText) {
+		s.log.debug(now, "not let in: too much for strangers", "from", d.from)
 		return
 	}
-	called, reply := s.admit(now, from, name, false)
-	s.send(now, from, []byte(reply.Text))
-	if reply.OK {
-		delete(s.goodbyes, from)
-		s.enter(now, &player{name: called, addr: from, heard: now}, reply.Notice)
+	if !s.plainTalk.has(now, d.from.Addr(), 1) {
+		s.answer(now, d, []byte("You cannot join: "+errComing.Text))
+		return
 	}
-}
-
-// remember keeps a plain player's goodbye. If there are too many and none is
-// old, this one is not kept.
-func (s *Server) remember(now time.Time, addr netip.AddrPort, g goodbye) {
-	if len(s.goodbyes) >= maxGoodbyes {
-		for a, old := range s.goodbyes {
-			if now.Sub(old.at) >= keepGoodbye {
-				delete(s.goodbyes, a)
-			}
-		}
+	called, reply := s.admit(now, d.from, name, stranger)
+	if !reply.OK {
+		s.answer(now, d, []byte(reply.Text))
+		return
 	}
-	if len(s.goodbyes) < maxGoodbyes {
-		s.goodbyes[addr] = &g
-	}
+	s.plainTalk.spend(now, d.from.Addr(), 1)
+	p := &player{name: called, addr: d.from, came: now, heard: now}
+	s.sendTo(now, p, []byte(reply.Text))
+	s.enter(now, p, reply.Notice)
 }

@@ -72,28 +72,45 @@ type Server struct {
 	done      chan struct{} // closed when Serve has returned
 
 	// Owned by the goroutine of Serve.
-	room     *world.Room
-	players  map[world.Player]*player    // as many as the room lets in: world.MaxPlayers
-	plain    map[netip.AddrPort]*player  // those of players who are plain
-	sessions map[string]*session         // by sid: players' and departed ones'
-	joins    map[room.ID]*session        // by the id of the join: the same sessions
-	departed []*session                  // oldest first; bounded by maxDeparted
-	refused  refusals                    // of joins; bounded by maxRefused
-	goodbyes map[netip.AddrPort]*goodbye // of plain players who left; bounded by maxGoodbyes
-	budgets  budgets                     // of bytes to send; bounded by maxHosts
-	timer    *time.Timer
-	due      time.Time // when the timer fires
-	ticked   time.Time // when it fired last
-	closing  bool      // players have been told to disconnect
-	out      []byte    // the datagram being written
+	room       *world.Room
+	players    map[world.Player]*player   // as many as the room lets in: world.MaxPlayers
+	plain      map[netip.AddrPort]*player // those of players who are plain
+	sessions   map[string]*session        // by sid: players' and departed ones'
+	joins      map[room.ID]*session       // by the id of the join: the same sessions
+	departed   memory[*session]
+	refused    memory[recorded] // joins
+	goodbyes   memory[goodbye]  // of plain players who left
+	cookies    cookies
+	talk       budgets // of messages, of tagged players; see budget.go
+	plainTalk  budgets // of plain ones
+	plainBytes budgets // of bytes to send to plain players
+	strangers  bucket  // of those to all who have not shown to be there
+	timer      *time.Timer
+	due        time.Time // when the timer fires
+	ticked     time.Time // when it fired last
+	closing    bool      // players have been told to disconnect
+	out        []byte    // the datagram being written
 }
 
 // player is somebody in the room.
 type player struct {
 	name    world.Player
-	addr    netip.AddrPort // where they were heard last
+	addr    netip.AddrPort // which they were last known to be at
+	came    time.Time
 	heard   time.Time
 	session *session // nil for a plain player
+	shown   bool     // a plain player has sent more than a join
+	talk    bucket   // what they may have the others told
+}
+
+func (p *player) standing() standing {
+	switch {
+	case p.session != nil:
+		return tagged
+	case p.shown:
+		return plainPlayer
+	}
+	return stranger
 }
 
 // silence is how long the player may be silent before they have left.
@@ -110,20 +127,29 @@ func New(conn PacketConn, r *world.Room, o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		conn:      conn,
-		plainOnly: o.PlainOnly,
-		log:       &limitedLog{to: o.Logger},
-		seed:      maphash.MakeSeed(),
-		idle:      make(chan struct{}, 1),
-		calls:     make(chan func()),
-		done:      make(chan struct{}),
-		room:      r,
-		players:   make(map[world.Player]*player),
-		plain:     make(map[netip.AddrPort]*player),
-		sessions:  make(map[string]*session),
-		joins:     make(map[room.ID]*session),
-		goodbyes:  make(map[netip.AddrPort]*goodbye),
+		conn:       conn,
+		plainOnly:  o.PlainOnly,
+		log:        &limitedLog{to: o.Logger},
+		seed:       maphash.MakeSeed(),
+		idle:       make(chan struct{}, 1),
+		calls:      make(chan func()),
+		done:       make(chan struct{}),
+		room:       r,
+		players:    make(map[world.Player]*player),
+		plain:      make(map[netip.AddrPort]*player),
+		sessions:   make(map[string]*session),
+		joins:      make(map[room.ID]*session),
+		refused:    memory[recorded]{keep: keepRefused},
+		goodbyes:   memory[goodbye]{keep: keepGoodbye},
+		cookies:    newCookies(),
+		talk:       budgets{rate: hostTalkRate, burst: hostTalkBurst},
+		plainTalk:  budgets{rate: hostTalkRate, burst: hostTalkBurst},
+		plainBytes: budgets{rate: hostRate, burst: hostBurst},
 	}
+	s.departed = memory[*session]{keep: keepDeparted, forgot: func(gone *session) {
+		delete(s.sessions, gone.sid)
+		delete(s.joins, gone.joined.id)
+	}}
 	s.idle <- struct{}{}
 	return s
 }
@@ -240,7 +266,6 @@ func (s *Server) call(f func()) {
 
 // handle deals with one datagram.
 func (s *Server) handle(now time.Time, d datagram) {
-	s.budgets.earn(now, d.from.Addr(), len(d.data))
 	if len(d.data) > 0 && d.data[0] == '@' && !s.plainOnly {
 		s.handleTagged(now, d)
 		return
@@ -248,41 +273,28 @@ func (s *Server) handle(now time.Time, d datagram) {
 	s.handlePlain(now, d)
 }
 
-// send writes b to a peer, unless that host has had its share.
-func (s *Server) send(now time.Time, to netip.AddrPort, b []byte) {
-	if !s.budgets.spend(now, to.Addr(), len(b)) {
-		s.log.debug(now, "not sent: too much for one host", "to", to)
-		return
-	}
-	if _, err := s.conn.WriteToUDPAddrPort(b, to); err != nil {
-		s.log.debug(now, "not sent", "to", to, "error", err)
-	}
-}
-
-// tell says text to everybody but one player. Who cannot take it any more is
-// gone.
+// tell says text to everybody but one player. Nobody waits for those who are
+// slow: see session.push.
 func (s *Server) tell(now time.Time, except world.Player, text string) {
 	if text == "" {
 		return
 	}
-	var gone []*player
 	for _, name := range s.room.Players() {
 		p := s.players[name]
 		switch {
-		case name == except:
+		case name == except, s.isSparing(now, p):
 		case p.session == nil:
-			s.send(now, p.addr, []byte(text))
-		case p.session.push(now, text):
-			s.pump(now, p)
+			s.sendTo(now, p, []byte(text))
 		default:
-			gone = append(gone, p)
+			p.session.push(text)
+			s.pump(now, p)
 		}
 	}
-	for _, p := range gone {
-		if s.players[p.name] == p { // what was told of another's leaving may have come first
-			s.lose(now, p, "is too far behind")
-		}
-	}
+}
+
+// sendTo writes b to a player, unless their host has had its share.
+func (s *Server) sendTo(now time.Time, p *player, b []byte) {
+	s.sendAs(now, p.addr, p.standing(), b)
 }
 
 // enter lets a player in whom the room has accepted.
@@ -293,7 +305,6 @@ func (s *Server) enter(now time.Time, p *player, notice string) {
 		dialect = "plain"
 		s.plain[p.addr] = p
 	} else {
-		p.session.player = p
 		s.sessions[p.session.sid] = p.session
 		s.joins[p.session.joined.id] = p.session
 	}
@@ -305,32 +316,23 @@ func (s *Server) enter(now time.Time, p *player, notice string) {
 // lose takes a player out of the room who is gone without a word.
 func (s *Server) lose(now time.Time, p *player, why string) {
 	notice := s.room.Lose(p.name)
-	s.strike(now, p)
+	s.strike(now, p, false)
 	s.log.info(now, "left", "player", p.name, "why", why)
 	s.tell(now, p.name, notice)
 }
 
 // strike takes a player off the server's books. The replies to a tagged one are
-// kept for retries.
-func (s *Server) strike(now time.Time, p *player) {
+// kept for retries, and longest for whoever took things along: one whose
+// direction is not answered would be taken for gone, and the things with them.
+func (s *Server) strike(now time.Time, p *player, took bool) {
 	delete(s.players, p.name)
 	if p.session == nil {
 		delete(s.plain, p.addr)
 		return
 	}
-	p.session.depart(now)
-	s.departed = append(s.departed, p.session)
-	if len(s.departed) > maxDeparted {
-		s.forget(s.departed[0])
-	}
+	p.session.depart()
+	s.departed.add(now, p.addr.Addr(), p.session, took)
 	s.wakeBy(now.Add(keepDeparted))
-}
-
-// forget drops the oldest departed session.
-func (s *Server) forget(oldest *session) {
-	delete(s.sessions, oldest.sid)
-	delete(s.joins, oldest.joined.id)
-	s.departed = slices.Delete(s.departed, 0, 1)
 }
 
 // wakeBy has tick called at t at the latest.
@@ -370,20 +372,19 @@ func (s *Server) tick(now time.Time) {
 			s.pump(now, p)
 		}
 	}
-	for len(s.departed) > 0 && now.Sub(s.departed[0].left) >= keepDeparted {
-		s.forget(s.departed[0])
-	}
-	if len(s.departed) > 0 {
-		s.wakeBy(s.departed[0].left.Add(keepDeparted))
+	s.refused.expire(now)
+	s.goodbyes.expire(now)
+	if next := s.departed.expire(now); !next.IsZero() {
+		s.wakeBy(next)
 	}
 }
 
 // pump sends a tagged player what is due, and has the rest sent when it is.
 func (s *Server) pump(now time.Time, p *player) {
 	next := p.session.sendDue(now, func(e *event) {
-		s.out = wire.AppendTags(s.out[:0], &wire.Tags{Ev: e.number, HasEv: true})
+		s.out = wire.AppendTags(s.out[:0], &wire.Tags{Sid: []byte(p.session.sid), Ev: e.number, HasEv: true, Lost: e.lost})
 		s.out = append(s.out, e.text...)
-		s.send(now, p.addr, s.out)
+		s.sendTo(now, p, s.out)
 	})
 	if !next.IsZero() {
 		s.wakeBy(next)
@@ -396,7 +397,7 @@ func (s *Server) sendFarewell(now time.Time) {
 	for _, name := range s.room.Players() {
 		p := s.players[name]
 		if p.session == nil {
-			s.send(now, p.addr, []byte("disconnect"))
+			s.sendTo(now, p, []byte("disconnect"))
 			continue
 		}
 		p.session.pushLast(now, "disconnect")
@@ -409,7 +410,7 @@ func (s *Server) sendFarewell(now time.Time) {
 
 func (s *Server) allAcknowledged() bool {
 	for _, p := range s.players {
-		if p.session != nil && len(p.session.events) > 0 {
+		if p.session != nil && !p.session.caughtUp() {
 			return false
 		}
 	}

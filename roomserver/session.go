@@ -18,14 +18,13 @@ const (
 
 	// keepDeparted is how long the replies of a session are kept after its
 	// player has left: the longest that a datagram may be under way (RFC 9293,
-	// section 3.4.1). maxDeparted bounds how many are kept.
+	// section 3.4.1).
 	keepDeparted = 2 * time.Minute
-	maxDeparted  = 256
 
-	// window is how many events may be under way to a player, maxUnacked how
-	// many may wait for acknowledgement in all.
+	// window is how many events may be under way to a player, maxWaiting how
+	// many more may wait for their turn.
 	window     = 32
-	maxUnacked = 256
+	maxWaiting = 224
 
 	// What the room says is sent again after firstResend, and then at intervals
 	// that grow to lastResend.
@@ -33,28 +32,23 @@ const (
 	firstResend   = 200 * time.Millisecond
 	lastResend    = time.Second
 	hurriedResend = 50 * time.Millisecond
-
-	// Others are held up while a player is slowQueue events behind and the
-	// oldest of these was said within slowAge: one who acknowledges nothing
-	// is not waited for.
-	slowQueue = maxUnacked / 2
-	slowAge   = 2 * time.Second
 )
 
 // session is what the room knows of a tagged player beside their name and
 // address, and keeps for a while after they have left.
 type session struct {
-	sid    string
-	player *player   // nil once the player has left
-	left   time.Time // when that was
+	sid    string  // also the secret by which either side knows the other
+	player *player // the last one known, when they have left
+	left   bool
 
 	joined  recorded
 	replies []recorded // oldest first; bounded by maxReplies
 	horizon room.ID    // the greatest version 7 id whose reply is kept no more
 
 	lastEvent uint64
-	events    []event // not acknowledged, oldest first; bounded by maxUnacked and a last one
-	hurried   bool    // the room closes
+	events    []event   // under way, oldest first; bounded by window
+	waiting   []message // oldest first; bounded by maxWaiting and a last one
+	hurried   bool      // the room closes
 }
 
 // recorded is the reply to one request.
@@ -64,19 +58,24 @@ type recorded struct {
 	reply []byte
 }
 
-// event is one thing that the room says to a player.
+// message is one thing that the room says to a player.
+type message struct {
+	text string // one for all the players who hear it
+	lost uint64 // how many before it are left out
+}
+
+// event is a message that has been sent.
 type event struct {
+	message
 	number   uint64
-	text     string // one for all the players who hear it
-	said     time.Time
-	due      time.Time // when it is sent again; zero if it has not been sent
+	due      time.Time // when it is sent again
 	interval time.Duration
 }
 
-func newSession() *session {
+func newSession(p *player) *session {
 	var raw [16]byte
 	rand.Read(raw[:]) // never fails
-	return &session{sid: base64.RawURLEncoding.EncodeToString(raw[:])}
+	return &session{player: p, sid: base64.RawURLEncoding.EncodeToString(raw[:])}
 }
 
 // find returns the reply recorded under an id, or nil.
@@ -117,56 +116,54 @@ func (s *session) fresh() uint64 { return binary.BigEndian.Uint64(s.horizon[:8])
 func isTimed(id room.ID) bool { return id[6]>>4 == 7 }
 
 // depart is called when the player has left.
-func (s *session) depart(now time.Time) {
-	s.player, s.left = nil, now
-	s.events = nil
+func (s *session) depart() {
+	s.left = true
+	s.events, s.waiting = nil, nil
 }
 
-// push has text said to the player, and reports false if too much is waiting.
-func (s *session) push(now time.Time, text string) bool {
-	if len(s.events) >= maxUnacked {
-		return false
+// push has text said to the player. If too much is waiting, the oldest message
+// that has not been sent yet is left out, and the one behind it says so.
+func (s *session) push(text string) {
+	s.waiting = append(s.waiting, message{text: text})
+	if len(s.waiting) > maxWaiting {
+		s.waiting[1].lost += s.waiting[0].lost + 1
+		s.waiting = s.waiting[1:]
 	}
-	s.append(now, text)
-	return true
 }
 
 // pushLast has the last text said to the player, however much is waiting, and
 // all in a hurry.
 func (s *session) pushLast(now time.Time, text string) {
-	s.append(now, text)
+	s.waiting = append(s.waiting, message{text: text})
 	s.hurried = true
 	for i := range s.events {
-		if e := &s.events[i]; !e.due.IsZero() {
-			e.due = now
-		}
+		s.events[i].due = now
 	}
 }
 
-func (s *session) append(now time.Time, text string) {
-	s.lastEvent++
-	s.events = append(s.events, event{number: s.lastEvent, text: text, said: now})
-}
+// caughtUp reports whether the player has acknowledged everything.
+func (s *session) caughtUp() bool { return len(s.events)+len(s.waiting) == 0 }
 
 // acknowledge takes what the player has received, all numbers up to n, off the
-// queue. Numbers that have not been sent do not count.
+// books. Messages that have not been sent have no number yet.
 func (s *session) acknowledge(n uint64) {
 	done := 0
-	for _, e := range s.events {
-		if e.number > n || e.due.IsZero() {
-			break
-		}
+	for done < len(s.events) && s.events[done].number <= n {
 		done++
 	}
 	s.events = slices.Delete(s.events, 0, done)
 }
 
-// sendDue sends what is due of the window, and returns when something will be
-// due next, or the zero time.
+// sendDue sends what is due, and returns when something will be due next, or the
+// zero time.
 func (s *session) sendDue(now time.Time, send func(*event)) (next time.Time) {
-	under := s.events[:min(len(s.events), window)]
-	for i := range under {
-		e := &under[i]
+	for len(s.waiting) > 0 && len(s.events) < window {
+		s.lastEvent++
+		s.events = append(s.events, event{message: s.waiting[0], number: s.lastEvent})
+		s.waiting = s.waiting[1:]
+	}
+	for i := range s.events {
+		e := &s.events[i]
 		if !now.Before(e.due) {
 			switch {
 			case s.hurried:
@@ -184,10 +181,4 @@ func (s *session) sendDue(now time.Time, send func(*event)) (next time.Time) {
 		}
 	}
 	return next
-}
-
-// isCatchingUp reports whether the player is far behind, but not so far that
-// there is no hope.
-func (s *session) isCatchingUp(now time.Time) bool {
-	return len(s.events) >= slowQueue && now.Sub(s.events[0].said) < slowAge
 }

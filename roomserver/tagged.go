@@ -18,42 +18,17 @@ var (
 	errIDReused       = &room.Error{Code: room.IDReused, Text: "the id belongs to another request"}
 	errStale          = &room.Error{Code: room.StaleRequest, Text: "the id is older than what this room remembers"}
 	errUnknownSession = &room.Error{Code: "unknown-session", Text: notHere}
-	errBehind         = &room.Error{Code: room.Busy, Text: "others cannot keep up, try again"}
+	errTooFast        = &room.Error{Code: room.Busy, Text: "that is too fast, try again in a moment"}
+	errComing         = &room.Error{Code: room.Busy, Text: "too many are coming from where you are, try again in a moment"}
+	errCookie         = &room.Error{Code: "bad-cookie", Text: "ask again with this cookie"}
 )
 
 // notHere is what somebody hears who is not in the room.
 const notHere = "you are not in this room"
 
-const (
-	// Refused joins are remembered too: a late copy of one must not bring in a
-	// player whom nobody is playing.
-	keepRefused = keepDeparted
-	maxRefused  = 256
-)
-
-// refusals are the replies to joins that were refused, oldest first.
-type refusals []refusal
-
-type refusal struct {
-	recorded
-	at time.Time
-}
-
-func (r *refusals) find(now time.Time, id room.ID) *recorded {
-	for i := range *r {
-		if f := &(*r)[i]; f.id == id && now.Sub(f.at) < keepRefused {
-			return &f.recorded
-		}
-	}
-	return nil
-}
-
-func (r *refusals) record(now time.Time, rec recorded) {
-	if len(*r) == maxRefused || len(*r) > 0 && now.Sub((*r)[0].at) >= keepRefused {
-		*r = (*r)[1:]
-	}
-	*r = append(*r, refusal{rec, now})
-}
+// Refused joins are remembered too: a late copy of one must not bring in a
+// player whom nobody is playing.
+const keepRefused = keepDeparted
 
 // request is a tagged request with an id.
 type request struct {
@@ -66,12 +41,20 @@ type request struct {
 func (s *Server) handleTagged(now time.Time, d datagram) {
 	tags, line, err := wire.ParseTags(d.data)
 	session := s.sessions[string(tags.Sid)]
-	if err == nil && session != nil && session.player != nil {
-		session.player.heard = now
-		session.player.addr = d.from
-		if tags.HasAck {
-			session.acknowledge(tags.Ack)
-			s.pump(now, session.player)
+	proven := false
+	if err == nil {
+		proven = session != nil && d.from.Addr() == session.player.addr.Addr() || tags.Cookie != nil && s.cookies.valid(now, d.from.Addr(), tags.Cookie)
+	}
+	if err == nil && session != nil {
+		if proven {
+			session.player.addr = d.from
+		}
+		if !session.left {
+			session.player.heard = now
+			if tags.HasAck {
+				session.acknowledge(tags.Ack)
+				s.pump(now, session.player)
+			}
 		}
 	}
 	line = bytes.Trim(line, " \t\r\n")
@@ -91,7 +74,7 @@ func (s *Server) handleTagged(now time.Time, d datagram) {
 		s.refuse(now, d, &tags, errNoID, 0)
 		return
 	}
-	s.handleRequest(now, session, &request{d, tags, world.ParseCommand(string(line)), maphash.Bytes(s.seed, line)})
+	s.handleRequest(now, session, proven, &request{d, tags, world.ParseCommand(string(line)), maphash.Bytes(s.seed, line)})
 }
 
 func refusalOf(err error) *room.Error {
@@ -110,27 +93,43 @@ func isReply(t *wire.Tags, line []byte) bool {
 }
 
 // handleRequest answers a request from its record, or carries it out and
-// records the reply.
-func (s *Server) handleRequest(now time.Time, session *session, q *request) {
+// records the reply. Until the address is proven, it is only asked for a cookie:
+// replies may be longer than the requests for them, and joins take a place.
+func (s *Server) handleRequest(now time.Time, session *session, proven bool, q *request) {
 	rec := s.find(now, session, q.tags.UUID)
+	joins := q.command.Verb == world.Join && (session == nil || session.left)
 	switch {
+	case s.closing && rec == nil:
+		// The player will hear of it; nobody is let in any more.
+	case session == nil && !joins:
+		s.refuse(now, q.datagram, &q.tags, errUnknownSession, 0)
+	case !proven:
+		s.askForCookie(now, q)
 	case rec != nil && rec.print != q.print:
 		s.refuse(now, q.datagram, &q.tags, errIDReused, 0)
 	case rec != nil:
-		s.send(now, q.from, rec.reply)
-	case s.closing:
-		// The player will hear of it; nobody is let in any more.
+		s.write(now, q.from, rec.reply)
 	case session != nil && session.isStale(q.tags.UUID):
 		s.refuse(now, q.datagram, &q.tags, errStale, session.fresh())
-	case q.command.Verb == world.Join && (session == nil || session.player == nil):
+	case joins:
 		s.joinTagged(now, q)
-	case session == nil || session.player == nil:
+	case session.left:
 		s.refuse(now, q.datagram, &q.tags, errUnknownSession, 0)
-	case isHeard(q.command.Verb) && s.isHeldUp(now, session.player):
-		s.refuse(now, q.datagram, &q.tags, errBehind, 0)
+	case q.command.Verb == world.Say && !s.mayTalk(now, session.player):
+		s.refuse(now, q.datagram, &q.tags, errTooFast, 0)
 	default:
 		s.carryOut(now, session.player, q)
 	}
+}
+
+// askForCookie answers a request from an address that may be forged, in at most
+// three times its size.
+func (s *Server) askForCookie(now time.Time, q *request) {
+	r := wire.Reply{Tags: wire.Tags{
+		ID: q.tags.ID, Code: []byte(errCookie.Code), Cookie: []byte(s.cookies.of(now, q.from.Addr())),
+	}, Text: []byte(errCookie.Text)}
+	s.out = wire.AppendReply(s.out[:0], &r)
+	s.write(now, q.from, s.out)
 }
 
 // find returns the reply recorded under an id: one of the session, or one to a
@@ -144,50 +143,37 @@ func (s *Server) find(now time.Time, session *session, id room.ID) *recorded {
 	if joined := s.joins[id]; joined != nil {
 		return &joined.joined
 	}
-	return s.refused.find(now, id)
-}
-
-// isHeard reports whether the others are told of a command, so that it waits
-// for those who are behind. Leaving is told as well, but never waits.
-func isHeard(v world.Verb) bool { return v == world.Say || v == world.Join }
-
-// isHeldUp reports whether somebody other than speaker has to catch up first.
-func (s *Server) isHeldUp(now time.Time, speaker *player) bool {
-	for _, p := range s.players {
-		if p != speaker && p.session != nil && p.session.isCatchingUp(now) {
-			return true
-		}
-	}
-	return false
+	return s.refused.find(now, func(r *recorded) bool { return r.id == id })
 }
 
 func (s *Server) joinTagged(now time.Time, q *request) {
-	if s.isHeldUp(now, nil) {
-		s.refuse(now, q.datagram, &q.tags, errBehind, 0)
+	if !s.talk.has(now, q.from.Addr(), 1) {
+		s.refuse(now, q.datagram, &q.tags, errComing, 0)
 		return
 	}
-	name, reply := s.admit(now, q.from, q.command.Text, true)
+	name, reply := s.admit(now, q.from, q.command.Text, tagged)
 	if !reply.OK {
 		line := replyLine(q, reply, "")
 		if !reply.Code.Temporary() {
-			s.refused.record(now, recorded{q.tags.UUID, q.print, line})
+			s.refused.add(now, q.from.Addr(), recorded{q.tags.UUID, q.print, line}, false)
 		}
-		s.send(now, q.from, line)
+		s.write(now, q.from, line)
 		return
 	}
-	session := newSession()
-	session.joined = recorded{q.tags.UUID, q.print, replyLine(q, reply, session.sid)}
-	s.send(now, q.from, session.joined.reply)
-	s.enter(now, &player{name: name, addr: q.from, heard: now, session: session}, reply.Notice)
+	s.talk.spend(now, q.from.Addr(), 1)
+	p := &player{name: name, addr: q.from, came: now, heard: now}
+	p.session = newSession(p)
+	p.session.joined = recorded{q.tags.UUID, q.print, replyLine(q, reply, p.session.sid)}
+	s.sendTo(now, p, p.session.joined.reply)
+	s.enter(now, p, reply.Notice)
 }
 
 // carryOut does what a player in the room asks for.
 func (s *Server) carryOut(now time.Time, p *player, q *request) {
-	session := p.session
 	reply := s.do(p, q.command)
 	line := replyLine(q, reply, "")
-	session.record(recorded{q.tags.UUID, q.print, line})
-	s.send(now, q.from, line)
+	p.session.record(recorded{q.tags.UUID, q.print, line})
+	s.sendTo(now, p, line)
 	s.follow(now, p, q.command, reply)
 }
 
@@ -208,5 +194,5 @@ func replyLine(q *request, reply world.Reply, sid string) []byte {
 // now.
 func (s *Server) refuse(now time.Time, d datagram, t *wire.Tags, err *room.Error, clock uint64) {
 	s.out = wire.AppendRefusal(s.out[:0], t, err, clock, wire.ReplyBudget(len(d.data))-wire.HeaderSize)
-	s.send(now, d.from, s.out)
+	s.write(now, d.from, s.out)
 }

@@ -37,6 +37,7 @@ type Reply struct {
 	Text   string    // told to the player who gave the command
 	Notice string    // told to every other player in the room, unless empty
 	Left   bool      // the player was in the room and now is not
+	Took   bool      // and went on with things that they took here, which the room has no more
 }
 
 // A Room is the state of one room.
@@ -222,6 +223,7 @@ func (r *Room) leave(p *presence, d Direction) Reply {
 		Text:   string(next),
 		Notice: string(p.name) + " left the room, heading " + d.String() + ".",
 		Left:   true,
+		Took:   len(p.held) > 0,
 	}
 }
 

@@ -1,0 +1,189 @@
+package roomserver
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"foyer/wire"
+	"foyer/world"
+)
+
+// fill makes the summary as long as it can be.
+var fill = slices.Repeat([]string{strings.Repeat("x", 100)}, 20)
+
+// TestForgedTaggedJoins: who does not get what is sent to them takes no place,
+// leaves nothing behind, and has no more than three bytes sent for one.
+func TestForgedTaggedJoins(t *testing.T) {
+	h := newHall(t, Options{}, fill...)
+	forge := func(from string) {
+		u := h.id()
+		in := "@id=" + u + " join A"
+		got := h.put(from, in)
+		if len(got) != 1 || got[0] != "@id="+u+";code=bad-cookie"+h.cookie(from)+" NOTOK ask again with this cookie" {
+			t.Fatalf("a forged join is answered %q", got)
+		}
+		if out := len(got[0]) + wire.HeaderSize; out > wire.Amplification*(len(in)+wire.HeaderSize) {
+			t.Errorf("%d bytes in, %d bytes out", len(in)+wire.HeaderSize, out)
+		}
+		// Nor does a guess help, or a cookie of another address.
+		for _, cookie := range []string{";cookie=", ";cookie=AAAAAAAAAAAAAAAAAAAAAA", h.cookie("198.51.100.1:1")} {
+			h.want(from, "@id="+u+cookie+" join A", got...)
+		}
+	}
+	for i := range maxPerHost {
+		forge(fmt.Sprintf("192.0.2.1:%d", 2000+i))
+	}
+	for i := range 320 {
+		forge(fmt.Sprintf("10.0.0.%d:%d", 1+i%5, 2000+i))
+	}
+	if n := len(h.players) + len(h.sessions) + len(h.joins) + len(h.refused.entries) + len(h.plainBytes.hosts) + len(h.talk.hosts); n > 0 {
+		t.Errorf("%d things are kept", n)
+	}
+	h.join(ann, "Ann")
+	u := h.id()
+	cookie := h.cookie(bob)
+	h.pass(2 * cookieWindow)
+	h.want(bob, "@id="+u+cookie+" join Bob", "@id="+u+";code=bad-cookie"+h.cookie(bob)+" NOTOK ask again with this cookie")
+}
+
+// TestMovedSession: a session follows its player to another address when that is
+// known to be theirs: else the room's words could be turned upon anybody.
+func TestMovedSession(t *testing.T) {
+	h := newHall(t, Options{}, fill...)
+	sid := h.join(ann, "Ann")
+	const victim = "198.51.100.1:1"
+	for range 10 {
+		in := "@id=" + h.id() + ";sid=" + sid + " look"
+		for _, text := range h.put(victim, in) {
+			if len(text)+wire.HeaderSize > wire.ReplyBudget(len(in)) {
+				t.Errorf("%q is answered %q", in, text)
+			}
+		}
+		h.put(victim, "@sid="+sid+";ack=0 ")
+	}
+	h.put(bob, "join Bob")
+	h.wantHeard(victim)
+	h.wantHeard(ann, h.ev(sid, 1)+"Bob entered the room.")
+	h.put(carol, "@id="+h.id()+";sid="+sid+";ack=1"+h.cookie(carol)+" look")
+	h.put(bob, "say hi")
+	h.wantHeard(carol, h.ev(sid, 2)+`Bob said "hi".`)
+	h.put("192.0.2.3:9", "@sid="+sid+";ack=2 ") // another port of a known address
+	h.put(bob, "say ho")
+	h.wantHeard("192.0.2.3:9", h.ev(sid, 3)+`Bob said "ho".`)
+}
+
+// TestForgedPlainJoins: plain players who have not sent a second thing give way
+// to whoever has shown more.
+func TestForgedPlainJoins(t *testing.T) {
+	h := newHall(t, Options{})
+	forged := 0
+	forge := func(host string) {
+		forged++
+		h.put(fmt.Sprintf("%s:%d", host, 2000+forged), fmt.Sprint("join F", forged))
+		h.pass(50 * time.Millisecond) // as often as the budget for strangers allows
+	}
+	for range maxPerHost + 6 {
+		forge("192.0.2.1")
+	}
+	if len(h.players) != maxPerHost {
+		t.Fatalf("%d of one host are in the room", len(h.players))
+	}
+	sid := h.join(ann, "Ann") // of the same host
+	const plainAnn = "192.0.2.1:1002"
+	if got := h.put(plainAnn, "join Anna"); len(got) != 1 || !strings.HasPrefix(got[0], "Hall") {
+		t.Errorf("a plain player of that host: %q", got)
+	}
+	h.put(plainAnn, "look")
+	for i := range 320 {
+		forge(fmt.Sprintf("10.0.0.%d", 1+i%5))
+		if i%100 == 0 {
+			h.put(ann, "@sid="+sid+";ack=999 ")
+		}
+	}
+	if len(h.players) > world.MaxPlayers || h.players["Ann"] == nil || h.players["Anna"] == nil {
+		t.Errorf("%d players", len(h.players))
+	}
+	if got := h.put(bob, "join Bob"); len(got) != 1 || !strings.HasPrefix(got[0], "Hall") {
+		t.Errorf("a plain player: %q", got)
+	}
+	h.put(bob, "look")
+	h.join(carol, "Carol")
+	// A host whose players have shown that they are there is full when it is.
+	for i := range world.MaxPlayers {
+		from := fmt.Sprintf("10.1.0.%d:%d", i/50, 2000+i)
+		h.put(from, fmt.Sprint("join P", i))
+		h.put(from, "look")
+		h.put(ann, "@sid="+sid+";ack=999 ")
+		h.pass(50 * time.Millisecond)
+	}
+	for _, p := range h.players {
+		if p.standing() == stranger {
+			t.Fatalf("%s is still there", p.name)
+		}
+	}
+	if h.players["Bob"] == nil || h.players["Ann"] == nil {
+		t.Error("players who were there had to leave")
+	}
+}
+
+// TestForgedName: a name is kept for a plain newcomer for a little while only.
+func TestForgedName(t *testing.T) {
+	h := newHall(t, Options{})
+	h.put(bob, "join Ann")
+	u := h.id()
+	h.want(ann, "@id="+u+h.cookie(ann)+" join Ann", "@id="+u+";code=name-taken NOTOK Ann is already here")
+	h.pass(showsBy)
+	h.want(carol, "join Ann", "Ann is already here")
+	h.join(ann, "Ann")
+	h.want(bob, "look", notHere)
+
+	h.put(bob, "join Bob")
+	h.put(bob, "look")
+	h.pass(showsBy)
+	v := h.id()
+	h.want(carol, "@id="+v+h.cookie(carol)+" join Bob", "@id="+v+";code=name-taken NOTOK Bob is already here")
+}
+
+// TestPlainAmplification: what strangers have sent to addresses that are not
+// theirs is three bytes for one and a small budget beside, whatever hosts they
+// forge and whatever is said in the room.
+func TestPlainAmplification(t *testing.T) {
+	h := newHall(t, Options{}, fill...)
+	in, out, joins := 0, 0, 0
+	start := h.now
+	forge := func(from netip.AddrPort, text string) {
+		in += len(text) + wire.HeaderSize
+		h.handle(h.now, datagram{[]byte(text), from})
+		for _, s := range h.sent {
+			out += len(s.text) + wire.HeaderSize
+			if strings.HasPrefix(s.text, "Hall") {
+				joins++
+			}
+		}
+		h.sent = h.sent[:0]
+	}
+	for i := range 20_000 {
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
+		forge(from, "join A"[:5]+fmt.Sprint(i))
+		forge(from, "dance")
+		h.pass(time.Millisecond)
+	}
+	seconds := h.now.Sub(start).Seconds()
+	t.Logf("in %.0f s: %d bytes in, %d out, %d summaries", seconds, in, out, joins)
+	if most := wire.Amplification*in + hostBurst + int(seconds*hostRate); out > most {
+		t.Errorf("%d bytes in, %d out, at most %d are allowed", in, out, most)
+	}
+	if rest := out - 2*in; rest > hostBurst+int(seconds*hostRate) || joins == 0 {
+		t.Errorf("%d bytes in, %d out, %d summaries", in, out, joins)
+	}
+	// Tagged players of one of those hosts notice nothing.
+	sid := h.join("10.0.0.1:9", "Ann")
+	u := h.id()
+	if got := h.put("10.0.0.1:9", "@id="+u+";sid="+sid+" look"); len(got) != 1 || !strings.HasPrefix(got[0], "@id="+u+" OK Hall") {
+		t.Errorf("a tagged player hears %q", got)
+	}
+}
