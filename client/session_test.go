@@ -607,3 +607,30 @@ func TestEventsBeforeJoined(t *testing.T) {
 		}
 	})
 }
+
+// TestCookie: a room that wants to see that its replies arrive, on join and when
+// the player has another address, gets its cookie back under the same id, at once.
+func TestCookie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(11)
+		var ids []string
+		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+			tags, command, _ := wire.ParseTags([]byte(line))
+			if len(command) == 0 {
+				return nil
+			}
+			ids = append(ids, string(tags.ID))
+			if string(tags.Cookie) != "oats" {
+				ask := reply(line, ";code=bad-cookie;cookie=oats", "NOTOK ask again with this cookie")
+				return []string{ask, ask} // a copy is not asked again for
+			}
+			return []string{reply(line, ";sid=x", "OK "+summary)}
+		})
+		start := time.Now()
+		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		want(t, s, "look", true, summary)
+		if len(ids) != 4 || ids[0] != ids[1] || ids[2] != ids[3] || ids[1] == ids[2] || time.Since(start) != 0 {
+			t.Errorf("after %v: ids %q", time.Since(start), ids)
+		}
+	})
+}

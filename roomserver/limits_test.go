@@ -358,6 +358,30 @@ func TestDearOnesAreForgottenLast(t *testing.T) {
 	}
 }
 
+// TestWhoTookThingsIsForgottenLast: they would be taken for gone, and the things
+// would be nowhere.
+func TestWhoTookThingsIsForgottenLast(t *testing.T) {
+	h := newHall(t, Options{}, "lamp")
+	leave := func(name, take string) (north string) {
+		sid := h.join(ann, name)
+		h.put(ann, "@id="+h.id()+";sid="+sid+" take "+take)
+		north = "@id=" + h.id() + ";sid=" + sid + " north"
+		h.put(ann, north)
+		return north
+	}
+	lamp, nothing := leave("Ann", "lamp"), leave("Anna", "nothing")
+	for range 2 * perHost {
+		leave("Guest", "nothing")
+		h.pass(50 * time.Millisecond)
+	}
+	if got := h.put(ann, lamp); len(got) != 1 || !strings.HasSuffix(got[0], " OK Kitchen") {
+		t.Errorf("who left with a lamp hears %q", got)
+	}
+	if got := h.put(ann, nothing); len(got) != 1 || !strings.Contains(got[0], ";code=unknown-session ") {
+		t.Errorf("who left with nothing hears %q", got)
+	}
+}
+
 // TestHosts: whoever has one address of an IPv6 network has all of them.
 func TestHosts(t *testing.T) {
 	for _, c := range []struct {
