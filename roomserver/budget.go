@@ -21,7 +21,7 @@ const (
 	// those of either dialect by themselves, so that who forges source addresses,
 	// as can be done in the plain one, takes nothing from tagged players.
 	talkRate      = 10
-	talkBurst     = 30
+	talkBurst     = 60
 	hostTalkRate  = 2 * talkRate
 	hostTalkBurst = maxPerHost + talkBurst
 
