@@ -161,8 +161,8 @@ func (t *tx) putHolds() error {
 		}
 	}
 	after := maps.Clone(t.store.holds)
-	for name, h := range t.holds {
-		if err := putHold(bucket, name, h); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(t.holds)) { // in their order many take little time
+		if err := putHold(bucket, name, t.holds[name]); err != nil {
 			return err
 		}
 	}
