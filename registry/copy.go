@@ -24,6 +24,9 @@ type copyProgress struct {
 // a copy.
 const copyInfix = ".verify-"
 
+// copyTurn is how long to wait until there is no other copy.
+const copyTurn = 2 * time.Second
+
 // withCopies adds to the admin interface what `registry verify` asks for, which
 // has to read all of a file that does not change:
 //
@@ -41,7 +44,7 @@ func withCopies(ctx context.Context, admin http.Handler, store *bolt.Store, path
 		select {
 		case turn <- struct{}{}:
 			defer func() { <-turn }()
-		default:
+		case <-time.After(copyTurn): // the one before may just be going
 			http.Error(w, "the registry is making a copy for somebody else", http.StatusServiceUnavailable)
 			return
 		}
