@@ -227,7 +227,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		t.server.quota.used(d.event.Kind, &e)
 	}
 	if d.rescue {
-		t.effects = append(t.effects, effect{registration: d.event.Registration, rescue: true})
+		t.effects = append(t.effects, effect{registration: d.event.Registration, was: d.event.Registration.From, rescue: true})
 	}
 	if once {
 		t.changed = true
