@@ -89,7 +89,7 @@ func TestHoldsInTrouble(t *testing.T) {
 			s.failing(func(btx *bbolt.Tx) error {
 				defer os.Rename(s.path, s.path+".away")
 				if !kept {
-					return fullDisk(btx)
+					return lostFile(btx)
 				}
 				return lostSync(btx)
 			})

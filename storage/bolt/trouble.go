@@ -29,9 +29,13 @@ type trouble struct {
 // there was nothing to commit. It returns nil if the transaction is durable
 // after all.
 func (s *Store) failed(now storage.Instant, t *tx, cause error) error {
-	s.trouble = &trouble{cause: cause, doubt: t}
+	s.trouble = &trouble{cause: cause}
 	if t != nil {
-		s.scratch = nil // t may be needed for longer
+		// What is not in the file now never will be: nothing is being written.
+		if found, err := readState(s.db); err != nil || found != s.state {
+			s.trouble.doubt = t
+			s.scratch = nil // t may be needed for longer
+		}
 	}
 	s.closeBolt()
 	return s.reopen(now, t)
