@@ -133,9 +133,26 @@ type decision struct {
 
 func refuse(err *room.Error) decision { return decision{err: err} }
 
-// temporary reports whether a refusal may be another one the next time, and so
-// is no outcome.
-func temporary(err *room.Error) bool { return err != nil && err.Code.Temporary() }
+// renewAsGranted decides that a lease is started anew as it was granted.
+func renewAsGranted(reg *room.Registration) decision {
+	return decision{ttl: reg.TTL, event: storage.Event{Registration: *reg}, rescue: true}
+}
+
+// lasts reports whether a decision is an outcome, to be kept under the id of r. It
+// is not if it may be another one the next time: when too much is there, or when the
+// operator has allowed a name again. What is too old stays so for ever, without a
+// record.
+func (d *decision) lasts(r *request) bool {
+	switch {
+	case !r.recorded():
+		return false
+	case r.Verb == wire.Renew:
+		return d.event.Kind != 0
+	case d.err == nil:
+		return true
+	}
+	return d.err != errTooOld && d.err.Code != room.Evicted && !d.err.Code.Temporary()
+}
 
 // A transaction carries out requests in one storage.Tx and gathers what is to
 // be done in memory once it is durable.
@@ -169,9 +186,8 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		}
 		return x.found(r, &reg), nil
 	}
-	once := r.recorded()
 	var fingerprint [16]byte
-	if once {
+	if r.recorded() {
 		sum := sha256.Sum256(r.line)
 		fingerprint = [16]byte(sum[:])
 		switch o, ok, err := t.Outcome(r.UUID); {
@@ -183,34 +199,21 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 			return x.refuse(&r.Tags, errIDReused, 0), nil
 		}
 	}
-	var d decision
-	if once && r.Verb != wire.Renew || r.signed() {
-		d.err = r.checkTime(t.now.Wall)
-		// What is refused as too old stays so for ever, without a record.
-		once = once && d.err != errTooOld
+	d, err := t.decide(x, r)
+	if err != nil {
+		return false, err
 	}
-	if d.err == nil {
-		if d, err = t.decide(x, r); err != nil {
-			return false, err
-		}
-		// Whether a name is held is the operator's affair, and may change under
-		// a retry: it is not remembered.
-		once = once && (d.err == nil || d.err.Code != room.Evicted)
-	}
-	if r.Verb == wire.Renew {
-		once = d.event.Kind != 0
-	}
-	if refusal := t.admit(x, &d, once && !temporary(d.err)); refusal != nil {
-		d = refuse(refusal)
-		if r.Verb == wire.Renew { // it renews what was granted
+	once := d.lasts(r)
+	if refusal := t.admit(x, &d, once); refusal != nil {
+		d, once = refuse(refusal), false
+		if r.Verb == wire.Renew { // nothing is in the way of renewing what was granted
 			reg, err := t.Get(room.Name(r.name))
 			if err != nil {
 				return false, err
 			}
-			d, once = decision{ttl: reg.TTL, event: storage.Event{Registration: reg}, rescue: true}, false
+			d = renewAsGranted(&reg)
 		}
 	}
-	once = once && !temporary(d.err)
 	if !x.reply(r, &d, t.now.Wall) {
 		return false, nil
 	}
@@ -262,6 +265,11 @@ func (x *exchange) found(r *request, reg *room.Registration) bool {
 }
 
 func (t *transaction) decide(x *exchange, r *request) (decision, error) {
+	if r.recorded() && r.Verb != wire.Renew || r.signed() {
+		if err := r.checkTime(t.now.Wall); err != nil {
+			return refuse(err), nil
+		}
+	}
 	name := room.Name(r.name)
 	reg, err := t.Get(name)
 	known := err == nil
@@ -371,8 +379,7 @@ func (t *transaction) renew(x *exchange, r *request, reg *room.Registration) dec
 	if err := x.checkRenew(r, reg); err != nil {
 		return refuse(err)
 	}
-	d := decision{ttl: reg.TTL, rescue: true}
-	d.event.Registration = *reg
+	d := renewAsGranted(reg)
 	if ttl := grant(r.TTL); reg.TTL > 0 && ttl != reg.TTL && r.recorded() && r.checkTime(t.now.Wall) == nil &&
 		t.server.leases.ask(reg.Name, r.idTime()) {
 		d.ttl, d.rescue = ttl, false

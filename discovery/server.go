@@ -436,10 +436,8 @@ func (s *Server) nextStage(x *exchange) chan *job {
 }
 
 var (
-	errBusyQueue = &room.Error{Code: room.Busy, Text: "too many requests are waiting; try again"}
-
 	busySource = denyAll(&room.Error{Code: room.Busy, Text: "too many of your requests are waiting; try again"})
-	busyQueue  = denyAll(errBusyQueue)
+	busyQueue  = denyAll(&room.Error{Code: room.Busy, Text: "too many requests are waiting; try again"})
 	busyVerify = denyAll(&room.Error{Code: room.Busy, Text: "too many signatures from your address; try again"})
 )
 

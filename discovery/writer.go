@@ -3,7 +3,6 @@ package discovery
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -123,7 +122,7 @@ func (w *writer) notAsked() int64 { return w.clock.now().Add(idWindow).UnixMilli
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
 	for j := range w.queue {
-		w.serve(&j.exchange, &w.ahead, w.denial(room.ErrUnavailable))
+		w.serve(&j.exchange, &w.ahead, w.deny)
 		w.finish(j)
 	}
 }
@@ -139,21 +138,6 @@ func (w *writer) tick() {
 	w.checkStore()
 	w.journal.sum(w.log, false)
 }
-
-// catchUp ends leases and writes checkpoints, as many of each as a transaction
-// may. If that leaves some the writer comes back to it as soon as it has served
-// those who wait: neither holds up the other for longer than that.
-func (w *writer) catchUp() {
-	more := w.expire()
-	w.behind = w.keepTime() || more
-}
-
-// always is ready.
-var always = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 // gather takes what else is waiting, also what the readers have not come to yet:
 // the larger the group, the less each pays for the flush. It does not wait for
@@ -209,41 +193,6 @@ func (w *writer) update(fn func(*transaction) error) error {
 				w.doubtful[e.registration.Name] = e.was
 			}
 		}
-	}
-	return err
-}
-
-func (w *writer) inDoubt(name room.Name) bool {
-	_, doubtful := w.doubtful[name]
-	return doubtful
-}
-
-// settle finds out what an uncertain transaction has left behind, so that no
-// registration is without the lease that it should have. Such a lease begins
-// anew.
-func (w *writer) settle() error {
-	if len(w.doubtful) == 0 {
-		return nil
-	}
-	t := transaction{server: w.Server}
-	err := w.transact(&t, func(t *transaction) error {
-		for _, name := range slices.Sorted(maps.Keys(w.doubtful)) {
-			was := w.doubtful[name]
-			reg, err := t.Get(name)
-			switch {
-			case errors.Is(err, room.ErrUnknownName):
-				t.effects = append(t.effects, effect{registration: room.Registration{Name: name}, was: was, ends: true})
-			case err != nil:
-				return err
-			default:
-				reg.LeaseEnd = t.now.Lease + tick + reg.TTL
-				t.effects = append(t.effects, effect{registration: reg, was: was, asked: w.notAsked()})
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		w.doubtful = nil
 	}
 	return err
 }
@@ -307,7 +256,6 @@ func (w *writer) commit() {
 		}
 		return nil
 	})
-	deny := w.denial(err)
 	for _, j := range w.group {
 		switch {
 		case err == nil:
@@ -316,7 +264,7 @@ func (w *writer) commit() {
 			j.out.reset(0)
 		default:
 			j.rewind()
-			w.serve(&j.exchange, &w.ahead, deny)
+			w.serve(&j.exchange, &w.ahead, w.deny)
 		}
 	}
 	w.finishGroup()
@@ -375,24 +323,6 @@ func (w *writer) finishGroup() {
 // flush to the disk.
 var errUnchanged = errors.New("nothing was changed")
 
-// denial says what requests are told whose transaction failed with err and has
-// changed nothing: that, unless an earlier copy of them may have changed
-// something. What may have happened is not denied; its retries will be told.
-func (w *writer) denial(err error) denial {
-	refusal := errUnavailable
-	if errors.Is(err, room.ErrBusy) {
-		refusal = errBusyQueue
-	}
-	return func(r *request) *room.Error {
-		if w.inDoubt(room.Name(r.name)) || r.recorded() && w.store.Recorded(r.UUID) {
-			return nil
-		}
-		return refusal
-	}
-}
-
-var errUnavailable = &room.Error{Code: room.Unavailable, Text: "the registry cannot write to its database now; nothing was changed"}
-
 // carryOut carries out the lines of a job from where it stands; ahead are the
 // first of them, which have been read.
 func (w *writer) carryOut(t *transaction, j *job, ahead []lineAhead) error {
@@ -423,105 +353,4 @@ func (w *writer) carryOutLine(t *transaction, j *job, r *request, unreadable err
 		return j.unreadable(r, unreadable), nil
 	}
 	return t.carryOut(&j.exchange, r)
-}
-
-// expire ends leases that have run out, and reports whether there are more.
-func (w *writer) expire() (more bool) {
-	now := w.clock.leaseNow()
-	w.names = w.leases.expire(w.names[:0], now, expiryBatch)
-	more = w.leases.behind(now)
-	if len(w.names) == 0 {
-		return more
-	}
-	err := w.update(func(t *transaction) error {
-		for _, name := range w.names {
-			reg, err := t.Get(name)
-			if errors.Is(err, room.ErrUnknownName) {
-				reg.Name = name
-				t.effects = append(t.effects, effect{registration: reg, ends: true})
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if err := t.end(&reg, storage.Expired); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.leases.restore(w.names, now)
-		return false
-	}
-	return more
-}
-
-// end ends a registration by the registry's own decision.
-func (t *transaction) end(reg *room.Registration, kind storage.Kind) error {
-	t.effects = append(t.effects, effect{registration: *reg, was: reg.From, ends: true})
-	return t.Apply(storage.Event{Kind: kind, Time: t.now.Wall, Registration: *reg})
-}
-
-// keepTime writes the ends of long leases that were renewed, and with them the
-// lease clock itself, every checkpointEvery: without leases there is nothing
-// to write. It reports whether there is more of it.
-func (w *writer) keepTime() (more bool) {
-	now := w.clock.leaseNow()
-	if !w.checkpointing {
-		if now-w.checkpointed < checkpointEvery || w.leases.len() == 0 {
-			return false
-		}
-		// From here on, so that the next round begins in time if this one takes long.
-		w.checkpointing, w.checkpointed = true, now
-	}
-	w.ends = w.leases.checkpoints(w.ends[:0], expiryBatch)
-	err := w.update(func(t *transaction) error {
-		for _, e := range w.ends {
-			reg, err := t.Get(e.name)
-			if errors.Is(err, room.ErrUnknownName) || err == nil && reg.Address != e.addr {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			reg.LeaseEnd = e.end
-			if err := t.Apply(storage.Event{Kind: storage.Extended, Time: t.now.Wall, Registration: reg}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.leases.recheck(w.ends)
-		return false
-	}
-	w.checkpointing = len(w.ends) == expiryBatch
-	return w.checkpointing
-}
-
-// noteLate writes the late renewals of the last tick into the names' histories.
-func (w *writer) noteLate() {
-	late := make([]room.Registration, len(w.late)) // nobody else takes any out
-	if len(late) == 0 {
-		return
-	}
-	for i := range late {
-		late[i] = <-w.late
-	}
-	_ = w.update(func(t *transaction) error {
-		for i := range late {
-			now, err := t.Get(late[i].Name)
-			if errors.Is(err, room.ErrUnknownName) || err == nil && now.Address != late[i].Address {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if err := t.Apply(storage.Event{Kind: storage.RenewedLate, Time: t.now.Wall, Registration: now}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

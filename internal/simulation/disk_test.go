@@ -68,6 +68,7 @@ func (d *disk) init() {
 // and when it is durable and has not been answered.
 func (d *disk) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	defer d.time.transaction(d.time.now())
+	d.journal.begun.Add(1)
 	f, doubt, before, after := d.chance()
 	if !d.wait(before) {
 		return errUncertain

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"foyer/room"
@@ -26,8 +27,9 @@ type journal struct {
 	recorded  int
 	changes   int
 
-	// renewals has the replies to the requests that changed a lease, by id. It is
-	// read by any goroutine.
+	// Read by any goroutine: the transactions that were begun, and the renewals that
+	// changed a lease, by id.
+	begun    atomic.Int64
 	renewals sync.Map
 }
 
@@ -78,7 +80,7 @@ func (j *journal) commit(p *page) {
 		} else if reply.OK {
 			grants++
 			if extended {
-				j.renewals.Store(o.ID, o.Reply)
+				j.renewals.Store(o.ID, changedLease{o.Reply, j.begun.Load(), j.time.now()})
 			}
 		}
 	}
@@ -101,11 +103,28 @@ func (j *journal) denied(id room.ID) {
 	}
 }
 
-// renewed returns the recorded reply to a RENEW that changed a lease.
+// A changedLease is what a RENEW did.
+type changedLease struct {
+	reply       []byte
+	transaction int64         // that recorded it,
+	durable     time.Duration // and when, from the beginning of the world
+}
+
+// renewed returns the recorded reply to a RENEW that changed a lease, as long as it
+// is surely kept. Copies of it in the same transaction, whose replies are sent with
+// its own, may have come when it did not change the lease yet, and are passed over.
 func (j *journal) renewed(id room.ID) []byte {
-	reply, _ := j.renewals.Load(id)
-	recorded, _ := reply.([]byte)
-	return recorded
+	v, _ := j.renewals.Load(id)
+	if r, ok := v.(changedLease); ok && r.transaction < j.begun.Load() && j.time.now()-r.durable < storage.OutcomeRetention {
+		return r.reply
+	}
+	return nil
+}
+
+// granted reports whether a RENEW of that id changed a lease.
+func (j *journal) granted(id room.ID) bool {
+	_, ok := j.renewals.Load(id)
+	return ok
 }
 
 // audit compares a store with the journal. The store must not be in use.
