@@ -87,7 +87,7 @@ func hosts(t *testing.T, f namespace.Faults, seed uint64) (a, b host) {
 func TestWildcard(t *testing.T) {
 	t.Parallel()
 	a, b := hosts(t, namespace.Faults{}, 0)
-	a.launch("registry", "serve", "--http", "off").await(t, `^registry: listening on .*:7666$`)
+	a.launch("registry", "serve", "--listen", ":7666", "--http", "off").await(t, `^registry: listening on .*:7666$`)
 	a.launch("roomd", "--advertise", "10.66.0.7", "Hall", "It echoes.").await(t, `^roomd: Hall listening on room://10\.66\.0\.7:\d+$`)
 	a.launch("roomd", "--discovery", "[fd66::1]:7666", "--advertise", "fd66::7", "Attic", "It is dark.").await(t, `^roomd: Attic listening on room://\[fd66::7\]:\d+$`)
 	for _, address := range []string{"10.66.0.1", "10.66.0.7", "fd66::1", "fd66::7"} {
@@ -121,7 +121,7 @@ func TestWildcard(t *testing.T) {
 func TestForeignAddresses(t *testing.T) {
 	t.Parallel()
 	a, b := hosts(t, namespace.Faults{}, 0)
-	registry := a.launch("registry", "serve", "--http", "off")
+	registry := a.launch("registry", "serve", "--listen", ":7666", "--http", "off")
 	registry.await(t, `^registry: listening on .*:7666$`)
 	own := b.launch("roomd", "Hall", "It echoes.")
 	own.await(t, `^roomd: Hall listening on room://10\.66\.0\.2:\d+$`)
@@ -135,7 +135,7 @@ func TestForeignAddresses(t *testing.T) {
 
 	_ = registry.cmd.Process.Signal(syscall.SIGTERM)
 	registry.ends(t, 0)
-	a.launch("registry", "serve", "--http", "off", "--addresses", "any").await(t, `^registry: listening on .*:7666$`)
+	a.launch("registry", "serve", "--listen", ":7666", "--http", "off", "--addresses", "any").await(t, `^registry: listening on .*:7666$`)
 	b.launch("roomd", "--advertise", "10.66.0.9", "Cellar", "It is dark.").await(t, `^roomd: Cellar listening on room://10\.66\.0\.9:\d+$`)
 }
 

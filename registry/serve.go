@@ -42,7 +42,7 @@ The addresses that it listens on are printed on standard output when it is
 ready, a line each; what happens is logged to standard error. On SIGHUP the file
 of --authorized-keys is read again, if there is one; the registry goes on.`,
 	}
-	c.Flags().StringVar(&o.listen, "listen", ":7666", "where to answer over UDP; port 0 lets the system choose")
+	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7666", `where to answer over UDP; ":7666" is on every address of the machine, and port 0 lets the system choose`)
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
 	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key a line")
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
