@@ -76,7 +76,7 @@ bench-peers:
 soak:
 	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation$$' -v ./internal/simulation
 	FOYER_KILLS=100 FOYER_DAMAGES=1000 FOYER_REQUESTS=50000 go test -race -count=1 -timeout 0 \
-		-run 'TestKill|TestDamagedFiles|TestLossyNetwork' -v . ./registry
+		-run 'TestKill|TestDamagedFiles|TestLossyNetwork' -v ./internal/e2e ./registry
 
 clean:
 	rm -rf bin build

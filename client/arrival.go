@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -16,7 +16,7 @@ import (
 
 // An answer is a reply that counts.
 type answer struct {
-	refusal *room.Error   // nil if the registry did what was asked
+	refusal *foyer.Error  // nil if the registry did what was asked
 	text    string        // behind OK or NOTOK
 	ttl     time.Duration // lease or time to cache, 0 without one
 	now     uint64        // the registry's time in Unix milliseconds, 0 for none
@@ -32,7 +32,7 @@ func newAnswer(r *wire.Reply, from netip.AddrPort) answer {
 	const most = 1 << 32 // seconds; more would overflow a Duration
 	a := answer{text: string(r.Text), ttl: time.Duration(min(r.TTL, most)) * time.Second, now: r.Now, from: from}
 	if !r.OK {
-		a.refusal = &room.Error{Code: room.Code(r.Code), Text: a.text}
+		a.refusal = &foyer.Error{Code: foyer.Code(r.Code), Text: a.text}
 	}
 	return a
 }

@@ -6,8 +6,8 @@ import (
 	"net"
 	"testing"
 
+	"foyer"
 	"foyer/client"
-	"foyer/room"
 )
 
 // newAnswering returns a Client of a registry on the loopback interface that does
@@ -59,9 +59,9 @@ func BenchmarkLookup(b *testing.B) {
 // BenchmarkLookupAll is the same for a thousand names at a time.
 func BenchmarkLookupAll(b *testing.B) {
 	c := newAnswering(b)
-	names := make([]room.Name, 1000)
+	names := make([]foyer.Name, 1000)
 	for i := range names {
-		names[i] = room.Name(fmt.Sprintf("Great Hall %d", i))
+		names[i] = foyer.Name(fmt.Sprintf("Great Hall %d", i))
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // recheckAfter is how long stale answers are served at once after a look-up has
@@ -21,28 +21,28 @@ type cache struct {
 	size  int           // set once
 	stale time.Duration // set once
 
-	kept   map[room.Name]*list.Element // at most size
-	recent list.List                   // of kept *entry, the one used last in front
+	kept   map[foyer.Name]*list.Element // at most size
+	recent list.List                    // of kept *entry, the one used last in front
 
 	// searches are under way, by name. Each has somebody who waits for it, or
 	// an entry, which was served stale; none lives much longer than Timeout
 	// without an answer.
-	searches map[room.Name]*search
+	searches map[foyer.Name]*search
 
 	silent time.Time // until when stale answers are served at once; zero if a registry has answered since
 }
 
 // An entry is an answer that is kept.
 type entry struct {
-	name    room.Name
-	address room.Address
+	name    foyer.Name
+	address foyer.Address
 	expires time.Time // stale from then on
 }
 
 // A search is a name that is being looked up. One that is no longer in
 // cache.searches is of no use but to those who wait for it.
 type search struct {
-	name  room.Name
+	name  foyer.Name
 	batch *searchBatch
 	done  chan struct{}
 	found Found // set before done is closed
@@ -58,11 +58,11 @@ type searchBatch struct {
 }
 
 func newCache(c *Client, size int, stale time.Duration) *cache {
-	return &cache{c: c, size: size, stale: stale, kept: map[room.Name]*list.Element{}, searches: map[room.Name]*search{}}
+	return &cache{c: c, size: size, stale: stale, kept: map[foyer.Name]*list.Element{}, searches: map[foyer.Name]*search{}}
 }
 
 // lookup is LookupAll. Lookup is the same for one name.
-func (k *cache) lookup(ctx context.Context, names []room.Name) []Found {
+func (k *cache) lookup(ctx context.Context, names []foyer.Name) []Found {
 	results := make([]Found, len(names))
 	waits := k.begin(ctx, names, results)
 	for i, s := range waits {
@@ -75,13 +75,13 @@ func (k *cache) lookup(ctx context.Context, names []room.Name) []Found {
 
 // begin fills in the results that there are, and returns the searches for the
 // others, begun if they were not under way.
-func (k *cache) begin(ctx context.Context, names []room.Name, results []Found) []*search {
+func (k *cache) begin(ctx context.Context, names []foyer.Name, results []Found) []*search {
 	// The callers come and go: none of their contexts ends the others' search.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &searchBatch{late: make(chan struct{}), cancel: cancel}
 	waits := make([]*search, len(names))
 	for i, name := range names {
-		name, err := room.ParseName(string(name))
+		name, err := foyer.ParseName(string(name))
 		if err != nil {
 			results[i].Err = err
 			continue
@@ -98,7 +98,7 @@ func (k *cache) begin(ctx context.Context, names []room.Name, results []Found) [
 
 // answerOrSearch returns the answer that is kept or else the search to wait for,
 // a new one of b unless there is one.
-func (k *cache) answerOrSearch(name room.Name, b *searchBatch) (Answer, *search) {
+func (k *cache) answerOrSearch(name foyer.Name, b *searchBatch) (Answer, *search) {
 	now := time.Now()
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -118,7 +118,7 @@ func (k *cache) answerOrSearch(name room.Name, b *searchBatch) (Answer, *search)
 // run looks up the names of a batch.
 func (k *cache) run(ctx context.Context, b *searchBatch) {
 	defer b.cancel()
-	names := make([]room.Name, len(b.searches))
+	names := make([]foyer.Name, len(b.searches))
 	for i, s := range b.searches {
 		names[i] = s.name
 	}
@@ -138,7 +138,7 @@ func (k *cache) finish(s *search, f Found) {
 		delete(k.searches, s.name)
 		if f.Err == nil && f.Answer.TTL > 0 {
 			k.keep(entry{s.name, f.Answer.Address, now.Add(f.Answer.TTL)})
-		} else if f.Err == nil || errors.Is(f.Err, room.ErrUnknownName) {
+		} else if f.Err == nil || errors.Is(f.Err, foyer.ErrUnknownName) {
 			k.drop(s.name)
 		}
 	}
@@ -149,7 +149,7 @@ func (k *cache) finish(s *search, f Found) {
 
 // isSilence reports whether a look-up failed so that a stale answer is better.
 func isSilence(err error) bool {
-	refusal, ok := errors.AsType[*room.Error](err)
+	refusal, ok := errors.AsType[*foyer.Error](err)
 	return errors.Is(err, ErrNoAnswer) || ok && refusal.Code.Temporary()
 }
 
@@ -207,7 +207,7 @@ func (k *cache) left(s *search) {
 }
 
 // staleAnswer returns the answer that is kept, if it may still be served.
-func (k *cache) staleAnswer(name room.Name) (Answer, bool) {
+func (k *cache) staleAnswer(name foyer.Name) (Answer, bool) {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
 	return k.answer(name, time.Now(), true)
@@ -215,7 +215,7 @@ func (k *cache) staleAnswer(name room.Name) (Answer, bool) {
 
 // answer returns the answer that is kept, if it is fresh or may be stale and is
 // not too old.
-func (k *cache) answer(name room.Name, now time.Time, mayBeStale bool) (Answer, bool) {
+func (k *cache) answer(name foyer.Name, now time.Time, mayBeStale bool) (Answer, bool) {
 	element := k.kept[name]
 	if element == nil {
 		return Answer{}, false
@@ -241,7 +241,7 @@ func (k *cache) keep(e entry) {
 	k.kept[e.name] = k.recent.PushFront(&e)
 }
 
-func (k *cache) drop(name room.Name) {
+func (k *cache) drop(name foyer.Name) {
 	if element := k.kept[name]; element != nil {
 		k.recent.Remove(element)
 		delete(k.kept, name)
@@ -250,7 +250,7 @@ func (k *cache) drop(name room.Name) {
 
 // forget drops what is known about a name, and what is being asked about it: it
 // has changed, or may have.
-func (c *Client) forget(name room.Name) {
+func (c *Client) forget(name foyer.Name) {
 	if c.cache == nil {
 		return
 	}

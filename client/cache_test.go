@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 )
 
 // cached returns a registry that knows "Foyer", and a Client with a cache.
@@ -48,7 +48,7 @@ func TestCache(t *testing.T) {
 		expect("unknown", 1)
 		time.Sleep(3500 * time.Millisecond)
 		lookUp(t, c, client.Answer{Address: foyerAt, TTL: 6 * time.Second}, 0)
-		if got := c.LookupAll(t.Context(), []room.Name{"Foyer", "Foyer"})[1]; got.Answer.Address != foyerAt || got.Err != nil {
+		if got := c.LookupAll(t.Context(), []foyer.Name{"Foyer", "Foyer"})[1]; got.Answer.Address != foyerAt || got.Err != nil {
 			t.Errorf("got %v", got)
 		}
 		expect("known", 0)
@@ -58,7 +58,7 @@ func TestCache(t *testing.T) {
 
 		// That a name is unknown is never kept, and ends what was.
 		for range 2 {
-			if _, err := c.Lookup(t.Context(), "Attic"); !errors.Is(err, room.ErrUnknownName) {
+			if _, err := c.Lookup(t.Context(), "Attic"); !errors.Is(err, foyer.ErrUnknownName) {
 				t.Error(err)
 			}
 		}
@@ -66,12 +66,12 @@ func TestCache(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		r.do(func() { delete(r.rooms, "Foyer") })
 		for range 2 {
-			if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, room.ErrUnknownName) {
+			if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, foyer.ErrUnknownName) {
 				t.Error(err)
 			}
 		}
 		expect("gone", 2)
-		if _, err := c.Lookup(t.Context(), "two  spaces"); !errors.Is(err, &room.Error{Code: room.BadName}) {
+		if _, err := c.Lookup(t.Context(), "two  spaces"); !errors.Is(err, &foyer.Error{Code: foyer.BadName}) {
 			t.Error(err)
 		}
 		r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", "OK "+string(foyerAt))}, true })
@@ -88,13 +88,13 @@ func TestCacheForgets(t *testing.T) {
 		ctx := t.Context()
 		hall := client.Registration{Name: "Great Hall", Address: foyerAt, Key: testKey(1)}
 		r.do(func() { delete(r.rooms, "Foyer") })
-		is := func(what string, want room.Address, wantErr error) {
+		is := func(what string, want foyer.Address, wantErr error) {
 			t.Helper()
 			if a, err := c.Lookup(ctx, hall.Name); a.Address != want || !errors.Is(err, wantErr) {
 				t.Errorf("%s: %v, %v", what, a, err)
 			}
 		}
-		register := func(at room.Address) {
+		register := func(at foyer.Address) {
 			hall.Address = at
 			if _, err := c.Register(ctx, hall); err != nil {
 				t.Error(err)
@@ -107,17 +107,17 @@ func TestCacheForgets(t *testing.T) {
 		if err := c.Deregister(ctx, hall.Name, hall.Key); err != nil {
 			t.Error(err)
 		}
-		is("deregistered", "", room.ErrUnknownName)
+		is("deregistered", "", foyer.ErrUnknownName)
 		register("room://192.0.2.7:3")
 		is("registered again", "room://192.0.2.7:3", nil)
 		r.do(func() { r.rooms["Great Hall"] = registered{address: "room://192.0.2.7:4"} })
 		is("by somebody else, unnoticed", "room://192.0.2.7:3", nil)
-		if _, err := c.Renew(ctx, hall); !errors.Is(err, room.ErrReplaced) {
+		if _, err := c.Renew(ctx, hall); !errors.Is(err, foyer.ErrReplaced) {
 			t.Error(err)
 		}
 		is("by somebody else", "room://192.0.2.7:4", nil)
 		r.do(func() { r.rooms["Great Hall"] = registered{address: "room://192.0.2.7:5"} })
-		if err := c.RenewAll(ctx, []client.Registration{hall, hall})[1].Err; !errors.Is(err, room.ErrReplaced) {
+		if err := c.RenewAll(ctx, []client.Registration{hall, hall})[1].Err; !errors.Is(err, foyer.ErrReplaced) {
 			t.Error(err)
 		}
 		is("by somebody else again", "room://192.0.2.7:5", nil)
@@ -169,7 +169,7 @@ func TestCacheIsBounded(t *testing.T) {
 				r.rooms[fmt.Sprint(i)] = registered{address: fmt.Sprintf("room://192.0.2.7:%d", 1+i)}
 			}
 		})
-		ask := func(names ...room.Name) int {
+		ask := func(names ...foyer.Name) int {
 			before := len(r.received())
 			for _, name := range names {
 				if _, err := c.Lookup(t.Context(), name); err != nil {
@@ -274,7 +274,7 @@ func TestStale(t *testing.T) {
 		time.Sleep(client.Timeout)
 		r.do(func() { mute = false })
 		lookUp(t, c, stale, 0)
-		if _, err := c.Lookup(t.Context(), "Attic"); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := c.Lookup(t.Context(), "Attic"); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Error(err)
 		}
 		lookUp(t, c, fresh, 0)
@@ -316,7 +316,7 @@ func TestStale(t *testing.T) {
 
 		// A refusal is an answer, and nothing is served for ever.
 		r.do(func() { busy = false; delete(r.rooms, "Foyer") })
-		if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Error(err)
 		}
 		r.do(func() { r.rooms["Foyer"] = registered{address: string(foyerAt)} })
@@ -343,7 +343,7 @@ func TestStaleMany(t *testing.T) {
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Cache: len(names), Stale: time.Hour})
 		known := map[int]bool{}
 		for i, f := range c.LookupAll(t.Context(), names[:1000]) {
-			if known[i] = f.Err == nil; !known[i] && !errors.Is(f.Err, room.ErrUnknownName) && !errors.Is(f.Err, client.ErrNoAnswer) {
+			if known[i] = f.Err == nil; !known[i] && !errors.Is(f.Err, foyer.ErrUnknownName) && !errors.Is(f.Err, client.ErrNoAnswer) {
 				t.Errorf("%s: %v", names[i], f)
 			}
 		}

@@ -12,7 +12,7 @@
 // growing intervals, until its reply has come or [Timeout] is over; it bears an
 // id, so that the peer carries it out once however often it arrives, and a
 // reply counts only if it comes from an address that was asked and bears that
-// id. A refusal is a [*room.Error], to be told apart with [errors.Is] and
+// id. A refusal is a [*foyer.Error], to be told apart with [errors.Is] and
 // [errors.As]; silence is a [*NoAnswerError].
 //
 // A peer that answers a tagged request without tags speaks only the plain

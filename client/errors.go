@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 
-	"foyer/room"
+	"foyer"
 )
 
 // Errors to compare with.
@@ -37,12 +37,12 @@ type NoAnswerError struct {
 
 	// Err is why it was given up: nil after [Timeout], else the context's
 	// error, that of the DNS, the error of the last attempt to send, or, a
-	// [*room.Error], the last refusal of code busy or unavailable.
+	// [*foyer.Error], the last refusal of code busy or unavailable.
 	Err error
 }
 
 func (e *NoAnswerError) Error() string {
-	if refusal, ok := errors.AsType[*room.Error](e.Err); ok {
+	if refusal, ok := errors.AsType[*foyer.Error](e.Err); ok {
 		return fmt.Sprintf("%s could not serve the request: %v", e.Peer, refusal)
 	}
 	switch {

@@ -7,8 +7,8 @@ import (
 	"log"
 	"time"
 
+	"foyer"
 	"foyer/client"
-	"foyer/room"
 )
 
 func ExampleClient_Lookup() {
@@ -19,7 +19,7 @@ func ExampleClient_Lookup() {
 	defer c.Close()
 	answer, err := c.Lookup(context.Background(), "Great Hall")
 	switch {
-	case errors.Is(err, room.ErrUnknownName):
+	case errors.Is(err, foyer.ErrUnknownName):
 		fmt.Println("there is no such room")
 	case errors.Is(err, client.ErrNoAnswer):
 		fmt.Println(err) // registry 127.0.0.1:7666 did not answer within 5 seconds
@@ -40,7 +40,7 @@ func ExampleClient_LookupAll() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	names := []room.Name{"Foyer", "Great Hall", "Attic"}
+	names := []foyer.Name{"Foyer", "Great Hall", "Attic"}
 	for i, found := range c.LookupAll(context.Background(), names) {
 		switch {
 		case found.Err != nil:
@@ -64,7 +64,7 @@ func ExampleClient_RenewAll() {
 		{Name: "Great Hall", Address: "room://hall.example:40002", TTL: 30 * time.Second},
 	}
 	for i, renewed := range c.RenewAll(context.Background(), rooms) {
-		if !errors.Is(renewed.Err, room.ErrUnknownName) {
+		if !errors.Is(renewed.Err, foyer.ErrUnknownName) {
 			continue
 		}
 		if _, err := c.Register(context.Background(), rooms[i]); err != nil {
@@ -89,7 +89,7 @@ func ExampleClient_Keep() {
 	err = c.Keep(ctx, hall, func(change client.Change) {
 		fmt.Println(change.Kind) // registered, later perhaps: registry silent
 	})
-	if errors.Is(err, room.ErrReplaced) {
+	if errors.Is(err, foyer.ErrReplaced) {
 		fmt.Println("somebody else is the Great Hall now")
 	}
 	// The context that ended Keep would end this too.

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -148,7 +148,7 @@ func (k *call) take(ctx context.Context, got arrival) {
 			k.turn++
 			k.stay = 1
 		}
-	case got.refusal != nil && got.refusal.Code == room.StaleRequest && isTime(got.now) && k.corrections < maxCorrections:
+	case got.refusal != nil && got.refusal.Code == foyer.StaleRequest && isTime(got.now) && k.corrections < maxCorrections:
 		// The other lines' ids are of the same time.
 		k.corrections++
 		k.c.setClock(got.now)

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -25,7 +25,7 @@ var (
 	abroad = netip.MustParseAddr("198.51.100.3") // of others
 )
 
-const foyerAt room.Address = "room://192.0.2.7:40001"
+const foyerAt foyer.Address = "room://192.0.2.7:40001"
 
 // seed returns the seed of a test that draws on chance, and prints it.
 func seed(t testing.TB) uint64 {
@@ -119,9 +119,9 @@ func (p *peer) received() []received {
 func (p *peer) addr() string { return p.conn.AddrPort().String() }
 
 // address returns the address of a room that the peer plays.
-func (p *peer) address(t testing.TB) room.Address {
+func (p *peer) address(t testing.TB) foyer.Address {
 	t.Helper()
-	a, err := room.ParseAddress("room://" + p.addr())
+	a, err := foyer.ParseAddress("room://" + p.addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func (r *fakeRegistry) carryOut(q *wire.Request, line []byte) (extra, text strin
 	have, known := r.rooms[name]
 	mayChange := true
 	if have.owner != "" {
-		key, err := room.ParseKey(have.owner)
+		key, err := foyer.ParseKey(have.owner)
 		mayChange = err == nil && q.Sig != nil && wire.Verify(line, q.Sig, key)
 	}
 	lease := ""

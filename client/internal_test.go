@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // resolveWith has dial connect to DNS servers until the test ends.
@@ -114,9 +114,9 @@ func TestNoAnswerError(t *testing.T) {
 		{"registry a:1", &net.DNSError{Err: "i/o timeout", Name: "a", IsTimeout: true}, "registry a:1 did not answer: lookup a: i/o timeout", true, true},
 		{"registry a:1", &net.DNSError{Err: "no such host", Name: "a", IsNotFound: true}, "registry a:1 did not answer: lookup a: no such host", false, true},
 		{"registry a:1", os.ErrPermission, "registry a:1 did not answer: permission denied", false, true},
-		{"registry a:1", room.ErrBusy, "registry a:1 could not serve the request: the registry is busy", false, true},
+		{"registry a:1", foyer.ErrBusy, "registry a:1 could not serve the request: the registry is busy", false, true},
 		{"room b:2", fmt.Errorf("no %d", 1), "room b:2 did not answer: no 1", false, true},
-		{"registry a:1", room.ErrUnavailable, "registry a:1 could not serve the request: the registry cannot write now", false, true},
+		{"registry a:1", foyer.ErrUnavailable, "registry a:1 could not serve the request: the registry cannot write now", false, true},
 	} {
 		err := fmt.Errorf("wrapped: %w", &NoAnswerError{Peer: c.peer, Err: c.err})
 		var neterr net.Error

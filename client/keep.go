@@ -7,7 +7,7 @@ import (
 	"net"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -71,8 +71,8 @@ const (
 // It calls notify, and waits for it, once for each change of state, and not for
 // each attempt; a nil notify is not called. If the first registration fails it returns that error
 // at once. Otherwise it returns ctx's error, or, when the name has come to be
-// registered at another address, an error that is [room.ErrReplaced], or, when
-// the registry's operator has taken the name off, one that is [room.ErrEvicted].
+// registered at another address, an error that is [foyer.ErrReplaced], or, when
+// the registry's operator has taken the name off, one that is [foyer.ErrEvicted].
 // It leaves
 // the registration as it is: see [Client.Deregister].
 func (c *Client) Keep(ctx context.Context, r Registration, notify func(Change)) error {
@@ -111,7 +111,7 @@ func (c *Client) Keep(ctx context.Context, r Registration, notify func(Change)) 
 			if state != change.Kind {
 				notify(change)
 			}
-			if errors.Is(change.Err, room.ErrEvicted) {
+			if errors.Is(change.Err, foyer.ErrEvicted) {
 				return change.Err
 			}
 		}
@@ -146,11 +146,11 @@ func (c *Client) renew(ctx context.Context, r Registration, lease time.Duration)
 	switch {
 	case err == nil:
 		return Change{Kind: Answering, Lease: granted}
-	case errors.Is(err, room.ErrReplaced):
+	case errors.Is(err, foyer.ErrReplaced):
 		return Change{Kind: Replaced, Err: err}
-	case errors.Is(err, room.ErrNotOwner):
+	case errors.Is(err, foyer.ErrNotOwner):
 		return Change{Kind: Replaced, Err: &lostError{err}}
-	case !errors.Is(err, room.ErrUnknownName):
+	case !errors.Is(err, foyer.ErrUnknownName):
 		return c.failed(err)
 	}
 	// Not after silence, but only when the registry says that it does not
@@ -159,7 +159,7 @@ func (c *Client) renew(ctx context.Context, r Registration, lease time.Duration)
 	switch {
 	case err == nil:
 		return Change{Kind: RegisteredAnew, Lease: granted}
-	case errors.Is(err, room.ErrNameTaken), errors.Is(err, room.ErrNotOwner):
+	case errors.Is(err, foyer.ErrNameTaken), errors.Is(err, foyer.ErrNotOwner):
 		// Somebody else has the name since this room lost it.
 		return Change{Kind: Replaced, Err: &lostError{err}}
 	}
@@ -167,7 +167,7 @@ func (c *Client) renew(ctx context.Context, r Registration, lease time.Duration)
 }
 
 func (c *Client) failed(err error) Change {
-	if refusal, ok := errors.AsType[*room.Error](err); ok && !refusal.Code.Temporary() {
+	if refusal, ok := errors.AsType[*foyer.Error](err); ok && !refusal.Code.Temporary() {
 		return Change{Kind: Refused, Err: err}
 	}
 	return Change{Kind: Silent, Err: err}
@@ -197,4 +197,4 @@ func (e *lostError) Error() string { return e.refusal.Error() }
 
 func (e *lostError) Unwrap() error { return e.refusal }
 
-func (e *lostError) Is(target error) bool { return room.ErrReplaced.Is(target) }
+func (e *lostError) Is(target error) bool { return foyer.ErrReplaced.Is(target) }

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 )
 
 // keeping is a Keep under way.
@@ -97,10 +97,10 @@ func TestKeep(t *testing.T) {
 		expect(t, "taken back", k.after(time.Minute), client.RegisteredAnew)
 
 		r.do(func() {
-			r.rooms["Foyer"] = registered{"room://192.0.2.7:1", room.Key(testKey(1)[32:]).String(), 30}
+			r.rooms["Foyer"] = registered{"room://192.0.2.7:1", foyer.Key(testKey(1)[32:]).String(), 30}
 		})
 		expect(t, "replaced", k.after(time.Minute), client.Replaced)
-		if err := <-k.ended; !errors.Is(err, room.ErrReplaced) {
+		if err := <-k.ended; !errors.Is(err, foyer.ErrReplaced) {
 			t.Errorf("ended with %v", err)
 		}
 	})
@@ -114,7 +114,7 @@ func TestKeepFails(t *testing.T) {
 		reg := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second}
 		r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
 		k := keep(t, c, reg)
-		if err := <-k.ended; !errors.Is(err, room.ErrNameTaken) {
+		if err := <-k.ended; !errors.Is(err, foyer.ErrNameTaken) {
 			t.Errorf("ended with %v", err)
 		}
 		r.instead(func(string) ([]string, bool) { return nil, true })
@@ -141,7 +141,7 @@ func TestKeepEvicted(t *testing.T) {
 		expect(t, "evicted", k.after(time.Minute), client.Refused)
 		select {
 		case err := <-k.ended:
-			if !errors.Is(err, room.ErrEvicted) || !strings.Contains(err.Error(), "off until noon") {
+			if !errors.Is(err, foyer.ErrEvicted) || !strings.Contains(err.Error(), "off until noon") {
 				t.Errorf("ended with %v", err)
 			}
 		default:
@@ -156,12 +156,12 @@ func TestKeepLosesName(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRegistry(t, n, 7666, false)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
-		for _, owner := range []string{"", room.Key(testKey(2)[32:]).String()} {
+		for _, owner := range []string{"", foyer.Key(testKey(2)[32:]).String()} {
 			clear(r.rooms)
 			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
 			expect(t, "at first", k.after(time.Minute), client.Registered)
 			r.do(func() { r.rooms["Foyer"] = registered{"room://192.0.2.7:1", owner, 0} })
-			if err := <-k.ended; !errors.Is(err, room.ErrReplaced) {
+			if err := <-k.ended; !errors.Is(err, foyer.ErrReplaced) {
 				t.Errorf("ended with %v", err)
 			}
 			expect(t, "replaced", k.after(0), client.Replaced)
@@ -230,7 +230,7 @@ func TestKeepUnobserved(t *testing.T) {
 			}
 			r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
 		})
-		if err := <-ended; !errors.Is(err, room.ErrReplaced) {
+		if err := <-ended; !errors.Is(err, foyer.ErrReplaced) {
 			t.Errorf("ended with %v", err)
 		}
 	})
@@ -260,7 +260,7 @@ func TestKeepLostReply(t *testing.T) {
 // TestKeepOvertaken: between the renewal that shows that the registry forgot the
 // room and the new registration, somebody else takes the name.
 func TestKeepOvertaken(t *testing.T) {
-	for _, code := range []room.Code{room.NameTaken, room.NotOwner} {
+	for _, code := range []foyer.Code{foyer.NameTaken, foyer.NotOwner} {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(7)
 			r := newFakeRegistry(t, n, 7666, false)
@@ -273,7 +273,7 @@ func TestKeepOvertaken(t *testing.T) {
 			r.do(func() { clear(r.rooms) })
 			expect(t, "overtaken", k.after(time.Minute), client.Replaced)
 			err := <-k.ended
-			if !errors.Is(err, room.ErrReplaced) || !errors.Is(err, &room.Error{Code: code}) || err.Error() != "somebody else has it" {
+			if !errors.Is(err, foyer.ErrReplaced) || !errors.Is(err, &foyer.Error{Code: code}) || err.Error() != "somebody else has it" {
 				t.Errorf("ended with %v", err)
 			}
 		})

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -34,7 +34,7 @@ type Renewed struct {
 // other, up to 32 at a time. Beside the results, memory is bounded by what is in
 // flight. With Options.Cache, answers that the Client already has are used, as by
 // [Client.Lookup].
-func (c *Client) LookupAll(ctx context.Context, names []room.Name) []Found {
+func (c *Client) LookupAll(ctx context.Context, names []foyer.Name) []Found {
 	if c.cache != nil {
 		return c.cache.lookup(ctx, names)
 	}
@@ -46,7 +46,7 @@ func (c *Client) LookupAll(ctx context.Context, names []room.Name) []Found {
 // lookupAll asks the registries, whatever is cached, and calls done once for each
 // name, from several goroutines. It calls late, unless that is nil, when there has
 // been no answer for lateAfter.
-func (c *Client) lookupAll(ctx context.Context, names []room.Name, late func(), done func(i int, f Found)) {
+func (c *Client) lookupAll(ctx context.Context, names []foyer.Name, late func(), done func(i int, f Found)) {
 	b := batch{
 		c:        c,
 		count:    len(names),

@@ -12,22 +12,22 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/wire"
 )
 
 // many returns count registrations, all but every seventh of them registered.
-func many(r *fakeRegistry, count int) (names []room.Name, all []client.Registration) {
+func many(r *fakeRegistry, count int) (names []foyer.Name, all []client.Registration) {
 	key := testKey(1)
 	r.do(func() {
 		for i := range count {
-			reg := client.Registration{Name: room.Name(fmt.Sprintf("Room %d", i)), Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", 1+i)), TTL: 30 * time.Second}
+			reg := client.Registration{Name: foyer.Name(fmt.Sprintf("Room %d", i)), Address: foyer.Address(fmt.Sprintf("room://192.0.2.7:%d", 1+i)), TTL: 30 * time.Second}
 			owner := ""
 			if i%2 == 1 {
 				reg.Key = key
-				owner = room.Key(key[32:]).String()
+				owner = foyer.Key(key[32:]).String()
 			}
 			if i%7 != 0 {
 				r.rooms[string(reg.Name)] = registered{string(reg.Address), owner, 30}
@@ -42,7 +42,7 @@ func checkFound(t *testing.T, found []client.Found, all []client.Registration) {
 	t.Helper()
 	for i, f := range found {
 		switch {
-		case i%7 == 0 && !errors.Is(f.Err, room.ErrUnknownName):
+		case i%7 == 0 && !errors.Is(f.Err, foyer.ErrUnknownName):
 			t.Errorf("%s: %v", all[i].Name, f)
 		case i%7 != 0 && (f.Err != nil || f.Answer.Address != all[i].Address):
 			t.Errorf("%s: %v", all[i].Name, f)
@@ -57,7 +57,7 @@ func checkRenewed(t *testing.T, renewed []client.Renewed, lease time.Duration) {
 	t.Helper()
 	for i, r := range renewed {
 		switch {
-		case i%7 == 0 && !errors.Is(r.Err, room.ErrUnknownName):
+		case i%7 == 0 && !errors.Is(r.Err, foyer.ErrUnknownName):
 			t.Errorf("%d: %v", i, r)
 		case i%7 != 0 && (r.Err != nil || r.Lease != lease):
 			t.Errorf("%d: %v", i, r)
@@ -122,14 +122,14 @@ func TestManyLossy(t *testing.T) {
 		for i, f := range c.LookupAll(t.Context(), names) {
 			if errors.Is(f.Err, client.ErrNoAnswer) {
 				failed++
-			} else if i%7 == 0 != errors.Is(f.Err, room.ErrUnknownName) || f.Err == nil && f.Answer.Address != all[i].Address {
+			} else if i%7 == 0 != errors.Is(f.Err, foyer.ErrUnknownName) || f.Err == nil && f.Answer.Address != all[i].Address {
 				t.Errorf("%s: %v", names[i], f)
 			}
 		}
 		for i, f := range c.RenewAll(t.Context(), all) {
 			if errors.Is(f.Err, client.ErrNoAnswer) {
 				failed++
-			} else if i%7 == 0 != errors.Is(f.Err, room.ErrUnknownName) {
+			} else if i%7 == 0 != errors.Is(f.Err, foyer.ErrUnknownName) {
 				t.Errorf("%s: %v", names[i], f)
 			}
 		}
@@ -208,7 +208,7 @@ func TestManyPlain(t *testing.T) {
 					at.address = "room://192.0.2.9:1"
 					r.rooms["Room 1"] = at
 				})
-				if got := c.RenewAll(t.Context(), all[:3])[1]; !errors.Is(got.Err, room.ErrReplaced) {
+				if got := c.RenewAll(t.Context(), all[:3])[1]; !errors.Is(got.Err, foyer.ErrReplaced) {
 					t.Errorf("renewal of one that has moved: %v", got)
 				}
 				for _, got := range r.received() {
@@ -226,9 +226,9 @@ func TestManySilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
 		p := serve(t, n, office, 7666, silent)
-		names := make([]room.Name, 10000)
+		names := make([]foyer.Name, 10000)
 		for i := range names {
-			names[i] = room.Name(fmt.Sprintf("Room %d", i))
+			names[i] = foyer.Name(fmt.Sprintf("Room %d", i))
 		}
 		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
 		try := func(ctx context.Context, want time.Duration, is error) {
@@ -259,7 +259,7 @@ func TestManySilence(t *testing.T) {
 		n.SetFaults(udptest.Faults{MinDelay: 100 * time.Millisecond, MaxDelay: 100 * time.Millisecond})
 		start := time.Now()
 		for i, f := range c.LookupAll(t.Context(), append(names, names...)) {
-			if !errors.Is(f.Err, room.ErrUnknownName) {
+			if !errors.Is(f.Err, foyer.ErrUnknownName) {
 				t.Fatalf("%d: %v", i, f)
 			}
 		}
@@ -282,11 +282,11 @@ func TestManyRefusals(t *testing.T) {
 		all[51].Key = all[51].Key[:3]
 		all[52].TTL = -1
 		found, renewed := c.LookupAll(ctx, names), c.RenewAll(ctx, all)
-		if !errors.Is(found[50].Err, &room.Error{Code: room.BadName}) || found[51].Err != nil {
+		if !errors.Is(found[50].Err, &foyer.Error{Code: foyer.BadName}) || found[51].Err != nil {
 			t.Errorf("got %v, %v", found[50], found[51])
 		}
-		for i, code := range map[int]room.Code{50: room.BadAddress, 51: room.BadSignature, 52: room.Malformed} {
-			if !errors.Is(renewed[i].Err, &room.Error{Code: code}) {
+		for i, code := range map[int]foyer.Code{50: foyer.BadAddress, 51: foyer.BadSignature, 52: foyer.Malformed} {
+			if !errors.Is(renewed[i].Err, &foyer.Error{Code: code}) {
 				t.Errorf("got %v", renewed[i])
 			}
 		}
@@ -315,7 +315,7 @@ func TestManyRefusals(t *testing.T) {
 		}
 		until = time.Now().Add(time.Hour)
 		for i, f := range c.LookupAll(ctx, names[:1:1]) {
-			if !errors.Is(f.Err, room.ErrBusy) {
+			if !errors.Is(f.Err, foyer.ErrBusy) {
 				t.Errorf("%d: %v", i, f)
 			}
 		}
@@ -381,9 +381,9 @@ func TestManyClose(t *testing.T) {
 			c := newClient(t, n, client.Options{Registries: []string{p.addr()}, Cache: cached})
 			time.AfterFunc(time.Second, func() { c.Close() })
 			for range 2 { // then with a Client that is closed
-				names := make([]room.Name, 1000)
+				names := make([]foyer.Name, 1000)
 				for i := range names {
-					names[i] = room.Name(fmt.Sprint(i))
+					names[i] = foyer.Name(fmt.Sprint(i))
 				}
 				for _, f := range c.LookupAll(t.Context(), names) {
 					if !errors.Is(f.Err, net.ErrClosed) {

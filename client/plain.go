@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 const (
@@ -169,7 +169,7 @@ func fits(command, text string) (exact, loose bool) {
 	case verb == "exit":
 		return text == "Goodbye", loose
 	case slices.Contains(directions, verb):
-		_, err := room.ParseName(text)
+		_, err := foyer.ParseName(text)
 		return text == cannotGo(verb), loose || line && err == nil
 	}
 	return text == invalidCommand, true

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 )
 
 func TestPlainFallback(t *testing.T) {
@@ -25,7 +25,7 @@ func TestPlainFallback(t *testing.T) {
 				c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: only})
 				ctx := t.Context()
 				reg := client.Registration{Name: "Great Hall", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)}
-				if _, err := c.Renew(ctx, reg); !errors.Is(err, room.ErrUnknownName) {
+				if _, err := c.Renew(ctx, reg); !errors.Is(err, foyer.ErrUnknownName) {
 					t.Errorf("renew of nothing: %v", err)
 				}
 				if granted, err := c.Register(ctx, reg); granted != 0 || err != nil {
@@ -39,16 +39,16 @@ func TestPlainFallback(t *testing.T) {
 				}
 				other := reg
 				other.Address = "room://192.0.2.7:40002"
-				if _, err := c.Renew(ctx, other); !errors.Is(err, room.ErrReplaced) {
+				if _, err := c.Renew(ctx, other); !errors.Is(err, foyer.ErrReplaced) {
 					t.Errorf("renew of another address: %v", err)
 				}
-				if _, err := c.Register(ctx, other); !errors.Is(err, room.ErrNameTaken) {
+				if _, err := c.Register(ctx, other); !errors.Is(err, foyer.ErrNameTaken) {
 					t.Errorf("register of another address: %v", err)
 				}
-				if _, err := c.Register(ctx, reg); !errors.Is(err, room.ErrNameTaken) {
+				if _, err := c.Register(ctx, reg); !errors.Is(err, foyer.ErrNameTaken) {
 					t.Errorf("register again: %v", err)
 				}
-				var refusal *room.Error
+				var refusal *foyer.Error
 				elsewhere := reg
 				elsewhere.Name = "Small Hall"
 				if _, err := c.Register(ctx, elsewhere); !errors.As(err, &refusal) || refusal.Code != "" || refusal.Text != "address is already registered" {
@@ -57,7 +57,7 @@ func TestPlainFallback(t *testing.T) {
 				if err := c.Deregister(ctx, reg.Name, reg.Key); err != nil {
 					t.Errorf("deregister: %v", err)
 				}
-				if err := c.Deregister(ctx, reg.Name, reg.Key); !errors.Is(err, room.ErrUnknownName) {
+				if err := c.Deregister(ctx, reg.Name, reg.Key); !errors.Is(err, foyer.ErrUnknownName) {
 					t.Errorf("deregister again: %v", err)
 				}
 				tagged := 0
@@ -77,7 +77,7 @@ func TestPlainFallback(t *testing.T) {
 				// In time tags are tried again.
 				time.Sleep(time.Hour)
 				r.do(func() { r.plain = only })
-				if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, room.ErrUnknownName) {
+				if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, foyer.ErrUnknownName) {
 					t.Error(err)
 				}
 				lines := r.received()
@@ -101,10 +101,10 @@ func TestPlainFallbackOfMany(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 300 {
 			all.Go(func() {
-				reg := client.Registration{Name: room.Name(fmt.Sprint(i)), Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
+				reg := client.Registration{Name: foyer.Name(fmt.Sprint(i)), Address: foyer.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
 				if _, err := c.Register(t.Context(), reg); errors.Is(err, client.ErrNoAnswer) {
 					return // not by the fault of the client, once in a while
-				} else if err != nil && !errors.Is(err, room.ErrNameTaken) {
+				} else if err != nil && !errors.Is(err, foyer.ErrNameTaken) {
 					t.Errorf("register %v: %v", reg.Name, err)
 				}
 				if a, err := c.Lookup(t.Context(), reg.Name); err == nil && a.Address != reg.Address {
@@ -144,7 +144,7 @@ func TestPlainLostReply(t *testing.T) {
 		}
 		r.do(func() { r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"} })
 		lose(1)
-		if _, err := c.Register(t.Context(), reg); !errors.Is(err, room.ErrNameTaken) {
+		if _, err := c.Register(t.Context(), reg); !errors.Is(err, foyer.ErrNameTaken) {
 			t.Errorf("register of what another has: %v", err)
 		}
 		// The attempt may have been carried out, and nobody can say.

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 )
 
 // plainRoom answers as rooms do that know no tags. Before each reply it tells
@@ -125,7 +125,7 @@ func TestPlainRoomComplaints(t *testing.T) {
 		default:
 		}
 		start := time.Now()
-		var refusal *room.Error
+		var refusal *foyer.Error
 		if _, _, err := c.Join(t.Context(), p.address(t), "Bob"); !errors.As(err, &refusal) || refusal.Text != texts["join Bob"] || time.Since(start) != 0 {
 			t.Errorf("join after %v: %v", time.Since(start), err)
 		}
@@ -201,7 +201,7 @@ func TestPlainRoomRefusesJoin(t *testing.T) {
 		})
 		start := time.Now()
 		_, _, err := newClient(t, n, client.Options{}).Join(t.Context(), p.address(t), "Alice")
-		var refusal *room.Error
+		var refusal *foyer.Error
 		if !errors.As(err, &refusal) || refusal.Text != "Alice is already here" || time.Since(start) != time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}

@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -17,21 +17,21 @@ type question struct {
 	key     ed25519.PrivateKey // that signs it, or nil
 }
 
-// newQuestion checks r and returns the request. Its error is a [*room.Error].
+// newQuestion checks r and returns the request. Its error is a [*foyer.Error].
 func newQuestion(verb wire.Verb, r Registration) (*question, error) {
-	name, err := room.ParseName(string(r.Name))
+	name, err := foyer.ParseName(string(r.Name))
 	if err != nil {
 		return nil, err
 	}
 	q := &question{request: wire.Request{Verb: verb, Name: []byte(name)}, key: r.Key}
 	if verb.HasAddress() {
-		addr, err := room.ParseAddress(string(r.Address))
+		addr, err := foyer.ParseAddress(string(r.Address))
 		if err != nil {
 			return nil, err
 		}
 		q.request.Address = []byte(addr)
 		if r.TTL < 0 {
-			return nil, room.Errorf(room.Malformed, "a lease of %v is less than nothing", r.TTL)
+			return nil, foyer.Errorf(foyer.Malformed, "a lease of %v is less than nothing", r.TTL)
 		}
 		if r.TTL > 0 {
 			q.request.HasTTL, q.request.TTL = true, uint64((r.TTL+time.Second-1)/time.Second)
@@ -39,17 +39,17 @@ func newQuestion(verb wire.Verb, r Registration) (*question, error) {
 	}
 	if r.Key != nil {
 		if len(r.Key) != ed25519.PrivateKeySize {
-			return nil, room.Errorf(room.BadSignature, "the private key is not %d bytes long", ed25519.PrivateKeySize)
+			return nil, foyer.Errorf(foyer.BadSignature, "the private key is not %d bytes long", ed25519.PrivateKeySize)
 		}
 		if verb == wire.Register {
-			public := room.Key(r.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+			public := foyer.Key(r.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
 			q.request.Key = []byte(public.String())
 		}
 	}
 	return q, nil
 }
 
-func (q *question) name() room.Name { return room.Name(q.request.Name) }
+func (q *question) name() foyer.Name { return foyer.Name(q.request.Name) }
 
 // tagged returns the request under an id.
 func (q *question) tagged(id uuid.UUID) []byte {
@@ -87,9 +87,9 @@ func (q *question) plain() []byte {
 
 // stands returns an error unless found, what a registry says about the name, is
 // the address of the registration.
-func (q *question) stands(found room.Address) error {
+func (q *question) stands(found foyer.Address) error {
 	if string(found) != string(q.request.Address) {
-		return room.Errorf(room.Replaced, "name %q is now registered at %s", q.request.Name, found)
+		return foyer.Errorf(foyer.Replaced, "name %q is now registered at %s", q.request.Name, found)
 	}
 	return nil
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
 // An Answer is what a registry knows about a name.
 type Answer struct {
-	Address room.Address
+	Address foyer.Address
 
 	// TTL is for how long the answer may be cached, in whole seconds; 0 means
 	// not at all. Of an answer that has been cached it is what is left.
@@ -27,8 +27,8 @@ type Answer struct {
 // A Registration says where a room listens, and what its registry is asked
 // for.
 type Registration struct {
-	Name    room.Name
-	Address room.Address
+	Name    foyer.Name
+	Address foyer.Address
 
 	// TTL is the lease to ask for, rounded up to whole seconds; 0 asks for
 	// none, so that the registration stays until it is ended. The plain
@@ -40,11 +40,11 @@ type Registration struct {
 }
 
 // Lookup returns the address of the room called name. Its error is a
-// [*room.Error], of code unknown-name if there is none, or a [*NoAnswerError].
+// [*foyer.Error], of code unknown-name if there is none, or a [*NoAnswerError].
 // With Options.Cache the answer may be one that the Client already has.
-func (c *Client) Lookup(ctx context.Context, name room.Name) (Answer, error) {
+func (c *Client) Lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 	if c.cache != nil {
-		found := c.cache.lookup(ctx, []room.Name{name})[0]
+		found := c.cache.lookup(ctx, []foyer.Name{name})[0]
 		return found.Answer, found.Err
 	}
 	ctx, cancel := limited(ctx)
@@ -53,7 +53,7 @@ func (c *Client) Lookup(ctx context.Context, name room.Name) (Answer, error) {
 }
 
 // lookup asks a registry, whatever is cached.
-func (c *Client) lookup(ctx context.Context, name room.Name) (Answer, error) {
+func (c *Client) lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 	q, err := newQuestion(wire.Lookup, Registration{Name: name})
 	if err != nil {
 		return Answer{}, err
@@ -68,9 +68,9 @@ func found(a answer, err error) (Answer, error) {
 		return Answer{}, err
 	}
 	if a.refusal != nil {
-		return Answer{}, a.refusalAs(room.UnknownName)
+		return Answer{}, a.refusalAs(foyer.UnknownName)
 	}
-	addr, err := room.ParseAddress(a.text)
+	addr, err := foyer.ParseAddress(a.text)
 	if err != nil {
 		return Answer{}, fmt.Errorf("registry %v answered with an address that cannot be read: %w", a.from, err)
 	}
@@ -79,16 +79,16 @@ func found(a answer, err error) (Answer, error) {
 
 // refusalAs returns the refusal. One that came in the plain dialect has no code,
 // and gets the one given.
-func (a *answer) refusalAs(code room.Code) error {
+func (a *answer) refusalAs(code foyer.Code) error {
 	if a.plain {
-		return &room.Error{Code: code, Text: a.text}
+		return &foyer.Error{Code: code, Text: a.text}
 	}
 	return a.refusal
 }
 
 // Register registers a room and returns the lease that was granted, 0 if it has
 // none. With the owner's key it replaces the address of a name that the owner
-// holds. Its error is a [*room.Error] (name-taken, address-taken, not-owner and
+// holds. Its error is a [*foyer.Error] (name-taken, address-taken, not-owner and
 // others) or a [*NoAnswerError], after which the room may be registered or not.
 //
 // In the plain dialect a retried REGISTER whose first reply was lost is refused
@@ -121,11 +121,11 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 	case a.sent > 1 && q.stands(found.Address) == nil:
 		return 0, nil
 	}
-	return 0, a.refusalAs(room.NameTaken)
+	return 0, a.refusalAs(foyer.NameTaken)
 }
 
 // Renew extends the lease of exactly this registration and returns what was
-// granted. Its error is a [*room.Error] (unknown-name: register again;
+// granted. Its error is a [*foyer.Error] (unknown-name: register again;
 // replaced: the name is registered at another address; and others) or a
 // [*NoAnswerError]. The plain dialect has no leases: there it asks whether the
 // registration stands, with the same errors.
@@ -148,7 +148,7 @@ func (c *Client) renewed(q *question, a answer, err error) (granted time.Duratio
 	c.forget(q.name())
 	switch {
 	case a.refusal != nil:
-		return 0, a.refusalAs(room.UnknownName)
+		return 0, a.refusalAs(foyer.UnknownName)
 	case !a.plain:
 		return a.ttl, nil
 	}
@@ -160,9 +160,9 @@ func (c *Client) renewed(q *question, a answer, err error) (granted time.Duratio
 }
 
 // Deregister ends the registration of name; key is the owner's, or nil. Its
-// error is a [*room.Error] (unknown-name, not-owner and others) or a
+// error is a [*foyer.Error] (unknown-name, not-owner and others) or a
 // [*NoAnswerError], after which the room may be registered or not.
-func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.PrivateKey) error {
+func (c *Client) Deregister(ctx context.Context, name foyer.Name, key ed25519.PrivateKey) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	q, err := newQuestion(wire.Deregister, Registration{Name: name, Key: key})
@@ -181,13 +181,13 @@ func (c *Client) Deregister(ctx context.Context, name room.Name, key ed25519.Pri
 		return a.refusal
 	}
 	_, err = c.lookup(ctx, name)
-	switch gone := errors.Is(err, room.ErrUnknownName); {
+	switch gone := errors.Is(err, foyer.ErrUnknownName); {
 	case a.sent > 1 && errors.Is(err, ErrNoAnswer):
 		return err
 	case gone && a.sent > 1: // by an attempt whose reply was lost
 		return nil
 	case gone:
-		return a.refusalAs(room.UnknownName)
+		return a.refusalAs(foyer.UnknownName)
 	}
 	return a.refusal
 }

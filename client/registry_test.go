@@ -13,9 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -27,7 +27,7 @@ func TestRequests(t *testing.T) {
 		ctx := t.Context()
 		reg := client.Registration{Name: "Great Hall", Address: foyerAt, TTL: 29500 * time.Millisecond, Key: testKey(1)}
 
-		if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Errorf("look-up of nothing: %v", err)
 		}
 		if granted, err := c.Register(ctx, reg); granted != 30*time.Second || err != nil {
@@ -39,12 +39,12 @@ func TestRequests(t *testing.T) {
 		if granted, err := c.Renew(ctx, reg); granted != 30*time.Second || err != nil {
 			t.Errorf("renew: %v, %v", granted, err)
 		}
-		if err := c.Deregister(ctx, reg.Name, testKey(2)); !errors.Is(err, room.ErrNotOwner) {
+		if err := c.Deregister(ctx, reg.Name, testKey(2)); !errors.Is(err, foyer.ErrNotOwner) {
 			t.Errorf("deregister with another key: %v", err)
 		}
 		moved := reg
 		moved.Address = "room://192.0.2.7:40002"
-		if _, err := c.Renew(ctx, moved); !errors.Is(err, room.ErrReplaced) {
+		if _, err := c.Renew(ctx, moved); !errors.Is(err, foyer.ErrReplaced) {
 			t.Errorf("renew of another address: %v", err)
 		}
 		if _, err := c.Register(ctx, moved); err != nil {
@@ -53,7 +53,7 @@ func TestRequests(t *testing.T) {
 		if err := c.Deregister(ctx, reg.Name, reg.Key); err != nil {
 			t.Errorf("deregister: %v", err)
 		}
-		if _, err := c.Renew(ctx, reg); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := c.Renew(ctx, reg); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Errorf("renew of nothing: %v", err)
 		}
 		for _, got := range r.received() {
@@ -84,8 +84,8 @@ func TestLossyNetwork(t *testing.T) {
 		for i := range rooms {
 			all.Go(func() {
 				reg := client.Registration{
-					Name:    room.Name(fmt.Sprintf("Room %d", i)),
-					Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", 1000+i)),
+					Name:    foyer.Name(fmt.Sprintf("Room %d", i)),
+					Address: foyer.Address(fmt.Sprintf("room://192.0.2.7:%d", 1000+i)),
 				}
 				check := func(what string, err error) {
 					if errors.Is(err, client.ErrNoAnswer) {
@@ -223,13 +223,13 @@ func TestRefusals(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
-		for _, code := range room.Codes() {
+		for _, code := range foyer.Codes() {
 			r.instead(func(line string) ([]string, bool) {
 				return []string{reply(line, ";code="+string(code), "NOTOK for a reason")}, true
 			})
 			start := time.Now()
 			_, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt})
-			var refusal *room.Error
+			var refusal *foyer.Error
 			if !errors.As(err, &refusal) || refusal.Code != code || refusal.Text != "for a reason" {
 				t.Errorf("%s: got %v", code, err)
 			}
@@ -269,7 +269,7 @@ func TestBusy(t *testing.T) {
 			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
 		})
 		_, err := c.Register(t.Context(), reg)
-		if !errors.Is(err, client.ErrNoAnswer) || !errors.Is(err, room.ErrUnavailable) {
+		if !errors.Is(err, client.ErrNoAnswer) || !errors.Is(err, foyer.ErrUnavailable) {
 			t.Errorf("busy, then silent: %v", err)
 		}
 	})
@@ -296,7 +296,7 @@ func TestClockSkew(t *testing.T) {
 				})
 				c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
 				for i := range 20 {
-					reg := client.Registration{Name: room.Name(fmt.Sprint(i)), Address: room.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
+					reg := client.Registration{Name: foyer.Name(fmt.Sprint(i)), Address: foyer.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
 					if _, err := c.Register(t.Context(), reg); err != nil {
 						t.Fatal(err)
 					}
@@ -324,7 +324,7 @@ func TestClockSkew(t *testing.T) {
 					return []string{reply(line, ";code=stale-request"+now, "NOTOK never")}, true
 				})
 				c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
-				if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, room.ErrStaleRequest) {
+				if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, foyer.ErrStaleRequest) {
 					t.Errorf("%q: %v", now, err)
 				}
 				if got := len(r.received()); got > 3 {
@@ -438,28 +438,28 @@ func TestWrongUse(t *testing.T) {
 		p := serve(t, n, office, 7666, silent)
 		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
 		ctx := t.Context()
-		want := func(what string, err error, code room.Code) {
+		want := func(what string, err error, code foyer.Code) {
 			t.Helper()
-			var refusal *room.Error
+			var refusal *foyer.Error
 			if !errors.As(err, &refusal) || refusal.Code != code {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
 		_, err := c.Lookup(ctx, "two  spaces")
-		want("look up", err, room.BadName)
+		want("look up", err, foyer.BadName)
 		_, err = c.Lookup(ctx, "line\nfeed")
-		want("look up", err, room.BadName)
+		want("look up", err, foyer.BadName)
 		_, err = c.Register(ctx, client.Registration{Name: "Foyer", Address: "192.0.2.7:1"})
-		want("register", err, room.BadAddress)
+		want("register", err, foyer.BadAddress)
 		_, err = c.Register(ctx, client.Registration{Name: "Foyer", Address: foyerAt, TTL: -1})
-		want("register", err, room.Malformed)
+		want("register", err, foyer.Malformed)
 		_, err = c.Renew(ctx, client.Registration{Name: "Foyer", Address: foyerAt, Key: testKey(1)[:63]})
-		want("renew", err, room.BadSignature)
-		want("deregister", c.Deregister(ctx, "", nil), room.BadName)
+		want("renew", err, foyer.BadSignature)
+		want("deregister", c.Deregister(ctx, "", nil), foyer.BadName)
 		_, _, err = c.Join(ctx, foyerAt, "\x1b[2J")
-		want("join", err, room.BadName)
+		want("join", err, foyer.BadName)
 		_, _, err = c.Join(ctx, "room://nowhere", "Alice")
-		want("join", err, room.BadAddress)
+		want("join", err, foyer.BadAddress)
 		if got := p.received(); len(got) != 0 {
 			t.Errorf("sent %v", got)
 		}
@@ -514,10 +514,10 @@ func TestRubbish(t *testing.T) {
 			for _, text := range []string{"OK", "OK 192.0.2.7:1", "OK room://192.0.2.7:1 ", "OK room://-:1"} {
 				r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", text)}, true })
 				_, err := c.Lookup(t.Context(), "Foyer")
-				if !errors.Is(err, &room.Error{Code: room.BadAddress}) || strings.Contains(err.Error(), "\n") {
+				if !errors.Is(err, &foyer.Error{Code: foyer.BadAddress}) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%q: %v", text, err)
 				}
-				if _, err := c.Renew(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); plain && !errors.Is(err, &room.Error{Code: room.BadAddress}) {
+				if _, err := c.Renew(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); plain && !errors.Is(err, &foyer.Error{Code: foyer.BadAddress}) {
 					t.Errorf("%q: %v", text, err)
 				}
 			}

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // messageBuffer is how many messages of a room wait for the caller. In the
@@ -25,7 +25,7 @@ type Reply struct {
 	Text string // may have several lines
 
 	// Code is the kind of a refusal; the plain dialect has none.
-	Code room.Code
+	Code foyer.Code
 }
 
 // A Session is a player's stay in one room, from [Client.Join] until the player
@@ -107,14 +107,14 @@ func (p *pending) answer(r reply) {
 var errOnlyPlain = errors.New("the room speaks only the plain dialect")
 
 // Join enters the room at addr as player and returns the session and the room's
-// summary. Its error is a [*room.Error] if the room does not let the player
+// summary. Its error is a [*foyer.Error] if the room does not let the player
 // in, a [*NoAnswerError] if it does not answer.
-func (c *Client) Join(ctx context.Context, addr room.Address, player string) (*Session, string, error) {
-	name, err := room.ParseName(player)
+func (c *Client) Join(ctx context.Context, addr foyer.Address, player string) (*Session, string, error) {
+	name, err := foyer.ParseName(player)
 	if err != nil {
 		return nil, "", err
 	}
-	if addr, err = room.ParseAddress(string(addr)); err != nil {
+	if addr, err = foyer.ParseAddress(string(addr)); err != nil {
 		return nil, "", err
 	}
 	ctx, cancel := limited(ctx)
@@ -135,18 +135,18 @@ func (c *Client) Join(ctx context.Context, addr room.Address, player string) (*S
 	return c.join(ctx, addr, addrs, command, &plain{})
 }
 
-func peerName(addr room.Address) string { return "room " + addr.HostPort() }
+func peerName(addr foyer.Address) string { return "room " + addr.HostPort() }
 
-func resolveRoom(ctx context.Context, addr room.Address) ([]netip.AddrPort, error) {
+func resolveRoom(ctx context.Context, addr foyer.Address) ([]netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(addr.HostPort())
 	if err != nil {
 		return nil, err
 	}
-	port, _ := parsePort(service) // checked by room.ParseAddress
+	port, _ := parsePort(service) // checked by foyer.ParseAddress
 	return lookupHost(ctx, host, port)
 }
 
-func (c *Client) join(ctx context.Context, addr room.Address, addrs []netip.AddrPort, command string, peer talker) (*Session, string, error) {
+func (c *Client) join(ctx context.Context, addr foyer.Address, addrs []netip.AddrPort, command string, peer talker) (*Session, string, error) {
 	conn, err := c.listen()
 	if err != nil {
 		return nil, "", err
@@ -164,7 +164,7 @@ func (c *Client) join(ctx context.Context, addr room.Address, addrs []netip.Addr
 	s.reader.Go(s.read)
 	r, err := s.exchange(ctx, command)
 	if err == nil && !r.OK {
-		err = &room.Error{Code: r.Code, Text: r.Text}
+		err = &foyer.Error{Code: r.Code, Text: r.Text}
 	}
 	if err != nil {
 		s.Close()
@@ -189,7 +189,7 @@ func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 		return Reply{Text: invalidCommand}, nil // what the room would say; without a command there is no reply
 	}
 	if strings.ContainsAny(command, "\r\n") || len(command) > maxCommand {
-		return Reply{}, room.Errorf(room.TooLarge, "a command is one line of at most %d bytes", maxCommand)
+		return Reply{}, foyer.Errorf(foyer.TooLarge, "a command is one line of at most %d bytes", maxCommand)
 	}
 	s.mu.Lock()
 	if s.stopProbe != nil {
@@ -267,7 +267,7 @@ func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply
 	case p.refused != nil && p.since == 0:
 		return *p.refused, nil
 	case p.refused != nil:
-		return Reply{}, noAnswer(ctx, s.name, &room.Error{Code: p.refused.Code, Text: p.refused.Text})
+		return Reply{}, noAnswer(ctx, s.name, &foyer.Error{Code: p.refused.Code, Text: p.refused.Text})
 	}
 	return Reply{}, noAnswer(ctx, s.name, sendErr)
 }
@@ -321,7 +321,7 @@ func (s *Session) send(line []byte, earlier int) error {
 func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],
-// [net.ErrClosed] after Close, a [*room.Error] if the room does not know the
+// [net.ErrClosed] after Close, a [*foyer.Error] if the room does not know the
 // player any more, a [*NoAnswerError] if it has been silent for 15 seconds and
 // then did not answer for 10 more (in the tagged dialect: the plain one has no request that
 // could be made behind the player's back); nil if it is not over.

@@ -14,9 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -126,7 +126,7 @@ func (r *fakeRoom) tell(to netip.AddrPort, count uint64) {
 	}
 }
 
-func join(t testing.TB, c *client.Client, addr room.Address) *client.Session {
+func join(t testing.TB, c *client.Client, addr foyer.Address) *client.Session {
 	t.Helper()
 	s, text, err := c.Join(t.Context(), addr, "Alice")
 	if err != nil {
@@ -367,7 +367,7 @@ func TestRestartedRoom(t *testing.T) {
 		start := time.Now()
 		for range s.Messages() {
 		}
-		var refusal *room.Error
+		var refusal *foyer.Error
 		if err := s.Err(); !errors.As(err, &refusal) || refusal.Code != "unknown-session" || time.Since(start) > 30*time.Second {
 			t.Errorf("over after %v: %v", time.Since(start), err)
 		}
@@ -484,7 +484,7 @@ func TestSessionRefusals(t *testing.T) {
 			p := serve(t, n, office, uint16(40001+i), refusal(code))
 			start := time.Now()
 			_, _, err := c.Join(t.Context(), p.address(t), "Alice")
-			var got *room.Error
+			var got *foyer.Error
 			if !errors.As(err, &got) || string(got.Code) != code || got.Text != "for a reason" {
 				t.Errorf("%s: %v", code, err)
 			}
@@ -505,7 +505,7 @@ func TestSessionRefusals(t *testing.T) {
 		r.sid = "another"
 		time.Sleep(time.Millisecond)
 		_, err = s.Do(t.Context(), "look")
-		var gone *room.Error
+		var gone *foyer.Error
 		if !errors.As(err, &gone) || gone.Code != "unknown-session" {
 			t.Errorf("look: %v", err)
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -45,8 +45,8 @@ const (
 
 	// unknownSession is the code of a room that does not know the session, and
 	// badCookie that of one that wants to see first that its replies arrive.
-	unknownSession room.Code = "unknown-session"
-	badCookie      room.Code = "bad-cookie"
+	unknownSession foyer.Code = "unknown-session"
+	badCookie      foyer.Code = "bad-cookie"
 )
 
 // tagged is a talker: requests bear an id, so that the room carries them out
@@ -147,11 +147,11 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 		t.joined, t.sid = true, slices.Clone(r.Sid)
 	}
 	s.addrs = []netip.AddrPort{from}
-	got := Reply{OK: r.OK, Text: string(r.Text), Code: room.Code(r.Code)}
+	got := Reply{OK: r.OK, Text: string(r.Text), Code: foyer.Code(r.Code)}
 	switch {
 	case got.OK:
 	case got.Code == unknownSession:
-		why := &room.Error{Code: got.Code, Text: got.Text}
+		why := &foyer.Error{Code: got.Code, Text: got.Text}
 		s.pending.answer(reply{err: why})
 		return why
 	case got.Code == badCookie && len(r.Cookie) > 0:
@@ -161,7 +161,7 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 			s.send(s.pending.line, 0)
 		}
 		return nil
-	case got.Code == room.StaleRequest && isTime(r.Now) && s.pending.renewals < maxCorrections:
+	case got.Code == foyer.StaleRequest && isTime(r.Now) && s.pending.renewals < maxCorrections:
 		s.pending.renewals++
 		t.clock = later(t.clock, time.UnixMilli(int64(r.Now)))
 		t.renew(s, s.pending)

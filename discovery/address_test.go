@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -48,7 +48,7 @@ func TestAddressesOfOthers(t *testing.T) {
 		// from there does not take effect.
 		request := "@id=" + b.id(0) + " REGISTER room://192.0.2.11:4000 Foyer"
 		first := b.ask(request)
-		if codeOf(t, first) != room.ForeignAddress {
+		if codeOf(t, first) != foyer.ForeignAddress {
 			t.Errorf("got %q", first)
 		}
 		if got := b.askFrom("192.0.2.11", request); got != first {
@@ -57,10 +57,10 @@ func TestAddressesOfOthers(t *testing.T) {
 		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
 
 		// A key of one's own is no proof, one that the operator has listed is.
-		b.expectCode(b.registerSigned(1, "room://192.0.2.11:4000", "Foyer"), room.ForeignAddress)
-		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
-		b.expectCode(b.registerSigned(2, "room://192.0.2.11:4000", "Foyer"), room.Unauthorized)
-		b.expectCode(string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://192.0.2.11:4000 Foyer"), privateKey(2))), room.BadSignature)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.11:4000", "Foyer"), foyer.ForeignAddress)
+		b.server.AuthorizeOnly([]foyer.Key{foyer.Key(privateKey(1).Public().(ed25519.PublicKey))})
+		b.expectCode(b.registerSigned(2, "room://192.0.2.11:4000", "Foyer"), foyer.Unauthorized)
+		b.expectCode(string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://192.0.2.11:4000 Foyer"), privateKey(2))), foyer.BadSignature)
 		b.expectCode(b.registerSigned(1, "room://192.0.2.11:4000", "Foyer"), "OK")
 		b.server.AuthorizeOnly(nil)
 

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // AdminHandler returns the admin interface, for the operator only:
@@ -76,7 +76,7 @@ func writeLines[T any](s *Server, w http.ResponseWriter, all iter.Seq2[T, error]
 
 func adminError(w http.ResponseWriter, err error) {
 	status := http.StatusServiceUnavailable
-	if errors.Is(err, room.ErrUnknownName) {
+	if errors.Is(err, foyer.ErrUnknownName) {
 		status = http.StatusNotFound
 	}
 	http.Error(w, err.Error(), status)
@@ -112,7 +112,7 @@ func (s *Server) serveEvict(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	e, err := s.Evict(r.Context(), name, hold)
-	if errors.Is(err, room.ErrUnknownName) {
+	if errors.Is(err, foyer.ErrUnknownName) {
 		err = NotRegistered(s.store, name)
 	}
 	if err != nil {
@@ -139,10 +139,10 @@ func (s *Server) serveAllow(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func prefixParam(r *http.Request) room.Name { return room.Name(r.URL.Query().Get("prefix")) }
+func prefixParam(r *http.Request) foyer.Name { return foyer.Name(r.URL.Query().Get("prefix")) }
 
-func nameParam(w http.ResponseWriter, r *http.Request) (room.Name, bool) {
-	name, err := room.ParseName(r.URL.Query().Get("name"))
+func nameParam(w http.ResponseWriter, r *http.Request) (foyer.Name, bool) {
+	name, err := foyer.ParseName(r.URL.Query().Get("name"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	}

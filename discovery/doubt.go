@@ -5,23 +5,23 @@ import (
 	"maps"
 	"slices"
 
-	"foyer/room"
+	"foyer"
 )
 
 // deny is the [denial] of a request whose transaction has changed nothing: it is told
 // so, unless an earlier copy of it may have changed something. What may have
 // happened is not denied; its retries will be told.
-func (w *writer) deny(r *request) *room.Error {
-	if w.inDoubt(room.Name(r.name)) || r.recorded() && w.store.Recorded(r.UUID) {
+func (w *writer) deny(r *request) *foyer.Error {
+	if w.inDoubt(foyer.Name(r.name)) || r.recorded() && w.store.Recorded(r.UUID) {
 		return nil
 	}
 	return errUnavailable
 }
 
-var errUnavailable = &room.Error{Code: room.Unavailable, Text: "the registry cannot write to its database now; nothing was changed"}
+var errUnavailable = &foyer.Error{Code: foyer.Unavailable, Text: "the registry cannot write to its database now; nothing was changed"}
 
 // inDoubt reports whether it is not known what the store has of a name.
-func (w *writer) inDoubt(name room.Name) bool {
+func (w *writer) inDoubt(name foyer.Name) bool {
 	_, doubtful := w.doubtful[name]
 	return doubtful
 }
@@ -39,8 +39,8 @@ func (w *writer) settle() error {
 			was := w.doubtful[name]
 			reg, err := t.Get(name)
 			switch {
-			case errors.Is(err, room.ErrUnknownName):
-				t.effects = append(t.effects, effect{registration: room.Registration{Name: name}, was: was, ends: true})
+			case errors.Is(err, foyer.ErrUnknownName):
+				t.effects = append(t.effects, effect{registration: foyer.Registration{Name: name}, was: was, ends: true})
 			case err != nil:
 				return err
 			default:

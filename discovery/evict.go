@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -16,19 +16,19 @@ const MaxHold = 10 * 365 * 24 * time.Hour
 // An operation is a change that the operator asks for. It may be carried out more
 // than once, like any function of a transaction.
 type operation struct {
-	name   room.Name // that it is about
+	name   foyer.Name // that it is about
 	change func(*transaction) error
 	done   chan error // of capacity 1
 }
 
 // operate has the writer carry out a change of what is kept of a name. The error
 // wraps [storage.ErrUncertain] while it is not known what the database has of it.
-func (s *Server) operate(ctx context.Context, name room.Name, change func(*transaction) error) error {
+func (s *Server) operate(ctx context.Context, name foyer.Name, change func(*transaction) error) error {
 	o := &operation{name, change, make(chan error, 1)}
 	select {
 	case s.operations <- o:
 	case <-s.stopped:
-		return room.ErrUnavailable
+		return foyer.ErrUnavailable
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -50,17 +50,17 @@ func (w *writer) operate(o *operation) error {
 
 // An Eviction is what [Server.Evict] did.
 type Eviction struct {
-	Ended *room.Registration // nil if the name was not registered
-	Until time.Time          // until when nobody can register it, zero if everybody can
+	Ended *foyer.Registration // nil if the name was not registered
+	Until time.Time           // until when nobody can register it, zero if everybody can
 }
 
 // Evict ends the registration of a name, whoever owns it, and if hold is not 0
 // keeps the name from being registered for that long. Without a registration and
-// without hold there is nothing to do: that is [room.ErrUnknownName]. The error
-// wraps [room.ErrBusy] if too many names are held, [room.ErrUnavailable] if nothing
+// without hold there is nothing to do: that is [foyer.ErrUnknownName]. The error
+// wraps [foyer.ErrBusy] if too many names are held, [foyer.ErrUnavailable] if nothing
 // can be written, and [storage.ErrUncertain] while it is not known what the
 // database has of the name.
-func (s *Server) Evict(ctx context.Context, name room.Name, hold time.Duration) (Eviction, error) {
+func (s *Server) Evict(ctx context.Context, name foyer.Name, hold time.Duration) (Eviction, error) {
 	var e Eviction // the writer's until operate returns nil
 	err := s.operate(ctx, name, func(t *transaction) (err error) {
 		e, err = Evict(t, t.now.Wall, name, hold)
@@ -79,10 +79,10 @@ func (s *Server) Evict(ctx context.Context, name room.Name, hold time.Duration) 
 }
 
 // Evict is what Server.Evict does in a transaction, for a store without a server.
-func Evict(tx storage.Tx, now time.Time, name room.Name, hold time.Duration) (e Eviction, err error) {
+func Evict(tx storage.Tx, now time.Time, name foyer.Name, hold time.Duration) (e Eviction, err error) {
 	reg, err := tx.Get(name)
 	switch {
-	case errors.Is(err, room.ErrUnknownName) && hold != 0:
+	case errors.Is(err, foyer.ErrUnknownName) && hold != 0:
 	case err != nil:
 		return Eviction{}, err
 	default:
@@ -99,7 +99,7 @@ func Evict(tx storage.Tx, now time.Time, name room.Name, hold time.Duration) (e 
 }
 
 // Allow ends the hold on a name. It returns false if there is none.
-func (s *Server) Allow(ctx context.Context, name room.Name) (bool, error) {
+func (s *Server) Allow(ctx context.Context, name foyer.Name) (bool, error) {
 	held := false // the writer's until operate returns nil
 	err := s.operate(ctx, name, func(t *transaction) (err error) {
 		held, err = Allow(t, t.now.Wall, name)
@@ -113,7 +113,7 @@ func (s *Server) Allow(ctx context.Context, name room.Name) (bool, error) {
 }
 
 // Allow is what Server.Allow does in a transaction, for a store without a server.
-func Allow(tx storage.Tx, now time.Time, name room.Name) (held bool, err error) {
+func Allow(tx storage.Tx, now time.Time, name foyer.Name) (held bool, err error) {
 	h, held := tx.Held(name)
 	if !held {
 		return false, nil
@@ -122,15 +122,15 @@ func Allow(tx storage.Tx, now time.Time, name room.Name) (held bool, err error) 
 }
 
 // NotHeld returns the error that there is no hold to end.
-func NotHeld(name room.Name) error {
-	return room.Errorf(room.UnknownName, "the name %q is not held back", name)
+func NotHeld(name foyer.Name) error {
+	return foyer.Errorf(foyer.UnknownName, "the name %q is not held back", name)
 }
 
 // refuseHeld refuses the REGISTER of a name that is held.
-func (t *transaction) refuseHeld(name room.Name) *room.Error {
+func (t *transaction) refuseHeld(name foyer.Name) *foyer.Error {
 	h, held := t.Held(name)
 	if !held || !h.Until.After(t.now.Wall) {
 		return nil
 	}
-	return room.Errorf(room.Evicted, "the operator has taken this name off until %s", h.Until.Format(time.RFC3339))
+	return foyer.Errorf(foyer.Evicted, "the operator has taken this name off until %s", h.Until.Format(time.RFC3339))
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage/storetest"
 )
 
@@ -30,12 +30,12 @@ func TestHold(t *testing.T) {
 			t.Errorf("Evict = %+v, %v", e, err)
 		}
 		refusal := "NOTOK the operator has taken this name off until " + e.Until.Format(time.RFC3339)
-		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), room.UnknownName)
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), foyer.UnknownName)
 		retry := b.registerSigned(1, "room://192.0.2.10:1", "Foyer")
-		b.expectCode(retry, room.Evicted)
-		b.expectCode(retry, room.Evicted)
-		b.expectCode(b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), room.Evicted)
-		b.expectCode("@ttl=5 REGISTER room://192.0.2.10:3 Foyer", room.Evicted)
+		b.expectCode(retry, foyer.Evicted)
+		b.expectCode(retry, foyer.Evicted)
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), foyer.Evicted)
+		b.expectCode("@ttl=5 REGISTER room://192.0.2.10:3 Foyer", foyer.Evicted)
 		b.expect("REGISTER room://192.0.2.10:3 Foyer", refusal)
 		b.expect("REGISTER room://192.0.2.10:3 Hall", "OK")
 
@@ -56,7 +56,7 @@ func TestHold(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(10*time.Minute - time.Second)
-		b.expectCode("@x= REGISTER room://192.0.2.10:5 Foyer", room.Evicted)
+		b.expectCode("@x= REGISTER room://192.0.2.10:5 Foyer", foyer.Evicted)
 		time.Sleep(2 * time.Second)
 		b.skew = -time.Hour
 		b.expectCode("@x= REGISTER room://192.0.2.10:5 Foyer", "OK")
@@ -70,7 +70,7 @@ func TestHold(t *testing.T) {
 // held from now on.
 func TestHoldOfAFreeName(t *testing.T) {
 	run(t, func(b *bench) {
-		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Error(err)
 		}
 		for _, hold := range []time.Duration{time.Hour, time.Minute} {
@@ -78,7 +78,7 @@ func TestHoldOfAFreeName(t *testing.T) {
 				t.Errorf("Evict = %+v, %v", e, err)
 			}
 		}
-		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", room.Evicted)
+		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", foyer.Evicted)
 		time.Sleep(time.Minute)
 		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", "OK")
 	})
@@ -89,7 +89,7 @@ func TestHoldOnFailingStore(t *testing.T) {
 	run(t, func(b *bench) {
 		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", "OK")
 		b.store.Fail(storetest.Refused)
-		if _, err := b.server.Evict(b.t.Context(), "Foyer", time.Hour); !errors.Is(err, room.ErrUnavailable) {
+		if _, err := b.server.Evict(b.t.Context(), "Foyer", time.Hour); !errors.Is(err, foyer.ErrUnavailable) {
 			t.Error(err)
 		}
 		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"net/netip"
 
+	"foyer"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -154,7 +154,7 @@ func (x *exchange) datagrams(ds []udp.Datagram) []udp.Datagram {
 // refuse answers a line that bore tags t with err. The first line of a datagram
 // is always answered, if need be with a message cut short; a later one only if
 // the whole answer fits.
-func (x *exchange) refuse(t *wire.Tags, err *room.Error, now uint64) bool {
+func (x *exchange) refuse(t *wire.Tags, err *foyer.Error, now uint64) bool {
 	limit := wire.MaxDatagram
 	if len(x.out.buf) == 0 {
 		limit = x.out.room()
@@ -167,9 +167,9 @@ func (x *exchange) unreadable(r *request, err error) (fits bool) {
 	if wire.IsReply(r.line) {
 		return true
 	}
-	refusal, ok := errors.AsType[*room.Error](err)
+	refusal, ok := errors.AsType[*foyer.Error](err)
 	if !ok {
-		refusal = &room.Error{Code: room.Malformed, Text: err.Error()}
+		refusal = &foyer.Error{Code: foyer.Malformed, Text: err.Error()}
 	}
 	return x.refuse(&r.Tags, refusal, 0)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -34,7 +34,7 @@ func fillStore(b *bench, n int, ttl time.Duration) {
 	b.t.Helper()
 	err := b.store.Update(b.store.Last(), func(tx storage.Tx) error {
 		for i := range n {
-			r := room.Registration{Name: room.Name("Room " + strconv.Itoa(i)), Address: room.Address("room://10.0.0.1:" + strconv.Itoa(i)), TTL: ttl, LeaseEnd: ttl}
+			r := foyer.Registration{Name: foyer.Name("Room " + strconv.Itoa(i)), Address: foyer.Address("room://10.0.0.1:" + strconv.Itoa(i)), TTL: ttl, LeaseEnd: ttl}
 			if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func TestExpiryIsBounded(t *testing.T) {
 	table := newLeases(0)
 	const n, limit = 10_000, 100
 	for i := range n {
-		table.put(&room.Registration{Name: room.Name(strconv.Itoa(i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
+		table.put(&foyer.Registration{Name: foyer.Name(strconv.Itoa(i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
 	}
 	left := func(slot int64) (n int) {
 		for l := table.wheel[slot]; l != nil; l = l.next {

@@ -15,9 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/internal/udp"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/storetest"
 	"foyer/wire"
@@ -164,14 +164,14 @@ func (b *bench) expect(datagram, want string) {
 }
 
 // expectCode asks and compares the code, or "OK".
-func (b *bench) expectCode(datagram string, want room.Code) {
+func (b *bench) expectCode(datagram string, want foyer.Code) {
 	b.t.Helper()
 	if got := codeOf(b.t, b.ask(datagram)); got != want {
 		b.t.Errorf("%q got %q, want %q", datagram, got, want)
 	}
 }
 
-func codeOf(t *testing.T, reply string) room.Code {
+func codeOf(t *testing.T, reply string) foyer.Code {
 	t.Helper()
 	r, err := wire.ParseReply([]byte(reply))
 	if err != nil {
@@ -180,7 +180,7 @@ func codeOf(t *testing.T, reply string) room.Code {
 	if r.OK {
 		return "OK"
 	}
-	return room.Code(r.Code)
+	return foyer.Code(r.Code)
 }
 
 // id returns a fresh version 7 id whose time is off by the given time.
@@ -200,7 +200,7 @@ func privateKey(n byte) ed25519.PrivateKey {
 }
 
 func publicKey(n byte) string {
-	return room.Key(privateKey(n).Public().(ed25519.PublicKey)).String()
+	return foyer.Key(privateKey(n).Public().(ed25519.PublicKey)).String()
 }
 
 // signed returns a line with a fresh id, further tags and a signature by key n.
@@ -212,7 +212,7 @@ func (b *bench) registerSigned(n byte, address, name string) string {
 	return b.signed(n, ";ttl=30;key="+publicKey(n), "REGISTER "+address+" "+name)
 }
 
-func kinds(b *bench, name room.Name) string {
+func kinds(b *bench, name foyer.Name) string {
 	events, err := b.store.History(name)
 	if err != nil {
 		b.t.Fatal(err)

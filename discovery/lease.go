@@ -4,13 +4,13 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // A lease is one name's in the table.
 type lease struct {
-	name room.Name
-	addr room.Address
+	name foyer.Name
+	addr foyer.Address
 	ttl  time.Duration
 	end  time.Duration // by the lease clock
 
@@ -46,7 +46,7 @@ const (
 // lease, which bounds it.
 type leases struct {
 	mu     sync.Mutex
-	byName map[room.Name]*lease
+	byName map[foyer.Name]*lease
 	wheel  [wheelSlots]*lease // list heads
 	done   int64              // slots up to this second have been emptied
 	dirty  []*lease           // long leases of byName to checkpoint, each of them once
@@ -64,7 +64,7 @@ const wheelSlots = 1 << 17
 const out = -1
 
 func newLeases(now time.Duration) *leases {
-	return &leases{byName: make(map[room.Name]*lease), floor: now, done: second(now)}
+	return &leases{byName: make(map[foyer.Name]*lease), floor: now, done: second(now)}
 }
 
 // second is the slot time in which a lease that ends at d has surely ended.
@@ -72,7 +72,7 @@ func second(d time.Duration) int64 { return int64(d / time.Second) }
 
 // put gives a name the lease of r, or none, as a request of the time asked wants it.
 // A registration replaced is renewed.
-func (t *leases) put(r *room.Registration, asked int64) {
+func (t *leases) put(r *foyer.Registration, asked int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(r.Name)
@@ -81,12 +81,12 @@ func (t *leases) put(r *room.Registration, asked int64) {
 	}
 	// Copies: the strings of a Store's registration may keep far more alive.
 	both := string(r.Name) + string(r.Address)
-	l := &lease{name: room.Name(both[:len(r.Name)]), addr: room.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd, asked: asked}
+	l := &lease{name: foyer.Name(both[:len(r.Name)]), addr: foyer.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd, asked: asked}
 	t.byName[r.Name] = l
 	t.insert(l)
 }
 
-func (t *leases) drop(name room.Name) {
+func (t *leases) drop(name foyer.Name) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(name)
@@ -95,10 +95,10 @@ func (t *leases) drop(name room.Name) {
 // renew starts the lease of name at addr anew, for a request of the time asked
 // that wants it to be as long as it is, or 0 if it did not say. It takes bytes so
 // that the caller need not allocate.
-func (t *leases) renew(name []byte, addr room.Address, now time.Duration, asked int64) renewal {
+func (t *leases) renew(name []byte, addr foyer.Address, now time.Duration, asked int64) renewal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.byName[room.Name(name)]
+	l := t.byName[foyer.Name(name)]
 	if l == nil || l.addr != addr {
 		return notLeased
 	}
@@ -111,7 +111,7 @@ func (t *leases) renew(name []byte, addr room.Address, now time.Duration, asked 
 
 // ask notes that a request of the time asked says how long the lease of name is to
 // be, and reports whether there is such a lease and no later request has said it.
-func (t *leases) ask(name room.Name, asked int64) (latest bool) {
+func (t *leases) ask(name foyer.Name, asked int64) (latest bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.byName[name]
@@ -123,7 +123,7 @@ func (t *leases) ask(name room.Name, asked int64) (latest bool) {
 }
 
 // rescue renews a lease that the writer found not to have ended after all.
-func (t *leases) rescue(name room.Name, now time.Duration) {
+func (t *leases) rescue(name foyer.Name, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.byName[name]; l != nil {
@@ -166,7 +166,7 @@ func (t *leases) setFloor(now time.Duration) {
 // names. They stay in the table until drop or rescue, or until restore puts them
 // back. It looks at no more than limit leases and costs O(limit + seconds
 // passed); what is left then, see behind, is for the next call.
-func (t *leases) expire(names []room.Name, now time.Duration, limit int) []room.Name {
+func (t *leases) expire(names []foyer.Name, now time.Duration, limit int) []foyer.Name {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for ; t.done < lastSecond(now); t.done++ {
@@ -206,7 +206,7 @@ func lastSecond(now time.Duration) int64 { return second(now) - 1 }
 
 // restore puts leases back whose end could not be written; they are tried again
 // within a second or two.
-func (t *leases) restore(names []room.Name, now time.Duration) {
+func (t *leases) restore(names []foyer.Name, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, name := range names {
@@ -262,8 +262,8 @@ func (t *leases) unmarkDirty(l *lease) {
 }
 
 type leaseEnd struct {
-	name room.Name
-	addr room.Address
+	name foyer.Name
+	addr foyer.Address
 	end  time.Duration
 }
 
@@ -273,7 +273,7 @@ func (t *leases) len() int {
 	return len(t.byName)
 }
 
-func (t *leases) remove(name room.Name) {
+func (t *leases) remove(name foyer.Name) {
 	if l := t.byName[name]; l != nil {
 		delete(t.byName, name)
 		t.unmarkDirty(l)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // seed returns the seed of a random test: FOYER_SEED, or another one each time.
@@ -32,16 +32,16 @@ func TestLeasesAgainstModel(t *testing.T) {
 		out      bool // taken to expire
 	}
 	now := time.Duration(r.Int64N(int64(time.Hour)))
-	table, model := newLeases(now), map[room.Name]*entry{}
+	table, model := newLeases(now), map[foyer.Name]*entry{}
 	floor := now
 	const slack = tick + 2*time.Second
 	for step := range 200_000 {
-		name := room.Name(strconv.Itoa(r.IntN(500)))
+		name := foyer.Name(strconv.Itoa(r.IntN(500)))
 		switch e := model[name]; r.IntN(12) {
 		case 0, 1:
 			ttl := MinTTL + time.Duration(r.Int64N(int64(MaxTTL)))>>r.IntN(16)/time.Second*time.Second
 			ttl = min(max(ttl.Truncate(time.Second), MinTTL), MaxTTL)
-			table.put(&room.Registration{Name: name, Address: "a", TTL: ttl, LeaseEnd: now + ttl}, 0)
+			table.put(&foyer.Registration{Name: name, Address: "a", TTL: ttl, LeaseEnd: now + ttl}, 0)
 			model[name] = &entry{end: now + ttl, ttl: ttl}
 		case 2:
 			table.drop(name)
@@ -70,7 +70,7 @@ func TestLeasesAgainstModel(t *testing.T) {
 			table.setFloor(now)
 			floor = now
 		case 9:
-			var back []room.Name
+			var back []foyer.Name
 			for n, e := range model {
 				if e.out && r.IntN(2) == 0 {
 					back = append(back, n)
@@ -112,12 +112,12 @@ func TestLeasesAgainstModel(t *testing.T) {
 // checkpoints is to be checkpointed once, and with its last lease.
 func TestCheckpointsAreBounded(t *testing.T) {
 	table := newLeases(0)
-	register := func(name room.Name, addr room.Address) {
-		table.put(&room.Registration{Name: name, Address: addr, TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+	register := func(name foyer.Name, addr foyer.Address) {
+		table.put(&foyer.Registration{Name: name, Address: addr, TTL: time.Hour, LeaseEnd: time.Hour}, 0)
 	}
 	for i := range 1000 {
-		for _, name := range []room.Name{"Foyer", "Hall", "Inn", "Attic"} {
-			addr := room.Address(strconv.Itoa(i))
+		for _, name := range []foyer.Name{"Foyer", "Hall", "Inn", "Attic"} {
+			addr := foyer.Address(strconv.Itoa(i))
 			register(name, addr)
 			if got := table.renew([]byte(name), addr, time.Duration(i)*time.Second, 0); got != renewed {
 				t.Fatalf("%s: %v", name, got)
@@ -154,10 +154,10 @@ func TestExpiryTouchesOnlyTheExpired(t *testing.T) {
 	table := newLeases(0)
 	const n = 100_000
 	for i := range n {
-		table.put(&room.Registration{Name: room.Name(strconv.Itoa(i)), Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+		table.put(&foyer.Registration{Name: foyer.Name(strconv.Itoa(i)), Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
 	}
 	for i := range 10 {
-		table.put(&room.Registration{Name: room.Name(fmt.Sprintf("short %d", i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
+		table.put(&foyer.Registration{Name: foyer.Name(fmt.Sprintf("short %d", i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
 	}
 	visited := 0
 	for s := table.done + 1; s < second(time.Minute); s++ {
@@ -175,7 +175,7 @@ func TestExpiryTouchesOnlyTheExpired(t *testing.T) {
 func TestRenewAllocations(t *testing.T) {
 	table := newLeases(0)
 	name := []byte("Great Hall")
-	table.put(&room.Registration{Name: "Great Hall", Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+	table.put(&foyer.Registration{Name: "Great Hall", Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
 	if n := testing.AllocsPerRun(100, func() { table.renew(name, "a", time.Second, 0) }); n != 0 {
 		t.Errorf("a renewal allocates %v times", n)
 	}
@@ -188,7 +188,7 @@ func BenchmarkRenew(b *testing.B) {
 			names := make([][]byte, n)
 			for i := range names {
 				names[i] = []byte("room " + strconv.Itoa(i*7919))
-				table.put(&room.Registration{Name: room.Name(names[i]), Address: "a", TTL: 30 * time.Second, LeaseEnd: 30 * time.Second}, 0)
+				table.put(&foyer.Registration{Name: foyer.Name(names[i]), Address: "a", TTL: 30 * time.Second, LeaseEnd: 30 * time.Second}, 0)
 			}
 			rand.Shuffle(n, func(i, j int) { names[i], names[j] = names[j], names[i] })
 			b.ReportAllocs()

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -24,12 +24,12 @@ func TestLeases(t *testing.T) {
 			b.expect("@x= RENEW room://192.0.2.10:5000 Foyer", "@ttl=10 OK")
 		}
 		b.expect("@x= RENEW room://192.0.2.10:5001 Stays", "OK")
-		b.expectCode("@x= RENEW room://192.0.2.10:5009 Foyer", room.Replaced)
+		b.expectCode("@x= RENEW room://192.0.2.10:5009 Foyer", foyer.Replaced)
 		time.Sleep(8 * time.Second)
 		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:5000")
 		time.Sleep(4 * time.Second)
 		b.expect("LOOKUP Foyer", "NOTOK no room of that name is registered")
-		b.expectCode("@x= RENEW room://192.0.2.10:5000 Foyer", room.UnknownName)
+		b.expectCode("@x= RENEW room://192.0.2.10:5000 Foyer", foyer.UnknownName)
 		b.expect("REGISTER room://192.0.2.10:5000 Hall", "OK") // the address is free, too
 		b.expect("LOOKUP Stays", "OK room://192.0.2.10:5001")
 
@@ -77,7 +77,7 @@ func TestRenewalsChangeLeases(t *testing.T) {
 		second := b.id(0)
 		renew(second, "120", "120")
 		renew(first, "60", "60") // a retry, which changes nothing
-		b.expectCode("@id="+first+";ttl=61 RENEW room://192.0.2.10:1 Foyer", room.IDReused)
+		b.expectCode("@id="+first+";ttl=61 RENEW room://192.0.2.10:1 Foyer", foyer.IDReused)
 
 		// Of no use: no id, one of another version, one out of the window.
 		b.expect("@ttl=5 RENEW room://192.0.2.10:1 Foyer", "@ttl=120 OK")
@@ -94,7 +94,7 @@ func TestRenewalsChangeLeases(t *testing.T) {
 		renew(second, "120", "120")
 		b.expectCode("@x= DEREGISTER Foyer", "OK")
 		renew(second, "120", "120")
-		b.expectCode("@id="+b.id(0)+";ttl=5 RENEW room://192.0.2.10:1 Foyer", room.UnknownName)
+		b.expectCode("@id="+b.id(0)+";ttl=5 RENEW room://192.0.2.10:1 Foyer", foyer.UnknownName)
 	})
 }
 
@@ -127,7 +127,7 @@ func TestStrangersRenewNothing(t *testing.T) {
 				"@id=" + b.id(0) + ";ttl=5 RENEW room://192.0.2.10:1 Long", "@id=" + b.id(0) + " RENEW room://192.0.2.10:1 Long",
 				"@id=" + b.id(0) + ";ttl=86400 RENEW room://192.0.2.10:2 Short", "@id=" + b.id(0) + ";ttl=10 RENEW room://192.0.2.10:2 Short",
 			} {
-				if got := codeOf(t, b.askFrom("192.0.2.66", request)); got != room.NotOwner && got != room.UnknownName {
+				if got := codeOf(t, b.askFrom("192.0.2.66", request)); got != foyer.NotOwner && got != foyer.UnknownName {
 					t.Errorf("%q of a stranger got %q", request, got)
 				}
 			}

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/storetest"
 	"foyer/wire"
@@ -70,7 +70,7 @@ func TestFloodIsRefusedAlone(t *testing.T) {
 			synctest.Wait()
 			_ = flood.SetReadDeadline(time.Now().Add(time.Millisecond))
 			if n, _, err := flood.ReadFromUDPAddrPort(buf); err == nil {
-				if codeOf(t, string(buf[:n])) != room.Busy {
+				if codeOf(t, string(buf[:n])) != foyer.Busy {
 					t.Fatalf("got %q", buf[:n])
 				}
 				busy++
@@ -101,7 +101,7 @@ func TestSignatureFlood(t *testing.T) {
 		flood, _ := b.net.Listen(netip.MustParseAddrPort("192.0.2.66:1"))
 		forged := b.registerSigned(1, "room://192.0.2.10:1", "Foyer")
 		forged = strings.Replace(forged, "Foyer", "Other", 1)
-		counts := map[room.Code]int{}
+		counts := map[foyer.Code]int{}
 		buf := make([]byte, 2048)
 		for range 2 * verifyBurst {
 			_, _ = flood.WriteToUDPAddrPort([]byte(forged), registryAddr)
@@ -113,7 +113,7 @@ func TestSignatureFlood(t *testing.T) {
 			}
 			counts[codeOf(t, string(buf[:n]))]++
 		}
-		if counts[room.BadSignature] != verifyBurst || counts[room.Busy] != verifyBurst {
+		if counts[foyer.BadSignature] != verifyBurst || counts[foyer.Busy] != verifyBurst {
 			t.Errorf("got %v", counts)
 		}
 		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")

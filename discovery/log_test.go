@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage/storetest"
 )
 
@@ -51,7 +51,7 @@ func TestLogOfChanges(t *testing.T) {
 		read := b.logged()
 		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), "OK")
 		b.expectCode(b.registerSigned(1, "room://192.0.2.10:2", "Foyer"), "OK")
-		b.expectCode(b.registerSigned(2, "room://192.0.2.10:3", "Foyer"), room.NotOwner)
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:3", "Foyer"), foyer.NotOwner)
 		b.expectCode(b.signed(1, "", "DEREGISTER Foyer"), "OK")
 		b.expectCode("@ttl=5 REGISTER room://192.0.2.10:3 Hall", "OK")
 		b.expectCode("@x= REGISTER room://192.0.2.10:4 Inn", "OK")
@@ -76,7 +76,7 @@ func TestLogOfChanges(t *testing.T) {
 
 		// What did not become durable is not logged, nor what may have.
 		b.store.Fail(storetest.Refused)
-		b.expectCode("@x= REGISTER room://192.0.2.10:5 Attic", room.Unavailable)
+		b.expectCode("@x= REGISTER room://192.0.2.10:5 Attic", foyer.Unavailable)
 		b.store.Fail(storetest.Lost)
 		b.send("192.0.2.10", "@x= REGISTER room://192.0.2.10:6 Cellar")
 		if got := strings.Join(read(), "\n"); strings.Contains(got, "Attic") || strings.Contains(got, "Cellar") {

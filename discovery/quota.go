@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -48,15 +48,15 @@ func newQuota(namesPerHost int) *quota {
 }
 
 var (
-	errHostNames    = &room.Error{Code: room.Busy, Text: "your IP address has registered as many rooms as it may"}
-	errHostOutcomes = &room.Error{Code: room.Busy, Text: "your IP address has changed too much in the last minutes; try again later"}
-	errAllNames     = &room.Error{Code: room.Busy, Text: "the registry has as many rooms as it may; try again later"}
-	errAllOutcomes  = &room.Error{Code: room.Busy, Text: "the registry remembers as many requests as it may; try again later"}
+	errHostNames    = &foyer.Error{Code: foyer.Busy, Text: "your IP address has registered as many rooms as it may"}
+	errHostOutcomes = &foyer.Error{Code: foyer.Busy, Text: "your IP address has changed too much in the last minutes; try again later"}
+	errAllNames     = &foyer.Error{Code: foyer.Busy, Text: "the registry has as many rooms as it may; try again later"}
+	errAllOutcomes  = &foyer.Error{Code: foyer.Busy, Text: "the registry remembers as many requests as it may; try again later"}
 )
 
 // admit refuses what would go beyond a bound: a name more for a host, or an
 // outcome, if one is to be recorded. Nothing else is ever refused.
-func (t *transaction) admit(x *exchange, d *decision, recorded bool) *room.Error {
+func (t *transaction) admit(x *exchange, d *decision, recorded bool) *foyer.Error {
 	q, host := t.server.quota, counted(x.from())
 	adds := d.event.Kind == storage.Registered
 	gains := adds || d.event.Kind == storage.Replaced && counted(d.was) != host
@@ -167,7 +167,7 @@ func (e *effect) hosts() (from, to netip.Addr) {
 
 // trusts reports whether k is one of the keys that the registry is closed to
 // others for.
-func (s *Server) trusts(k room.Key) bool {
+func (s *Server) trusts(k foyer.Key) bool {
 	set := s.keys.Load()
 	return set != nil && (*set)[k]
 }

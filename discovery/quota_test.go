@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -54,9 +54,9 @@ func TestNamesPerHost(t *testing.T) {
 		}
 		// The refusal is no outcome: the same bytes succeed when there is room.
 		fourth := "@id=" + b.id(0) + " " + register(host, 3)
-		b.expectCode(fourth, room.Busy)
+		b.expectCode(fourth, foyer.Busy)
 		b.restart() // what is there is counted anew
-		b.expectCode(fourth, room.Busy)
+		b.expectCode(fourth, foyer.Busy)
 		b.expect("DEREGISTER Room 0 at "+host, "OK")
 		b.expectCode(fourth, "OK")
 		b.expect(register(host, 4), full)
@@ -71,20 +71,20 @@ func TestNamesPerHost(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		b.expect(register(host, 7), "OK")
 		b.expect(register(host, 8), full)
-		if _, err := b.server.Evict(b.t.Context(), room.Name("Room 7 at "+host), 0); err != nil {
+		if _, err := b.server.Evict(b.t.Context(), foyer.Name("Room 7 at "+host), 0); err != nil {
 			t.Fatal(err)
 		}
 		b.expect(register(host, 8), "OK")
 
 		// A name that its owner takes elsewhere counts there.
-		b.expectCode(b.registerSigned(1, "room://"+other+":9", "Moves"), room.ForeignAddress)
-		if got := codeOf(t, b.askFrom(other, b.registerSigned(1, "room://"+other+":9", "Moves"))); got != room.Busy {
+		b.expectCode(b.registerSigned(1, "room://"+other+":9", "Moves"), foyer.ForeignAddress)
+		if got := codeOf(t, b.askFrom(other, b.registerSigned(1, "room://"+other+":9", "Moves"))); got != foyer.Busy {
 			t.Errorf("got %s", got)
 		}
 		b.expect("DEREGISTER Room 8 at "+host, "OK")
 		b.expectCode(b.registerSigned(1, "room://"+host+":9", "Moves"), "OK")
 		b.expectCode(b.registerSigned(1, "room://"+host+":10", "Moves"), "OK") // it is there already
-		if got := codeOf(t, b.askFrom(other, b.registerSigned(1, "room://"+other+":9", "Moves"))); got != room.Busy {
+		if got := codeOf(t, b.askFrom(other, b.registerSigned(1, "room://"+other+":9", "Moves"))); got != foyer.Busy {
 			t.Errorf("it moves to a host that is full: %s", got)
 		}
 		b.askFrom(other, "DEREGISTER Room 0 at "+other)
@@ -106,9 +106,9 @@ func spend(b *bench, host string, most int) (recorded int) {
 		}
 		for line := range strings.SplitSeq(strings.Join(b.send(host, strings.Join(lines, "\n")), "\n"), "\n") {
 			switch code := codeOf(b.t, line); code {
-			case room.UnknownName:
+			case foyer.UnknownName:
 				recorded++
-			case room.Busy:
+			case foyer.Busy:
 				return recorded
 			default:
 				b.t.Fatalf("got %s", code)
@@ -150,17 +150,17 @@ func TestOutcomesPerHost(t *testing.T) {
 			t.Errorf("loopback: %d requests were recorded", n)
 		}
 		time.Sleep(storage.OutcomeRetention / burst) // for one more
-		b.expectCode(again, room.UnknownName)
+		b.expectCode(again, foyer.UnknownName)
 		b.expectCode("LOOKUP Foyer", "OK")
 
 		// An owner whose key is authorized has room beside what the host has used up.
 		spend(b, host, burst)
-		b.expectCode(b.signed(1, "", "DEREGISTER Owned"), room.Busy)
-		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
+		b.expectCode(b.signed(1, "", "DEREGISTER Owned"), foyer.Busy)
+		b.server.AuthorizeOnly([]foyer.Key{foyer.Key(privateKey(1).Public().(ed25519.PublicKey))})
 		b.expectCode(b.registerSigned(1, "room://192.0.2.10:4", "Owned"), "OK")
 		b.expectCode(b.signed(1, "", "DEREGISTER Owned"), "OK")
 		spend(b, host, burst)
-		b.expectCode(b.signed(2, "", "DEREGISTER Foyer"), room.Busy) // with a key that is not
+		b.expectCode(b.signed(2, "", "DEREGISTER Foyer"), foyer.Busy) // with a key that is not
 	})
 }
 
@@ -186,11 +186,11 @@ func TestOutcomesInAll(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		b.expect(retried, reply)
-		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
+		b.server.AuthorizeOnly([]foyer.Key{foyer.Key(privateKey(1).Public().(ed25519.PublicKey))})
 		for i := range 5 {
 			b.expectCode(b.registerSigned(1, fmt.Sprintf("room://192.0.2.10:%d", 10+i), fmt.Sprint("Owned ", i)), "OK")
 		}
-		b.expectCode(b.registerSigned(1, "room://192.0.2.10:20", "Owned"), room.Busy)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:20", "Owned"), foyer.Busy)
 		b.expectCode("@x= RENEW room://192.0.2.10:1 Foyer", "OK")
 		b.expect("DEREGISTER Plain", "OK")
 		b.expect(retried, reply)
@@ -199,7 +199,7 @@ func TestOutcomesInAll(t *testing.T) {
 		time.Sleep(storage.OutcomeRetention)
 		id := "@id=" + b.id(0) + " DEREGISTER x"
 		b.ask(id) // may come too early, but leads to room
-		b.expectCode(id, room.UnknownName)
+		b.expectCode(id, foyer.UnknownName)
 	})
 }
 
@@ -213,19 +213,19 @@ func TestNamesInAll(t *testing.T) {
 		if got := b.ask(register("192.0.2.10", 5) + "\n" + register("192.0.2.10", 6)); got != "OK\nNOTOK the registry has as many rooms as it may; try again later" {
 			t.Errorf("got %q", got)
 		}
-		b.expectCode("@id="+b.id(0)+" "+register("192.0.2.10", 6), room.Busy)
-		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
+		b.expectCode("@id="+b.id(0)+" "+register("192.0.2.10", 6), foyer.Busy)
+		b.server.AuthorizeOnly([]foyer.Key{foyer.Key(privateKey(1).Public().(ed25519.PublicKey))})
 		for i := range 2 {
 			b.expectCode(b.registerSigned(1, fmt.Sprintf("room://192.0.2.10:%d", 10+i), fmt.Sprint("Owned ", i)), "OK")
 		}
-		b.expectCode(b.registerSigned(1, "room://192.0.2.10:12", "Owned 2"), room.Busy)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:12", "Owned 2"), foyer.Busy)
 		b.expectCode(b.registerSigned(1, "room://192.0.2.10:12", "Owned 1"), "OK") // it moves
 		b.server.AuthorizeOnly(nil)
 		for i := range 3 {
 			b.expect(fmt.Sprintf("DEREGISTER Room %d at 192.0.2.10", i), "OK")
 		}
 		b.expect(register("192.0.2.10", 7), "OK")
-		b.expectCode("@x= "+register("192.0.2.10", 8), room.Busy)
+		b.expectCode("@x= "+register("192.0.2.10", 8), foyer.Busy)
 	})
 }
 
@@ -278,7 +278,7 @@ func TestNamesAreCounted(t *testing.T) {
 			case 1:
 				time.Sleep(time.Duration(r.IntN(8)) * time.Second)
 			case 2:
-				_, _ = b.server.Evict(b.t.Context(), room.Name(fmt.Sprint("Room ", r.IntN(8))), 0)
+				_, _ = b.server.Evict(b.t.Context(), foyer.Name(fmt.Sprint("Room ", r.IntN(8))), 0)
 			case 3:
 				b.restart()
 			}

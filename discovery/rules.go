@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/wire"
 )
@@ -16,26 +16,26 @@ import (
 type request struct {
 	wire.Request
 	line []byte
-	name []byte       // canonical
-	addr room.Address // of a REGISTER
-	key  room.Key
+	name []byte        // canonical
+	addr foyer.Address // of a REGISTER
+	key  foyer.Key
 }
 
 var (
-	errKeyUnsigned   = &room.Error{Code: room.BadSignature, Text: "the request bears a key but no signature"}
-	errSigWithoutKey = &room.Error{Code: room.Malformed, Text: "a signed REGISTER must bear its key"}
-	errSigWithoutID  = &room.Error{Code: room.Malformed, Text: "a signed request must bear an id of version 7"}
-	errBadSignature  = &room.Error{Code: room.BadSignature, Text: "the signature does not fit the request and the key"}
-	errUnsigned      = &room.Error{Code: room.NotOwner, Text: "the name has an owner: the request must be signed with the owner's key"}
-	errOtherKey      = &room.Error{Code: room.NotOwner, Text: "the name belongs to another key"}
-	errOtherSource   = &room.Error{Code: room.NotOwner, Text: "the name was registered from another IP address"}
-	errUnauthorized  = &room.Error{Code: room.Unauthorized, Text: "this registry takes registrations from authorized keys only"}
-	errForeign       = &room.Error{Code: room.ForeignAddress, Text: "the address is not the one that the request comes from: advertise an address of your own, or ask the operator"}
-	errIDReused      = &room.Error{Code: room.IDReused, Text: "the id was used for another request"}
-	errTooOld        = &room.Error{Code: room.StaleRequest, Text: "the id is more than 5 minutes old"}
-	errTooFarAhead   = &room.Error{Code: room.StaleRequest, Text: "the id is more than 5 minutes ahead of the registry's clock"}
-	errUnknown       = &room.Error{Code: room.UnknownName, Text: "no room of that name is registered"}
-	errMoved         = &room.Error{Code: room.Replaced, Text: "the name is now registered at another address"}
+	errKeyUnsigned   = &foyer.Error{Code: foyer.BadSignature, Text: "the request bears a key but no signature"}
+	errSigWithoutKey = &foyer.Error{Code: foyer.Malformed, Text: "a signed REGISTER must bear its key"}
+	errSigWithoutID  = &foyer.Error{Code: foyer.Malformed, Text: "a signed request must bear an id of version 7"}
+	errBadSignature  = &foyer.Error{Code: foyer.BadSignature, Text: "the signature does not fit the request and the key"}
+	errUnsigned      = &foyer.Error{Code: foyer.NotOwner, Text: "the name has an owner: the request must be signed with the owner's key"}
+	errOtherKey      = &foyer.Error{Code: foyer.NotOwner, Text: "the name belongs to another key"}
+	errOtherSource   = &foyer.Error{Code: foyer.NotOwner, Text: "the name was registered from another IP address"}
+	errUnauthorized  = &foyer.Error{Code: foyer.Unauthorized, Text: "this registry takes registrations from authorized keys only"}
+	errForeign       = &foyer.Error{Code: foyer.ForeignAddress, Text: "the address is not the one that the request comes from: advertise an address of your own, or ask the operator"}
+	errIDReused      = &foyer.Error{Code: foyer.IDReused, Text: "the id was used for another request"}
+	errTooOld        = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is more than 5 minutes old"}
+	errTooFarAhead   = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is more than 5 minutes ahead of the registry's clock"}
+	errUnknown       = &foyer.Error{Code: foyer.UnknownName, Text: "no room of that name is registered"}
+	errMoved         = &foyer.Error{Code: foyer.Replaced, Text: "the name is now registered at another address"}
 )
 
 // parse reads a line into r, which may have been used before. On an error r
@@ -45,7 +45,7 @@ func (r *request) parse(line []byte) (err error) {
 	if err = r.Parse(line); err != nil {
 		return err
 	}
-	if r.name, err = room.CanonicalName(r.Name); err != nil {
+	if r.name, err = foyer.CanonicalName(r.Name); err != nil {
 		return err
 	}
 	if r.Verb == wire.Lookup {
@@ -57,18 +57,18 @@ func (r *request) parse(line []byte) (err error) {
 	if r.Verb != wire.Register {
 		return nil
 	}
-	r.key = room.Key{}
+	r.key = foyer.Key{}
 	switch {
 	case r.Key != nil && r.Sig == nil:
 		return errKeyUnsigned
 	case r.Key == nil && r.Sig != nil:
 		return errSigWithoutKey
 	case r.Key != nil:
-		if r.key, err = room.ParseKey(string(r.Key)); err != nil {
+		if r.key, err = foyer.ParseKey(string(r.Key)); err != nil {
 			return err
 		}
 	}
-	r.addr, err = room.ParseAddress(string(r.Address))
+	r.addr, err = foyer.ParseAddress(string(r.Address))
 	return err
 }
 
@@ -103,7 +103,7 @@ func (r *request) idTime() (ms int64) {
 
 // checkTime refuses an id of version 7 whose time is out of the window. Ids of
 // other versions pass.
-func (r *request) checkTime(now time.Time) *room.Error {
+func (r *request) checkTime(now time.Time) *foyer.Error {
 	if !r.isV7() {
 		return nil
 	}
@@ -124,17 +124,17 @@ func grant(ttl uint64) time.Duration {
 // A decision is what the rules make of a request: a refusal, or a grant with
 // the lease that goes with it; and what is to change.
 type decision struct {
-	err    *room.Error
+	err    *foyer.Error
 	ttl    time.Duration // 0 without a lease
 	event  storage.Event // Kind 0: nothing changes
 	rescue bool          // start the lease anew, in memory
 	was    netip.Addr    // whose name it was so far, if it was registered: Registration.From
 }
 
-func refuse(err *room.Error) decision { return decision{err: err} }
+func refuse(err *foyer.Error) decision { return decision{err: err} }
 
 // renewAsGranted decides that a lease is started anew as it was granted.
-func renewAsGranted(reg *room.Registration) decision {
+func renewAsGranted(reg *foyer.Registration) decision {
 	return decision{ttl: reg.TTL, event: storage.Event{Registration: *reg}, rescue: true}
 }
 
@@ -151,7 +151,7 @@ func (d *decision) lasts(r *request) bool {
 	case d.err == nil:
 		return true
 	}
-	return d.err != errTooOld && d.err.Code != room.Evicted && !d.err.Code.Temporary()
+	return d.err != errTooOld && d.err.Code != foyer.Evicted && !d.err.Code.Temporary()
 }
 
 // A transaction carries out requests in one storage.Tx and gathers what is to
@@ -167,7 +167,7 @@ type transaction struct {
 
 // An effect changes the table of leases.
 type effect struct {
-	registration room.Registration
+	registration foyer.Registration
 	was          netip.Addr // Registration.From before, if it was registered
 	ends, rescue bool
 	asked        int64 // as in lease
@@ -178,8 +178,8 @@ type effect struct {
 // the storage; the transaction must be given up.
 func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 	if r.Verb == wire.Lookup {
-		reg, err := t.Get(room.Name(r.name))
-		if errors.Is(err, room.ErrUnknownName) {
+		reg, err := t.Get(foyer.Name(r.name))
+		if errors.Is(err, foyer.ErrUnknownName) {
 			return x.refuse(&r.Tags, errUnknown, 0), nil
 		} else if err != nil {
 			return false, err
@@ -207,7 +207,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 	if refusal := t.admit(x, &d, once); refusal != nil {
 		d, once = refuse(refusal), false
 		if r.Verb == wire.Renew { // nothing is in the way of renewing what was granted
-			reg, err := t.Get(room.Name(r.name))
+			reg, err := t.Get(foyer.Name(r.name))
 			if err != nil {
 				return false, err
 			}
@@ -243,7 +243,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 func (x *exchange) reply(r *request, d *decision, now time.Time) bool {
 	if d.err != nil {
 		var ms uint64
-		if d.err.Code == room.StaleRequest {
+		if d.err.Code == foyer.StaleRequest {
 			ms = uint64(now.UnixMilli())
 		}
 		return x.refuse(&r.Tags, d.err, ms)
@@ -256,7 +256,7 @@ func (x *exchange) reply(r *request, d *decision, now time.Time) bool {
 }
 
 // found answers a look-up.
-func (x *exchange) found(r *request, reg *room.Registration) bool {
+func (x *exchange) found(r *request, reg *foyer.Registration) bool {
 	ttl := cacheTTL
 	if reg.TTL > 0 {
 		ttl = min(ttl, reg.TTL)
@@ -270,10 +270,10 @@ func (t *transaction) decide(x *exchange, r *request) (decision, error) {
 			return refuse(err), nil
 		}
 	}
-	name := room.Name(r.name)
+	name := foyer.Name(r.name)
 	reg, err := t.Get(name)
 	known := err == nil
-	if err != nil && !errors.Is(err, room.ErrUnknownName) {
+	if err != nil && !errors.Is(err, foyer.ErrUnknownName) {
 		return decision{}, err
 	}
 	var d decision
@@ -294,7 +294,7 @@ func (t *transaction) decide(x *exchange, r *request) (decision, error) {
 }
 
 // register decides on a REGISTER of name; reg is what it has now, if known.
-func (t *transaction) register(x *exchange, r *request, name room.Name, reg *room.Registration, known bool) (decision, error) {
+func (t *transaction) register(x *exchange, r *request, name foyer.Name, reg *foyer.Registration, known bool) (decision, error) {
 	if !t.server.authorized(r.key) {
 		return refuse(errUnauthorized), nil
 	}
@@ -304,7 +304,7 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 	kind := storage.Registered
 	if known {
 		if reg.Owner.IsZero() || r.key.IsZero() {
-			return refuse(room.Errorf(room.NameTaken, "name %q is already registered", reg.Name)), nil
+			return refuse(foyer.Errorf(foyer.NameTaken, "name %q is already registered", reg.Name)), nil
 		}
 		if reg.Owner != r.key {
 			return refuse(errOtherKey), nil
@@ -315,11 +315,11 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 		return refuse(errForeign), nil
 	}
 	switch holder, err := t.NameAt(r.addr); {
-	case errors.Is(err, room.ErrUnknownName):
+	case errors.Is(err, foyer.ErrUnknownName):
 	case err != nil:
 		return decision{}, err
 	case holder != name:
-		return refuse(room.Errorf(room.AddressTaken, "address %s is already registered", r.addr)), nil
+		return refuse(foyer.Errorf(foyer.AddressTaken, "address %s is already registered", r.addr)), nil
 	}
 	if !r.key.IsZero() {
 		if err := x.checkSignature(r.key); err != nil {
@@ -333,7 +333,7 @@ func (t *transaction) register(x *exchange, r *request, name room.Name, reg *roo
 		Kind: kind,
 		Time: t.now.Wall,
 		From: x.from(),
-		Registration: room.Registration{
+		Registration: foyer.Registration{
 			Name:         name,
 			Address:      r.addr,
 			RegisteredAt: t.now.Wall,
@@ -360,7 +360,7 @@ func (s *Server) believes(x *exchange, r *request) bool {
 	return !ok || ip == x.from() || s.trusts(r.key)
 }
 
-func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration) decision {
+func (t *transaction) deregister(x *exchange, r *request, reg *foyer.Registration) decision {
 	if err := x.checkOwner(r, reg); err != nil {
 		return refuse(err)
 	}
@@ -375,7 +375,7 @@ func (t *transaction) deregister(x *exchange, r *request, reg *room.Registration
 // renew decides on a RENEW that could not be answered from memory: one that asks
 // for another ttl, comes while the lease is about to be ended, or is to be refused
 // unless it was carried out before.
-func (t *transaction) renew(x *exchange, r *request, reg *room.Registration) decision {
+func (t *transaction) renew(x *exchange, r *request, reg *foyer.Registration) decision {
 	if err := x.checkRenew(r, reg); err != nil {
 		return refuse(err)
 	}
@@ -391,10 +391,10 @@ func (t *transaction) renew(x *exchange, r *request, reg *room.Registration) dec
 }
 
 // checkRenew says whether the request may renew reg.
-func (x *exchange) checkRenew(r *request, reg *room.Registration) *room.Error {
+func (x *exchange) checkRenew(r *request, reg *foyer.Registration) *foyer.Error {
 	if string(r.Address) != string(reg.Address) {
-		addr, err := room.ParseAddress(string(r.Address))
-		if refusal, ok := errors.AsType[*room.Error](err); ok {
+		addr, err := foyer.ParseAddress(string(r.Address))
+		if refusal, ok := errors.AsType[*foyer.Error](err); ok {
 			return refusal
 		}
 		if addr != reg.Address {
@@ -406,7 +406,7 @@ func (x *exchange) checkRenew(r *request, reg *room.Registration) *room.Error {
 
 // checkOwner says whether the request may change reg: it must be signed with the
 // owner's key, or where there is none come from the IP address that registered it.
-func (x *exchange) checkOwner(r *request, reg *room.Registration) *room.Error {
+func (x *exchange) checkOwner(r *request, reg *foyer.Registration) *foyer.Error {
 	if reg.Owner.IsZero() {
 		if reg.From.IsValid() && reg.From != x.from() {
 			return errOtherSource

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"foyer"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/wire"
 )
@@ -37,13 +37,13 @@ type Server struct {
 	verify     chan *job
 	queue      chan *job
 	operations chan *operation
-	late       chan room.Registration
+	late       chan foyer.Registration
 	stopped    chan struct{} // closed when the writer has ended
 
 	// Any goroutine.
-	keys    atomic.Pointer[map[room.Key]bool] // nil: everybody may register
-	failing atomic.Bool                       // the last transaction failed
-	writing atomic.Bool                       // the writer has something to do
+	keys    atomic.Pointer[map[foyer.Key]bool] // nil: everybody may register
+	failing atomic.Bool                        // the last transaction failed
+	writing atomic.Bool                        // the writer has something to do
 }
 
 // Options are what a Server may be told. The zero value is a sensible server.
@@ -91,7 +91,7 @@ func New(store storage.Store, o Options) *Server {
 		verify:     make(chan *job, verifyQueueLength),
 		queue:      make(chan *job, queueLength),
 		operations: make(chan *operation),
-		late:       make(chan room.Registration, lateQueueLength),
+		late:       make(chan foyer.Registration, lateQueueLength),
 		stopped:    make(chan struct{}),
 	}
 	s.jobs.New = func() any { return new(job) }
@@ -101,19 +101,19 @@ func New(store storage.Store, o Options) *Server {
 
 // AuthorizeOnly closes the registry to registrations that are not signed with
 // one of keys; nil opens it to everybody. What is registered stays.
-func (s *Server) AuthorizeOnly(keys []room.Key) {
+func (s *Server) AuthorizeOnly(keys []foyer.Key) {
 	if keys == nil {
 		s.keys.Store(nil)
 		return
 	}
-	set := make(map[room.Key]bool, len(keys))
+	set := make(map[foyer.Key]bool, len(keys))
 	for _, k := range keys {
 		set[k] = true
 	}
 	s.keys.Store(&set)
 }
 
-func (s *Server) authorized(k room.Key) bool {
+func (s *Server) authorized(k foyer.Key) bool {
 	set := s.keys.Load()
 	return set == nil || (*set)[k]
 }
@@ -275,9 +275,9 @@ func (t *intake) answer(n int) {
 
 // A denial says how a request is refused that cannot be carried out now; nil
 // stands for silence.
-type denial func(*request) *room.Error
+type denial func(*request) *foyer.Error
 
-func denyAll(err *room.Error) denial { return func(*request) *room.Error { return err } }
+func denyAll(err *foyer.Error) denial { return func(*request) *foyer.Error { return err } }
 
 // serve carries out the lines of x that need no transaction. It returns false
 // when the line that comes next needs one, or a verifier. With deny, lines that
@@ -321,7 +321,7 @@ func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny de
 	return true
 }
 
-var errTooLarge = room.Errorf(room.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)
+var errTooLarge = foyer.Errorf(foyer.TooLarge, "the request is longer than %d bytes", wire.MaxDatagram)
 
 // fromMemory answers a line if that can be done without a transaction and
 // without checking a signature.
@@ -346,11 +346,11 @@ func (s *Server) lookup(x *exchange, r *request, q *storage.Query) (fits bool) {
 	switch {
 	case q.Err == nil:
 		return x.found(r, &q.Registration)
-	case errors.Is(q.Err, room.ErrUnknownName):
+	case errors.Is(q.Err, foyer.ErrUnknownName):
 		return x.refuse(&r.Tags, errUnknown, 0)
 	default:
 		s.log.Error("a look-up failed", "err", q.Err)
-		return x.refuse(&r.Tags, room.ErrUnavailable, 0)
+		return x.refuse(&r.Tags, foyer.ErrUnavailable, 0)
 	}
 }
 
@@ -358,12 +358,12 @@ func (s *Server) lookup(x *exchange, r *request, q *storage.Query) (fits bool) {
 // length of the lease, or may have done so before.
 func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answered bool) {
 	reg := &q.Registration
-	var refusal *room.Error
+	var refusal *foyer.Error
 	switch {
-	case errors.Is(q.Err, room.ErrUnknownName):
+	case errors.Is(q.Err, foyer.ErrUnknownName):
 		refusal = errUnknown
 	case q.Err != nil:
-		return x.refuse(&r.Tags, room.ErrUnavailable, 0), true
+		return x.refuse(&r.Tags, foyer.ErrUnavailable, 0), true
 	default:
 		refusal = x.checkRenew(r, reg)
 	}
@@ -436,9 +436,9 @@ func (s *Server) nextStage(x *exchange) chan *job {
 }
 
 var (
-	busySource = denyAll(&room.Error{Code: room.Busy, Text: "too many of your requests are waiting; try again"})
-	busyQueue  = denyAll(&room.Error{Code: room.Busy, Text: "too many requests are waiting; try again"})
-	busyVerify = denyAll(&room.Error{Code: room.Busy, Text: "too many signatures from your address; try again"})
+	busySource = denyAll(&foyer.Error{Code: foyer.Busy, Text: "too many of your requests are waiting; try again"})
+	busyQueue  = denyAll(&foyer.Error{Code: foyer.Busy, Text: "too many requests are waiting; try again"})
+	busyVerify = denyAll(&foyer.Error{Code: foyer.Busy, Text: "too many signatures from your address; try again"})
 )
 
 // A job is an exchange that waits for a verifier or the writer, with memory of

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage/storetest"
 	"foyer/wire"
 )
@@ -69,20 +69,20 @@ func TestTags(t *testing.T) {
 		b.expect("@id="+id+" REGISTER room://192.0.2.10:5001 Foyer", "@id="+id+`;code=name-taken NOTOK name "Foyer" is already registered`)
 		for _, c := range []struct {
 			request string
-			code    room.Code
+			code    foyer.Code
 		}{
-			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:5001 Inn", room.AddressTaken},
-			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:0 Inn", room.BadAddress},
-			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:5002 a\x01", room.BadName},
-			{"@id=" + b.id(0) + " DEREGISTER Inn", room.UnknownName},
-			{"@id=" + b.id(0) + " RENEW room://192.0.2.10:5002 Inn", room.UnknownName},
-			{"@id=" + b.id(0) + " SHOUT Inn", room.UnknownVerb},
-			{"@id=" + b.id(0) + " LOOKUP", room.Malformed},
-			{"@id=" + b.id(0) + ";a=1;a=1 LOOKUP x", room.Malformed},
-			{"@id=" + b.id(0) + ";sig=x;a=1 LOOKUP x", room.Malformed},
-			{"@id=" + b.id(0) + " LOOKUP " + strings.Repeat("x", wire.MaxDatagram), room.TooLarge},
-			{"@id=" + b.id(-6*time.Minute) + " REGISTER room://192.0.2.10:5003 Inn", room.StaleRequest},
-			{"@id=" + b.id(6*time.Minute) + " DEREGISTER Foyer", room.StaleRequest},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:5001 Inn", foyer.AddressTaken},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:0 Inn", foyer.BadAddress},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:5002 a\x01", foyer.BadName},
+			{"@id=" + b.id(0) + " DEREGISTER Inn", foyer.UnknownName},
+			{"@id=" + b.id(0) + " RENEW room://192.0.2.10:5002 Inn", foyer.UnknownName},
+			{"@id=" + b.id(0) + " SHOUT Inn", foyer.UnknownVerb},
+			{"@id=" + b.id(0) + " LOOKUP", foyer.Malformed},
+			{"@id=" + b.id(0) + ";a=1;a=1 LOOKUP x", foyer.Malformed},
+			{"@id=" + b.id(0) + ";sig=x;a=1 LOOKUP x", foyer.Malformed},
+			{"@id=" + b.id(0) + " LOOKUP " + strings.Repeat("x", wire.MaxDatagram), foyer.TooLarge},
+			{"@id=" + b.id(-6*time.Minute) + " REGISTER room://192.0.2.10:5003 Inn", foyer.StaleRequest},
+			{"@id=" + b.id(6*time.Minute) + " DEREGISTER Foyer", foyer.StaleRequest},
 			{"@id=" + b.id(-6*time.Minute) + " LOOKUP Foyer", "OK"},
 			{"@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 REGISTER room://192.0.2.10:5003 Inn", "OK"}, // version 4
 		} {
@@ -100,7 +100,7 @@ func TestExactlyOnce(t *testing.T) {
 		refused := "@id=" + b.id(0) + " REGISTER room://192.0.2.10:5000 Hall"
 		deregister := "@id=" + b.id(0) + " DEREGISTER Foyer"
 		first := []string{b.ask(register), b.ask(refused), b.ask(deregister)}
-		if codeOf(t, first[0]) != "OK" || codeOf(t, first[1]) != room.AddressTaken || codeOf(t, first[2]) != "OK" {
+		if codeOf(t, first[0]) != "OK" || codeOf(t, first[1]) != foyer.AddressTaken || codeOf(t, first[2]) != "OK" {
 			t.Fatalf("got %q", first)
 		}
 		b.expect("REGISTER room://192.0.2.10:5009 Foyer", "OK") // somebody else
@@ -112,8 +112,8 @@ func TestExactlyOnce(t *testing.T) {
 		}
 		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:5009")
 
-		b.expectCode(strings.Replace(register, "Foyer", "Other", 1), room.IDReused)
-		b.expectCode(strings.Replace(register, "REGISTER room://192.0.2.10:5000", "DEREGISTER", 1), room.IDReused)
+		b.expectCode(strings.Replace(register, "Foyer", "Other", 1), foyer.IDReused)
+		b.expectCode(strings.Replace(register, "REGISTER room://192.0.2.10:5000", "DEREGISTER", 1), foyer.IDReused)
 
 		// Recorded outcomes are found for ten minutes, and by then their ids are
 		// too old to take effect.
@@ -124,7 +124,7 @@ func TestExactlyOnce(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		b.expect("REGISTER room://192.0.2.10:5010 Inn", "OK")
 		for i, request := range []string{register, refused, deregister} {
-			if got := b.ask(request); got != first[i] && codeOf(t, got) != room.StaleRequest {
+			if got := b.ask(request); got != first[i] && codeOf(t, got) != foyer.StaleRequest {
 				t.Errorf("%q got %q after 14 minutes", request, got)
 			}
 		}
@@ -153,16 +153,16 @@ func TestAheadStaysRefused(t *testing.T) {
 func TestClockJumps(t *testing.T) {
 	run(t, func(b *bench) {
 		old := "@id=" + b.id(-6*time.Minute) + " REGISTER room://192.0.2.10:5000 Old"
-		b.expectCode(old, room.StaleRequest)
+		b.expectCode(old, foyer.StaleRequest)
 		register := "@id=" + b.id(0) + ";ttl=60 REGISTER room://192.0.2.10:5001 Foyer"
 		first := b.ask(register)
 		b.skew = -time.Hour
-		b.expectCode(old, room.StaleRequest)
+		b.expectCode(old, foyer.StaleRequest)
 		b.restart()
-		b.expectCode(old, room.StaleRequest)
+		b.expectCode(old, foyer.StaleRequest)
 		b.skew = 24 * time.Hour
 		b.expect(register, first)
-		b.expectCode("@id="+b.id(0)+" DEREGISTER Foyer", room.StaleRequest)
+		b.expectCode("@id="+b.id(0)+" DEREGISTER Foyer", foyer.StaleRequest)
 		b.expectCode("@id="+b.id(24*time.Hour)+" LOOKUP Foyer", "OK")
 		b.expectCode("@id="+b.id(24*time.Hour)+" DEREGISTER Foyer", "OK")
 	})
@@ -174,23 +174,23 @@ func TestOwnership(t *testing.T) {
 		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 		for _, c := range []struct {
 			request string
-			code    room.Code
+			code    foyer.Code
 		}{
-			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:2 Foyer", room.NameTaken},
-			{b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), room.NotOwner},
-			{"@id=" + b.id(0) + ";key=" + publicKey(1) + " REGISTER room://192.0.2.10:2 Foyer", room.BadSignature},
-			{string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://192.0.2.10:2 Foyer"), privateKey(2))), room.BadSignature},
-			{b.signed(1, "", "REGISTER room://192.0.2.10:2 Foyer"), room.Malformed},
-			{b.signed(1, ";key=AAAA", "REGISTER room://192.0.2.10:2 Foyer"), room.Malformed},
-			{string(wire.Sign([]byte("@key="+publicKey(1)+" REGISTER room://192.0.2.10:2 Foyer"), privateKey(1))), room.Malformed},
-			{string(wire.Sign([]byte("@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 DEREGISTER Foyer"), privateKey(1))), room.Malformed},
-			{"@id=" + b.id(0) + " DEREGISTER Foyer", room.NotOwner},
-			{b.signed(2, "", "DEREGISTER Foyer"), room.BadSignature},
-			{b.signed(2, "", "RENEW room://192.0.2.10:1 Foyer"), room.BadSignature},
-			{"@id=" + b.id(0) + " RENEW room://192.0.2.10:1 Foyer", room.NotOwner},
+			{"@id=" + b.id(0) + " REGISTER room://192.0.2.10:2 Foyer", foyer.NameTaken},
+			{b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), foyer.NotOwner},
+			{"@id=" + b.id(0) + ";key=" + publicKey(1) + " REGISTER room://192.0.2.10:2 Foyer", foyer.BadSignature},
+			{string(wire.Sign([]byte("@id="+b.id(0)+";key="+publicKey(1)+" REGISTER room://192.0.2.10:2 Foyer"), privateKey(2))), foyer.BadSignature},
+			{b.signed(1, "", "REGISTER room://192.0.2.10:2 Foyer"), foyer.Malformed},
+			{b.signed(1, ";key=AAAA", "REGISTER room://192.0.2.10:2 Foyer"), foyer.Malformed},
+			{string(wire.Sign([]byte("@key="+publicKey(1)+" REGISTER room://192.0.2.10:2 Foyer"), privateKey(1))), foyer.Malformed},
+			{string(wire.Sign([]byte("@id=6ba7b810-9dad-41d1-80b4-00c04fd430c8 DEREGISTER Foyer"), privateKey(1))), foyer.Malformed},
+			{"@id=" + b.id(0) + " DEREGISTER Foyer", foyer.NotOwner},
+			{b.signed(2, "", "DEREGISTER Foyer"), foyer.BadSignature},
+			{b.signed(2, "", "RENEW room://192.0.2.10:1 Foyer"), foyer.BadSignature},
+			{"@id=" + b.id(0) + " RENEW room://192.0.2.10:1 Foyer", foyer.NotOwner},
 			{b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), "OK"},
-			{string(wire.Sign([]byte("@id="+b.id(-6*time.Minute)+" RENEW room://192.0.2.10:1 Foyer"), privateKey(1))), room.StaleRequest},
-			{b.registerSigned(3, "room://192.0.2.10:1", "Hall"), room.AddressTaken},
+			{string(wire.Sign([]byte("@id="+b.id(-6*time.Minute)+" RENEW room://192.0.2.10:1 Foyer"), privateKey(1))), foyer.StaleRequest},
+			{b.registerSigned(3, "room://192.0.2.10:1", "Hall"), foyer.AddressTaken},
 		} {
 			b.expectCode(c.request, c.code)
 		}
@@ -201,14 +201,14 @@ func TestOwnership(t *testing.T) {
 		moved := b.registerSigned(1, "room://192.0.2.10:9", "Foyer")
 		first := b.ask(moved)
 		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:9")
-		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), room.Replaced)
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), foyer.Replaced)
 		b.expect(moved, first)
 		b.expect("REGISTER room://192.0.2.10:1 Old port", "OK") // is free
-		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), room.AddressTaken)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:1", "Foyer"), foyer.AddressTaken)
 
 		// A key takes no name that has none, and holds it while it is registered only.
 		b.expect("REGISTER room://192.0.2.10:3 Plain", "OK")
-		b.expectCode(b.registerSigned(1, "room://192.0.2.10:4", "Plain"), room.NameTaken)
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:4", "Plain"), foyer.NameTaken)
 		b.expectCode(b.signed(1, "", "DEREGISTER Foyer"), "OK")
 		b.expectCode(b.registerSigned(2, "room://192.0.2.10:9", "Foyer"), "OK")
 		if got := kinds(b, "Foyer"); got != "registered deregistered replaced registered" {
@@ -230,9 +230,9 @@ func TestDeregisterFromElsewhere(t *testing.T) {
 func TestAuthorizedKeys(t *testing.T) {
 	run(t, func(b *bench) {
 		b.expect("REGISTER room://192.0.2.10:1 Before", "OK")
-		b.server.AuthorizeOnly([]room.Key{room.Key(privateKey(1).Public().(ed25519.PublicKey))})
+		b.server.AuthorizeOnly([]foyer.Key{foyer.Key(privateKey(1).Public().(ed25519.PublicKey))})
 		b.expect("REGISTER room://192.0.2.10:2 Foyer", "NOTOK this registry takes registrations from authorized keys only")
-		b.expectCode(b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), room.Unauthorized)
+		b.expectCode(b.registerSigned(2, "room://192.0.2.10:2", "Foyer"), foyer.Unauthorized)
 		b.expectCode(b.registerSigned(1, "room://192.0.2.10:2", "Foyer"), "OK")
 		b.expect("LOOKUP Before", "OK room://192.0.2.10:1")
 		b.expect("DEREGISTER Before", "OK")
@@ -248,7 +248,7 @@ func TestSeveralLines(t *testing.T) {
 
 		// A signed line in the middle does not change the order.
 		lines := []string{"LOOKUP Foyer", b.registerSigned(1, "room://192.0.2.10:5", "Foyer"), "LOOKUP Foyer", b.signed(1, "", "DEREGISTER Foyer"), "LOOKUP Foyer"}
-		var got []room.Code
+		var got []foyer.Code
 		for line := range strings.SplitSeq(b.ask(strings.Join(lines, "\n")), "\n") {
 			got = append(got, codeOf(t, line))
 		}
@@ -312,7 +312,7 @@ func TestStorageFaults(t *testing.T) {
 		b.store.Fail(storetest.Refused, storetest.Lost, storetest.None, storetest.Kept) // None: the transaction that finds out
 		request := "@id=" + b.id(0) + " REGISTER room://192.0.2.10:2 Hall\nLOOKUP Foyer"
 		got := strings.Split(b.ask(request), "\n")
-		if len(got) != 2 || codeOf(t, got[0]) != room.Unavailable || got[1] != "OK room://192.0.2.10:1" {
+		if len(got) != 2 || codeOf(t, got[0]) != foyer.Unavailable || got[1] != "OK room://192.0.2.10:1" {
 			t.Errorf("got %q", got)
 		}
 		if b.server.Healthy() {
@@ -357,10 +357,10 @@ func TestEvict(t *testing.T) {
 		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Error(err)
 		}
-		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), room.UnknownName)
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:1 Foyer"), foyer.UnknownName)
 		if got := kinds(b, "Foyer"); got != "evicted registered" {
 			t.Errorf("the history is %q", got)
 		}
@@ -417,6 +417,6 @@ func TestNothingChangedIsNotWritten(t *testing.T) {
 		b.expect(register, first)
 		b.expect("REGISTER room://192.0.2.10:1 Hall", "NOTOK address room://192.0.2.10:1 is already registered")
 		b.expect("DEREGISTER Hall\nLOOKUP Foyer", "NOTOK no room of that name is registered\nOK room://192.0.2.10:1")
-		b.expectCode("@x= DEREGISTER Foyer", room.Unavailable)
+		b.expectCode("@x= DEREGISTER Foyer", foyer.Unavailable)
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -19,13 +19,13 @@ func TestUncertainRegistrationHasItsLease(t *testing.T) {
 			if got := b.send("192.0.2.10", "@ttl=5 REGISTER room://192.0.2.10:1 Foyer"); len(got) != 0 {
 				t.Errorf("%v: got %q for an uncertain outcome", fault, got)
 			}
-			want := room.Code("OK")
+			want := foyer.Code("OK")
 			if fault == storetest.Lost {
-				want = room.UnknownName
+				want = foyer.UnknownName
 			}
 			b.expectCode("@x= LOOKUP Foyer", want)
 			time.Sleep(15 * time.Second)
-			b.expectCode("@x= LOOKUP Foyer", room.UnknownName)
+			b.expectCode("@x= LOOKUP Foyer", foyer.UnknownName)
 		})
 	}
 }
@@ -44,8 +44,8 @@ func TestDoubtfulNamesAreNotDenied(t *testing.T) {
 		if _, err := b.server.Evict(b.t.Context(), "Foyer", 0); !errors.Is(err, storage.ErrUncertain) {
 			t.Errorf("Evict: %v, want storage.ErrUncertain", err)
 		}
-		b.expectCode("@x= REGISTER room://192.0.2.10:2 Attic", room.Unavailable)
-		b.expectCode("@x= "+register, room.NameTaken) // the disk is back
+		b.expectCode("@x= REGISTER room://192.0.2.10:2 Attic", foyer.Unavailable)
+		b.expectCode("@x= "+register, foyer.NameTaken) // the disk is back
 		b.expectCode("@x= REGISTER room://192.0.2.10:2 Attic", "OK")
 	})
 }
@@ -64,6 +64,6 @@ func TestUncertainReplacementHasItsLease(t *testing.T) {
 			b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:2 Foyer"), "OK")
 		}
 		time.Sleep(40 * time.Second)
-		b.expectCode("@x= LOOKUP Foyer", room.UnknownName)
+		b.expectCode("@x= LOOKUP Foyer", foyer.UnknownName)
 	})
 }

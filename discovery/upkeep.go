@@ -3,7 +3,7 @@ package discovery
 import (
 	"errors"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -33,7 +33,7 @@ func (w *writer) expire() (more bool) {
 	err := w.update(func(t *transaction) error {
 		for _, name := range w.names {
 			reg, err := t.Get(name)
-			if errors.Is(err, room.ErrUnknownName) {
+			if errors.Is(err, foyer.ErrUnknownName) {
 				reg.Name = name
 				t.effects = append(t.effects, effect{registration: reg, ends: true})
 				continue
@@ -55,7 +55,7 @@ func (w *writer) expire() (more bool) {
 }
 
 // end ends a registration by the registry's own decision.
-func (t *transaction) end(reg *room.Registration, kind storage.Kind) error {
+func (t *transaction) end(reg *foyer.Registration, kind storage.Kind) error {
 	t.effects = append(t.effects, effect{registration: *reg, was: reg.From, ends: true})
 	return t.Apply(storage.Event{Kind: kind, Time: t.now.Wall, Registration: *reg})
 }
@@ -76,7 +76,7 @@ func (w *writer) keepTime() (more bool) {
 	err := w.update(func(t *transaction) error {
 		for _, e := range w.ends {
 			reg, err := t.Get(e.name)
-			if errors.Is(err, room.ErrUnknownName) || err == nil && reg.Address != e.addr {
+			if errors.Is(err, foyer.ErrUnknownName) || err == nil && reg.Address != e.addr {
 				continue
 			}
 			if err != nil {
@@ -99,7 +99,7 @@ func (w *writer) keepTime() (more bool) {
 
 // noteLate writes the late renewals of the last tick into the names' histories.
 func (w *writer) noteLate() {
-	late := make([]room.Registration, len(w.late)) // nobody else takes any out
+	late := make([]foyer.Registration, len(w.late)) // nobody else takes any out
 	if len(late) == 0 {
 		return
 	}
@@ -109,7 +109,7 @@ func (w *writer) noteLate() {
 	_ = w.update(func(t *transaction) error {
 		for i := range late {
 			now, err := t.Get(late[i].Name)
-			if errors.Is(err, room.ErrUnknownName) || err == nil && now.Address != late[i].Address {
+			if errors.Is(err, foyer.ErrUnknownName) || err == nil && now.Address != late[i].Address {
 				continue
 			}
 			if err != nil {

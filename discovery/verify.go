@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -12,7 +12,7 @@ import (
 // key.
 type verdict struct {
 	pos int
-	key room.Key
+	key foyer.Key
 	ok  bool
 }
 
@@ -87,15 +87,15 @@ func (s *Server) judge(x *exchange) bool {
 // A registeredAhead is what a line of the datagram in hand asks for.
 type registeredAhead struct {
 	name string
-	key  room.Key
+	key  foyer.Key
 }
 
 // keyToCheck returns the key that the request's signature is worth checking
 // with. A name that nobody has may be registered by then: by an earlier line of
 // the same datagram, see ahead.
-func (s *Server) keyToCheck(r *request, ahead []registeredAhead) (room.Key, bool) {
+func (s *Server) keyToCheck(r *request, ahead []registeredAhead) (foyer.Key, bool) {
 	if !r.signed() || r.checkTime(s.clock.now()) != nil {
-		return room.Key{}, false
+		return foyer.Key{}, false
 	}
 	reg, err := s.store.Find(r.name)
 	known := err == nil
@@ -116,7 +116,7 @@ func (s *Server) keyToCheck(r *request, ahead []registeredAhead) (room.Key, bool
 // verifiers check signatures, and only so many: where none has looked, because
 // the name has changed hands since or does so in this very datagram, the retry
 // is judged by who has it then.
-func (x *exchange) checkSignature(key room.Key) *room.Error {
+func (x *exchange) checkSignature(key foyer.Key) *foyer.Error {
 	switch v := x.verdict(key); {
 	case v == nil:
 		return errChangedHands
@@ -127,7 +127,7 @@ func (x *exchange) checkSignature(key room.Key) *room.Error {
 }
 
 // verdict returns the verdict on the line at x.pos and key, or nil.
-func (x *exchange) verdict(key room.Key) *verdict {
+func (x *exchange) verdict(key foyer.Key) *verdict {
 	for i := range x.verdicts {
 		if v := &x.verdicts[i]; v.pos == x.pos && v.key == key {
 			return v
@@ -136,7 +136,7 @@ func (x *exchange) verdict(key room.Key) *verdict {
 	return nil
 }
 
-var errChangedHands = &room.Error{Code: room.Busy, Text: "the name has just changed hands; try again"}
+var errChangedHands = &foyer.Error{Code: foyer.Busy, Text: "the name has just changed hands; try again"}
 
 // forged reports whether a verifier found the line at x.pos not to be signed
 // with the key that it bears.

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
 // codesOf returns the codes of the lines of a reply.
 func codesOf(t *testing.T, reply string) string {
 	t.Helper()
-	var codes []room.Code
+	var codes []foyer.Code
 	for line := range strings.SplitSeq(reply, "\n") {
 		codes = append(codes, codeOf(t, line))
 	}

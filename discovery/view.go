@@ -7,32 +7,32 @@ import (
 	"strings"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
 // A View is what the tools read of a store, whether a server holds it or not:
 // methods of [storage.Store].
 type View interface {
-	Find(name []byte) (room.Registration, error)
-	List(after room.Name, limit int) ([]room.Registration, error)
-	History(name room.Name) ([]storage.Event, error)
+	Find(name []byte) (foyer.Registration, error)
+	List(after foyer.Name, limit int) ([]foyer.Registration, error)
+	History(name foyer.Name) ([]storage.Event, error)
 	Holds() ([]storage.Hold, error)
 }
 
 // A Row is a registration as `registry dump` and the admin interface write it
 // in JSON.
 type Row struct {
-	Name         room.Name    `json:"name"`
-	Address      room.Address `json:"address"`
-	RegisteredAt time.Time    `json:"registered_at"` // RFC 3339, UTC
-	TTLSeconds   int64        `json:"ttl_seconds"`   // 0 without a lease
-	Owner        string       `json:"owner"`         // public key in base64url, or empty
-	From         string       `json:"from"`          // IP address that registered it
+	Name         foyer.Name    `json:"name"`
+	Address      foyer.Address `json:"address"`
+	RegisteredAt time.Time     `json:"registered_at"` // RFC 3339, UTC
+	TTLSeconds   int64         `json:"ttl_seconds"`   // 0 without a lease
+	Owner        string        `json:"owner"`         // public key in base64url, or empty
+	From         string        `json:"from"`          // IP address that registered it
 }
 
 // RowOf returns r as a Row.
-func RowOf(r *room.Registration) Row {
+func RowOf(r *foyer.Registration) Row {
 	row := Row{
 		Name:         r.Name,
 		Address:      r.Address,
@@ -49,13 +49,13 @@ func RowOf(r *room.Registration) Row {
 // An Entry is one event of a name's history as `registry explain` and the admin
 // interface write it in JSON.
 type Entry struct {
-	Time       time.Time    `json:"time"`  // RFC 3339, UTC
-	Event      string       `json:"event"` // see [storage.Kind]; or "held", until Until
-	Address    room.Address `json:"address"`
-	TTLSeconds int64        `json:"ttl_seconds"`
-	Owner      string       `json:"owner"`
-	From       string       `json:"from"` // whose request it was; empty for the registry and its operator
-	Until      time.Time    `json:"until,omitzero"`
+	Time       time.Time     `json:"time"`  // RFC 3339, UTC
+	Event      string        `json:"event"` // see [storage.Kind]; or "held", until Until
+	Address    foyer.Address `json:"address"`
+	TTLSeconds int64         `json:"ttl_seconds"`
+	Owner      string        `json:"owner"`
+	From       string        `json:"from"` // whose request it was; empty for the registry and its operator
+	Until      time.Time     `json:"until,omitzero"`
 }
 
 // EntryOf returns e as an Entry.
@@ -79,13 +79,13 @@ func EntryOf(e *storage.Event) Entry {
 const DumpPage = 1024
 
 // Rows returns the registrations whose names begin with prefix, by name.
-func Rows(v View, prefix room.Name) iter.Seq2[Row, error] {
+func Rows(v View, prefix foyer.Name) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		if prefix != "" { // List begins behind it
 			switch reg, err := v.Find([]byte(prefix)); {
 			case err == nil && !yield(RowOf(&reg), nil):
 				return
-			case err != nil && !errors.Is(err, room.ErrUnknownName):
+			case err != nil && !errors.Is(err, foyer.ErrUnknownName):
 				yield(Row{}, err)
 				return
 			}
@@ -101,13 +101,13 @@ func Rows(v View, prefix room.Name) iter.Seq2[Row, error] {
 // A Held is a name that is kept from being registered, as `registry list
 // --evicted` and the admin interface write it in JSON.
 type Held struct {
-	Name  room.Name `json:"name"`
-	Since time.Time `json:"since"` // RFC 3339, UTC, as is
-	Until time.Time `json:"until"`
+	Name  foyer.Name `json:"name"`
+	Since time.Time  `json:"since"` // RFC 3339, UTC, as is
+	Until time.Time  `json:"until"`
 }
 
 // HeldNames returns the names that are held at a time and begin with prefix.
-func HeldNames(v View, prefix room.Name, now time.Time) iter.Seq2[Held, error] {
+func HeldNames(v View, prefix foyer.Name, now time.Time) iter.Seq2[Held, error] {
 	return func(yield func(Held, error) bool) {
 		holds, err := v.Holds()
 		if err != nil {
@@ -123,8 +123,8 @@ func HeldNames(v View, prefix room.Name, now time.Time) iter.Seq2[Held, error] {
 }
 
 // History returns what is known of a name, newest first. It yields an error
-// that is [room.ErrUnknownName] if that is nothing.
-func History(v View, name room.Name, now time.Time) iter.Seq2[Entry, error] {
+// that is [foyer.ErrUnknownName] if that is nothing.
+func History(v View, name foyer.Name, now time.Time) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		events, err := v.History(name)
 		if err != nil {
@@ -155,10 +155,10 @@ func History(v View, name room.Name, now time.Time) iter.Seq2[Entry, error] {
 	}
 }
 
-// Unknown returns an error that is [room.ErrUnknownName] and says so in the words
+// Unknown returns an error that is [foyer.ErrUnknownName] and says so in the words
 // of text, and which name is registered that differs from name only in the case
 // of its letters, if there is one. It reads all names.
-func Unknown(v View, name room.Name, text string) error {
+func Unknown(v View, name foyer.Name, text string) error {
 	for reg, err := range storage.AllAfter(v, "", DumpPage) {
 		if err != nil {
 			return err
@@ -168,10 +168,10 @@ func Unknown(v View, name room.Name, text string) error {
 			break
 		}
 	}
-	return &room.Error{Code: room.UnknownName, Text: text}
+	return &foyer.Error{Code: foyer.UnknownName, Text: text}
 }
 
 // NotRegistered is Unknown for a name that should be registered.
-func NotRegistered(v View, name room.Name) error {
+func NotRegistered(v View, name foyer.Name) error {
 	return Unknown(v, name, fmt.Sprintf("no room of the name %q is registered", name))
 }

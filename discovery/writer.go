@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"foyer"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/wire"
 )
@@ -71,13 +71,13 @@ type writer struct {
 	first    [][]lineAhead // see expect; at most lookaheadLength, as are these
 	expected struct {
 		names [][]byte
-		addrs []room.Address
-		ids   []room.ID
+		addrs []foyer.Address
+		ids   []foyer.ID
 	}
 	effects []effect       // of the last transaction, for the next
 	group   []*job         // at most queueLength
 	out     []udp.Datagram // their replies
-	names   []room.Name
+	names   []foyer.Name
 	ends    []leaseEnd
 	journal journal
 	removed bool // the store failed because its database was removed
@@ -90,7 +90,7 @@ type writer struct {
 
 	// doubtful are names that an uncertain transaction may have changed. They
 	// are of one transaction: until they are settled there is no other.
-	doubtful map[room.Name]netip.Addr // and for whom they were counted, see effect.was
+	doubtful map[foyer.Name]netip.Addr // and for whom they were counted, see effect.was
 }
 
 // loadLeases starts the leases of all registrations. Look-ups are answered
@@ -186,7 +186,7 @@ func (w *writer) update(fn func(*transaction) error) error {
 		w.effects = t.effects[:0]
 	}()
 	if errors.Is(err, storage.ErrUncertain) {
-		w.doubtful = make(map[room.Name]netip.Addr, len(t.effects))
+		w.doubtful = make(map[foyer.Name]netip.Addr, len(t.effects))
 		for i := range t.effects {
 			e := &t.effects[i]
 			if _, twice := w.doubtful[e.registration.Name]; !twice {
@@ -216,7 +216,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		err = nil
 	}
 	switch {
-	case errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain):
+	case errors.Is(err, foyer.ErrUnavailable) || errors.Is(err, storage.ErrUncertain):
 		w.noteFailure(err)
 	case err == nil && !unchanged:
 		w.noteSuccess()

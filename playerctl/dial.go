@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"foyer"
 	"foyer/client"
-	"foyer/room"
 )
 
 // network is the real world: package client, with its errors told in the
@@ -24,18 +24,18 @@ func dial(registries []string, plain bool) (world, error) {
 
 func (n network) Close() error { return n.c.Close() }
 
-func (n network) Lookup(ctx context.Context, name room.Name) (room.Address, error) {
+func (n network) Lookup(ctx context.Context, name foyer.Name) (foyer.Address, error) {
 	a, err := n.c.Lookup(ctx, name)
-	if errors.Is(err, room.ErrUnknownName) {
+	if errors.Is(err, foyer.ErrUnknownName) {
 		err = fmt.Errorf("no room called %s is registered", name)
 	}
 	return a.Address, err
 }
 
-func (n network) Join(ctx context.Context, name room.Name, at room.Address, player string) (session, string, error) {
+func (n network) Join(ctx context.Context, name foyer.Name, at foyer.Address, player string) (session, string, error) {
 	s, summary, err := n.c.Join(ctx, at, player)
 	if err != nil {
-		if refusal, ok := errors.AsType[*room.Error](err); ok {
+		if refusal, ok := errors.AsType[*foyer.Error](err); ok {
 			return nil, "", fmt.Errorf("the room %s does not let you in: %w", name, refusal)
 		}
 		return nil, "", inRoom(name, err)
@@ -46,7 +46,7 @@ func (n network) Join(ctx context.Context, name room.Name, at room.Address, play
 // A stay is a session in a room that has a name.
 type stay struct {
 	*client.Session
-	room room.Name
+	room foyer.Name
 }
 
 func (s stay) Do(ctx context.Context, command string) (string, bool, error) {
@@ -58,11 +58,11 @@ func (s stay) Err() error { return inRoom(s.room, s.Session.Err()) }
 
 // inRoom names the room where the client, which knows its address only, does
 // not.
-func inRoom(name room.Name, err error) error {
+func inRoom(name foyer.Name, err error) error {
 	if silence, ok := errors.AsType[*client.NoAnswerError](err); ok {
 		return &client.NoAnswerError{Peer: "the room " + string(name), Err: silence.Err}
 	}
-	if refusal, ok := errors.AsType[*room.Error](err); ok && refusal.Code == "unknown-session" {
+	if refusal, ok := errors.AsType[*foyer.Error](err); ok && refusal.Code == "unknown-session" {
 		return errLost
 	}
 	if errors.Is(err, client.ErrDisconnected) {

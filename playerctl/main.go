@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/internal/command"
-	"foyer/room"
 )
 
 func main() {
@@ -36,11 +36,11 @@ func newCommand() *cobra.Command {
 	registries := command.DiscoveryFlag(cmd.Flags())
 	plain := command.PlainFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name, err := room.ParseName(args[0])
+		name, err := foyer.ParseName(args[0])
 		if err != nil {
 			return command.Usagef("the player %q: %w", args[0], err)
 		}
-		start, err := room.ParseName(args[1])
+		start, err := foyer.ParseName(args[1])
 		if err != nil {
 			return command.Usagef("the room %q: %w", args[1], err)
 		}

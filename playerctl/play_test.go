@@ -11,29 +11,29 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"foyer"
 	"foyer/client"
-	"foyer/room"
 )
 
 // A fakeWorld has rooms that follow a script of their own.
 type fakeWorld struct {
 	mu       sync.Mutex
-	rooms    map[room.Name]*fakeRoom
-	lookup   func(room.Name) error // fails a look-up
-	requests []string              // what has arrived, in order
+	rooms    map[foyer.Name]*fakeRoom
+	lookup   func(foyer.Name) error // fails a look-up
+	requests []string               // what has arrived, in order
 }
 
 type fakeRoom struct {
 	world    *fakeWorld
-	name     room.Name
+	name     foyer.Name
 	joinErr  []error // of the next joins
 	answer   func(command string) (text string, ok bool, err error)
 	messages chan string
 	over     error // why the session ends when messages are closed
 }
 
-func newWorld(names ...room.Name) *fakeWorld {
-	w := &fakeWorld{rooms: map[room.Name]*fakeRoom{}}
+func newWorld(names ...foyer.Name) *fakeWorld {
+	w := &fakeWorld{rooms: map[foyer.Name]*fakeRoom{}}
 	for _, n := range names {
 		w.rooms[n] = &fakeRoom{world: w, name: n, over: errClosed}
 	}
@@ -46,7 +46,7 @@ func (w *fakeWorld) note(format string, args ...any) {
 	w.requests = append(w.requests, fmt.Sprintf(format, args...))
 }
 
-func (w *fakeWorld) Lookup(ctx context.Context, name room.Name) (room.Address, error) {
+func (w *fakeWorld) Lookup(ctx context.Context, name foyer.Name) (foyer.Address, error) {
 	w.note("lookup %s", name)
 	if w.lookup != nil {
 		if err := w.lookup(name); err != nil {
@@ -54,12 +54,12 @@ func (w *fakeWorld) Lookup(ctx context.Context, name room.Name) (room.Address, e
 		}
 	}
 	if w.rooms[name] == nil {
-		return "", room.Errorf(room.UnknownName, "no room %q is registered", name)
+		return "", foyer.Errorf(foyer.UnknownName, "no room %q is registered", name)
 	}
-	return room.Address("room://" + string(name)), ctx.Err()
+	return foyer.Address("room://" + string(name)), ctx.Err()
 }
 
-func (w *fakeWorld) Join(_ context.Context, name room.Name, at room.Address, player string) (session, string, error) {
+func (w *fakeWorld) Join(_ context.Context, name foyer.Name, at foyer.Address, player string) (session, string, error) {
 	w.note("join %s at %s as %s", name, at, player)
 	r := w.rooms[name]
 	if len(r.joinErr) > 0 {
@@ -124,7 +124,7 @@ func play(t *testing.T, w *fakeWorld, input string) (string, error) {
 	return out.String(), err
 }
 
-const foyer = "Foyer\n\nNice.\n\nThe room is empty.\n"
+const inFoyer = "Foyer\n\nNice.\n\nThe room is empty.\n"
 
 func TestPlay(t *testing.T) {
 	silent := errors.New("the room Foyer did not answer within 5 seconds")
@@ -206,25 +206,25 @@ func TestPlay(t *testing.T) {
 			w := newWorld("Foyer")
 			w.rooms["Foyer"].answer = only("north", "Attic", true, nil)
 			return w
-		}, output: "You cannot get to Attic: no room \"Attic\" is registered.\n" + foyer + "You see.\nGoodbye\n",
+		}, output: "You cannot get to Attic: no room \"Attic\" is registered.\n" + inFoyer + "You see.\nGoodbye\n",
 			requests: "Foyer: north\nlookup Attic\njoin Foyer at room://Foyer as Alice\nFoyer: look\nFoyer: exit\n"},
 		{name: "the next room is silent", input: "north\n", world: func() *fakeWorld {
 			w := newWorld("Foyer", "Attic")
 			w.rooms["Foyer"].answer = only("north", "Attic", true, nil)
 			w.rooms["Attic"].joinErr = []error{errors.New("the room Attic did not answer within 5 seconds")}
 			return w
-		}, output: "You cannot get to Attic: the room Attic did not answer within 5 seconds.\n" + foyer + "Goodbye\n"},
+		}, output: "You cannot get to Attic: the room Attic did not answer within 5 seconds.\n" + inFoyer + "Goodbye\n"},
 		{name: "the next room's name cannot be", input: "north\n", world: func() *fakeWorld {
 			w := newWorld("Foyer", "Attic")
 			w.rooms["Foyer"].answer = only("north", "At\ntic", true, nil)
 			return w
-		}, output: "You cannot get to At\ntic: the room gave a name that cannot be: the name has a character that names may not have.\n" + foyer + "Goodbye\n"},
+		}, output: "You cannot get to At\ntic: the room gave a name that cannot be: the name has a character that names may not have.\n" + inFoyer + "Goodbye\n"},
 		{name: "the room that was left has moved", input: "north\n", world: func() *fakeWorld {
 			w := newWorld("Foyer")
 			w.rooms["Foyer"].answer = only("north", "Attic", true, nil)
 			w.rooms["Foyer"].joinErr = []error{nil, errors.New("silence")}
 			return w
-		}, output: "You cannot get to Attic: no room \"Attic\" is registered.\n" + foyer + "Goodbye\n",
+		}, output: "You cannot get to Attic: no room \"Attic\" is registered.\n" + inFoyer + "Goodbye\n",
 			requests: "Foyer: north\nlookup Attic\njoin Foyer at room://Foyer as Alice\nlookup Foyer\njoin Foyer at room://Foyer as Alice\nFoyer: exit\n"},
 		{name: "lost between rooms", input: "north\nlook\n", world: func() *fakeWorld {
 			w := newWorld("Foyer")
@@ -262,7 +262,7 @@ func TestPlay(t *testing.T) {
 			if got := fmt.Sprint(err); got != c.err && (err != nil || c.err != "") {
 				t.Errorf("ended with %v, want %q", err, c.err)
 			}
-			if want := foyer + c.output; out != want {
+			if want := inFoyer + c.output; out != want {
 				t.Errorf("shown:\n%q\nwant:\n%q", out, want)
 			}
 			requests := strings.Join(w.requests, "\n") + "\n"
@@ -275,7 +275,7 @@ func TestPlay(t *testing.T) {
 
 func TestCannotBegin(t *testing.T) {
 	w := newWorld("Foyer")
-	w.lookup = func(room.Name) error { return errors.New("the registry is silent") }
+	w.lookup = func(foyer.Name) error { return errors.New("the registry is silent") }
 	if out, err := play(t, w, "look\n"); out != "" || fmt.Sprint(err) != "the registry is silent" {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -316,8 +316,8 @@ func TestWhileWaiting(t *testing.T) {
 		if err := <-s.ended; err != nil {
 			t.Errorf("ended with %v", err)
 		}
-		if got := s.out.String(); got != foyer+want {
-			t.Errorf("shown %q, want %q", got, foyer+want)
+		if got := s.out.String(); got != inFoyer+want {
+			t.Errorf("shown %q, want %q", got, inFoyer+want)
 		}
 		s.cancel()
 	}
@@ -326,7 +326,7 @@ func TestWhileWaiting(t *testing.T) {
 			s := start(t)
 			s.room.messages <- "Bob entered the room."
 			synctest.Wait()
-			if got := s.out.String(); got != foyer+"Bob entered the room.\n" {
+			if got := s.out.String(); got != inFoyer+"Bob entered the room.\n" {
 				t.Errorf("shown %q", got)
 			}
 			s.stdin.Close()
@@ -362,7 +362,7 @@ func TestWhileWaiting(t *testing.T) {
 			}
 			io.WriteString(s.stdin, "take lamp\n")
 			synctest.Wait()
-			if got := s.out.String(); got != foyer+"Bob left the game.\n" {
+			if got := s.out.String(); got != inFoyer+"Bob left the game.\n" {
 				t.Errorf("shown while waiting: %q", got)
 			}
 			s.cancel()
@@ -378,8 +378,8 @@ func TestWhileWaiting(t *testing.T) {
 func TestRoomDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("Foyer")
-		foyer := w.rooms["Foyer"]
-		foyer.over = inRoom("Foyer", &client.NoAnswerError{Peer: "room 192.0.2.7:40001"})
+		inFoyer := w.rooms["Foyer"]
+		inFoyer.over = inRoom("Foyer", &client.NoAnswerError{Peer: "room 192.0.2.7:40001"})
 		in, stdin := io.Pipe()
 		defer stdin.Close()
 		c := newConsole(in, io.Discard)
@@ -388,7 +388,7 @@ func TestRoomDies(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- p.play(t.Context(), "Foyer") }()
 		synctest.Wait() // the player is in the room
-		close(foyer.messages)
+		close(inFoyer.messages)
 		if err := <-ended; err == nil || err.Error() != "the room Foyer did not answer within 5 seconds" {
 			t.Errorf("ended with %v", err)
 		}

@@ -7,20 +7,20 @@ import (
 	"slices"
 	"strings"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/command"
-	"foyer/room"
 )
 
 // A world is where rooms are found and joined: the registry and the rooms, or
 // a small world of a test's own.
 type world interface {
 	// Lookup returns the address of a room.
-	Lookup(ctx context.Context, name room.Name) (room.Address, error)
+	Lookup(ctx context.Context, name foyer.Name) (foyer.Address, error)
 
 	// Join enters the room called name at an address and returns what the
 	// player sees there.
-	Join(ctx context.Context, name room.Name, at room.Address, player string) (session, string, error)
+	Join(ctx context.Context, name foyer.Name, at foyer.Address, player string) (session, string, error)
 
 	Close() error
 }
@@ -51,8 +51,8 @@ type player struct {
 	console *console
 	asked   bool // the console is waiting for a line
 
-	room    room.Name
-	at      room.Address
+	room    foyer.Name
+	at      foyer.Address
 	session session
 	held    []thing // one for each take that a room granted
 }
@@ -72,7 +72,7 @@ var (
 
 // play joins the room and plays until the player leaves, the room closes or
 // something fails.
-func (p *player) play(ctx context.Context, start room.Name) error {
+func (p *player) play(ctx context.Context, start foyer.Name) error {
 	at, err := p.world.Lookup(ctx, start)
 	if errors.Is(err, client.ErrNoAnswer) {
 		err = command.AskElsewhere(err)
@@ -126,7 +126,7 @@ func (p *player) turn(ctx context.Context) error {
 }
 
 // enter looks the room up and joins it.
-func (p *player) enter(ctx context.Context, name room.Name) error {
+func (p *player) enter(ctx context.Context, name foyer.Name) error {
 	at, err := p.world.Lookup(ctx, name)
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (p *player) enter(ctx context.Context, name room.Name) error {
 	return p.join(ctx, name, at)
 }
 
-func (p *player) join(ctx context.Context, name room.Name, at room.Address) error {
+func (p *player) join(ctx context.Context, name foyer.Name, at foyer.Address) error {
 	// A join that is called off halfway would leave a ghost in the room.
 	s, summary, err := p.world.Join(context.WithoutCancel(ctx), name, at, p.name)
 	if err != nil {
@@ -190,7 +190,7 @@ func (p *player) showWaiting(messages <-chan string) {
 func (p *player) move(ctx context.Context, answer string) error {
 	left, leftAt := p.room, p.at
 	p.session.Close()
-	next, err := room.ParseName(answer)
+	next, err := foyer.ParseName(answer)
 	if err != nil {
 		err = fmt.Errorf("the room gave a name that cannot be: %w", err)
 	} else {

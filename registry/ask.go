@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"foyer"
 	"foyer/discovery"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
@@ -84,7 +84,7 @@ func (f *storeFlag) eitherWay(ctx context.Context, server func(*adminClient) err
 // registrations returns the rows of a store whose names begin with prefix.
 func registrations(ctx context.Context, store *storeFlag, prefix string) (iter.Seq2[discovery.Row, error], error) {
 	return ask(ctx, store, "/registrations", map[string][]string{"prefix": {prefix}},
-		func(s *bolt.Reader) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, room.Name(prefix)) })
+		func(s *bolt.Reader) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, foyer.Name(prefix)) })
 }
 
 // wallOf returns the time by the clock of a registry that is not running, which

@@ -16,9 +16,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"foyer"
 	"foyer/internal/command"
 	"foyer/internal/load"
-	"foyer/room"
 )
 
 type benchOptions struct {
@@ -149,8 +149,8 @@ func (r *benchRooms) add(first, next uint64) {
 func (o *benchOptions) fill(ctx context.Context, mine *benchRooms) error {
 	refused, next, err := o.each(ctx, load.Fill, o.load.Base, o.load.Base+o.load.Names)
 	mine.add(o.load.Base, next)
-	delete(refused, room.NameTaken) // kept by an earlier run, or registered by a try whose answer was lost
-	delete(refused, "")             // in the plain dialect it may be that
+	delete(refused, foyer.NameTaken) // kept by an earlier run, or registered by a try whose answer was lost
+	delete(refused, "")              // in the plain dialect it may be that
 	for code, n := range refused {
 		if err == nil {
 			err = fmt.Errorf("the registry refuses to register rooms for this: %d times %s", n, code)
@@ -167,7 +167,7 @@ func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Du
 	left := uint64(0)
 	for _, r := range rooms {
 		refused, _, failure := o.each(ctx, load.Clear, r.first, r.next)
-		delete(refused, room.UnknownName)
+		delete(refused, foyer.UnknownName)
 		delete(refused, "")
 		if failure != nil {
 			left, err = left+r.next-r.first, failure
@@ -190,7 +190,7 @@ func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Du
 // each registers or deregisters rooms, all of them, without measuring: eight to
 // a datagram is quick. It returns how often that was refused in the end, and the
 // number of the room after the last one that was asked for.
-func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uint64) (refused map[room.Code]uint64, reached uint64, err error) {
+func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uint64) (refused map[foyer.Code]uint64, reached uint64, err error) {
 	all := o.load
 	all.Work, all.First, all.Names = work, first, next-first
 	all.Rate, all.Lines, all.Window = 0, 8, 16
@@ -204,7 +204,7 @@ func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uin
 		if err != nil {
 			return nil, reached, err
 		}
-		if r.Lost == 0 && r.Refused[room.Busy] == 0 {
+		if r.Lost == 0 && r.Refused[foyer.Busy] == 0 {
 			return r.Refused, reached, nil
 		}
 		// What was not answered is asked for again; the rest is refused.
@@ -213,17 +213,17 @@ func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uin
 
 // A benchSummary is what `registry bench --format json` prints: one object.
 type benchSummary struct {
-	Work          load.Work            `json:"work"`
-	Flows         int                  `json:"flows"`
-	Window        int                  `json:"window"`
-	Lines         int                  `json:"lines"`
-	Names         uint64               `json:"names"`
-	Seconds       float64              `json:"seconds"`
-	Requests      uint64               `json:"requests"`
-	PerSecond     float64              `json:"requests_per_second"`
-	Lost          uint64               `json:"lost"`
-	Refused       map[room.Code]uint64 `json:"refused"`
-	LatencyMicros map[string]float64   `json:"latency_us"`
+	Work          load.Work             `json:"work"`
+	Flows         int                   `json:"flows"`
+	Window        int                   `json:"window"`
+	Lines         int                   `json:"lines"`
+	Names         uint64                `json:"names"`
+	Seconds       float64               `json:"seconds"`
+	Requests      uint64                `json:"requests"`
+	PerSecond     float64               `json:"requests_per_second"`
+	Lost          uint64                `json:"lost"`
+	Refused       map[foyer.Code]uint64 `json:"refused"`
+	LatencyMicros map[string]float64    `json:"latency_us"`
 }
 
 var quantiles = []struct {
@@ -247,7 +247,7 @@ func printBench(w io.Writer, s *benchSummary) error {
 	fmt.Fprintf(w, "%-12s %s, %d flows with %d datagrams of %d in flight, %d names\n", "work", s.Work, s.Flows, s.Window, s.Lines, s.Names)
 	fmt.Fprintf(w, "%-12s %d in %.1f s, %.0f a second\n", "answered", s.Requests, s.Seconds, s.PerSecond)
 	fmt.Fprintf(w, "%-12s %d\n", "lost", s.Lost)
-	codes := make([]room.Code, 0, len(s.Refused))
+	codes := make([]foyer.Code, 0, len(s.Refused))
 	for code := range s.Refused {
 		codes = append(codes, code)
 	}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/discovery"
 	"foyer/internal/command"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
@@ -30,7 +30,7 @@ why. 'registry allow NAME' lifts that, 'registry list --evicted' shows it.`,
 	store := addStoreFlag(c.Flags())
 	hold := c.Flags().Duration("for", 0, "keep the name from being registered for that long, 10m say")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		name, err := room.ParseName(args[0])
+		name, err := foyer.ParseName(args[0])
 		if err != nil {
 			return command.Usagef("%w", err)
 		}
@@ -78,8 +78,8 @@ why. 'registry allow NAME' lifts that, 'registry list --evicted' shows it.`,
 
 // notRegistered adds to what the file says of a name, that it is unknown, what
 // else is known. A server has done so.
-func notRegistered(store *storeFlag, name room.Name, err error) error {
-	if refusal, ok := errors.AsType[*room.Error](err); !ok || refusal.Code != room.UnknownName {
+func notRegistered(store *storeFlag, name foyer.Name, err error) error {
+	if refusal, ok := errors.AsType[*foyer.Error](err); !ok || refusal.Code != foyer.UnknownName {
 		return err
 	}
 	file, openErr := bolt.OpenReadOnly(store.path)
@@ -98,7 +98,7 @@ func allowCommand() *cobra.Command {
 	}
 	store := addStoreFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		name, err := room.ParseName(args[0])
+		name, err := foyer.ParseName(args[0])
 		if err != nil {
 			return command.Usagef("%w", err)
 		}

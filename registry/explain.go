@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/discovery"
 	"foyer/internal/command"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
@@ -34,7 +34,7 @@ kept, and those of the last %d names that are not registered any more.`,
 	store := addStoreFlag(c.Flags())
 	c.Flags().StringVar(&format, "format", format, "table or json")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		name, err := room.ParseName(args[0])
+		name, err := foyer.ParseName(args[0])
 		if err != nil {
 			return command.Usagef("%w", err)
 		}

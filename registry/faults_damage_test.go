@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"foyer"
 	"foyer/discovery"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
@@ -313,7 +313,7 @@ func TestDamagedLargeFile(t *testing.T) {
 	const rooms = 70_000
 	err = s.Update(storage.Instant{}, func(tx storage.Tx) error {
 		for i := range rooms {
-			r := room.Registration{Name: room.Name(fmt.Sprintf("Cell %d", i)), Address: room.Address(fmt.Sprintf("room://cell-%d.example:1", i))}
+			r := foyer.Registration{Name: foyer.Name(fmt.Sprintf("Cell %d", i)), Address: foyer.Address(fmt.Sprintf("room://cell-%d.example:1", i))}
 			if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
 				return err
 			}

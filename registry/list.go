@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/discovery"
 	"foyer/internal/command"
-	"foyer/room"
 	"foyer/storage/bolt"
 )
 
@@ -39,7 +39,7 @@ name, since and until (RFC 3339).`,
 		prefix := ""
 		if len(args) > 0 {
 			prefix = args[0]
-			if name, err := room.ParseName(prefix); err == nil { // as it would be registered
+			if name, err := foyer.ParseName(prefix); err == nil { // as it would be registered
 				prefix = string(name)
 			}
 		}
@@ -47,7 +47,7 @@ name, since and until (RFC 3339).`,
 		if *evicted {
 			held, err := ask(c.Context(), store, "/held", map[string][]string{"prefix": {prefix}},
 				func(s *bolt.Reader) iter.Seq2[discovery.Held, error] {
-					return discovery.HeldNames(s, room.Name(prefix), wallOf(s))
+					return discovery.HeldNames(s, foyer.Name(prefix), wallOf(s))
 				})
 			if err != nil {
 				return err

@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/command"
-	"foyer/room"
 )
 
 func lookupCommand() *cobra.Command {
@@ -22,7 +22,7 @@ func lookupCommand() *cobra.Command {
 	}
 	registries := command.DiscoveryFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		name, err := room.ParseName(args[0])
+		name, err := foyer.ParseName(args[0])
 		if err != nil {
 			return command.Usagef("%w", err)
 		}
@@ -33,7 +33,7 @@ func lookupCommand() *cobra.Command {
 		defer registry.Close()
 		answer, err := registry.Lookup(c.Context(), name)
 		switch {
-		case errors.Is(err, room.ErrUnknownName):
+		case errors.Is(err, foyer.ErrUnknownName):
 			return unknown(c.Context(), registry, name)
 		case errors.Is(err, client.ErrNoAnswer):
 			return command.AskElsewhere(err)
@@ -48,7 +48,7 @@ func lookupCommand() *cobra.Command {
 
 // unknown says that a name is not registered, and which one is that is written in
 // another case, of the usual ones: a registry cannot be asked for all.
-func unknown(ctx context.Context, registry *client.Client, name room.Name) error {
+func unknown(ctx context.Context, registry *client.Client, name foyer.Name) error {
 	start := true
 	title := strings.Map(func(r rune) rune {
 		first := start
@@ -58,9 +58,9 @@ func unknown(ctx context.Context, registry *client.Client, name room.Name) error
 		}
 		return unicode.ToLower(r)
 	}, string(name))
-	var others []room.Name
+	var others []foyer.Name
 	for _, s := range []string{title, strings.ToLower(string(name)), strings.ToUpper(string(name))} {
-		if other, err := room.ParseName(s); err == nil && other != name {
+		if other, err := foyer.ParseName(s); err == nil && other != name {
 			others = append(others, other)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"foyer"
 	"foyer/discovery"
-	"foyer/room"
 )
 
 // output runs the registry with args in a process of its own.
@@ -104,8 +104,8 @@ func TestDump(t *testing.T) {
 		}
 		rows = append(rows, row)
 	}
-	names := []room.Name{`"Inn", <old>`, "Foyer", "Great Hall"}
-	if !slices.EqualFunc(rows, names, func(r discovery.Row, n room.Name) bool { return r.Name == n }) || rows[1].TTLSeconds != 60 || rows[0].TTLSeconds != 0 {
+	names := []foyer.Name{`"Inn", <old>`, "Foyer", "Great Hall"}
+	if !slices.EqualFunc(rows, names, func(r discovery.Row, n foyer.Name) bool { return r.Name == n }) || rows[1].TTLSeconds != 60 || rows[0].TTLSeconds != 0 {
 		t.Errorf("the dump is %+v", rows)
 	}
 	if !strings.Contains(want["csv"], `"""Inn"", <old>",room://inn.example:3,`) {

@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/discovery"
 	"foyer/internal/command"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/storage/bolt"
 )
 
@@ -74,7 +74,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if o.maxNames < 1 {
 		return command.Usagef("invalid value %d for --max-names-per-host: it is at least 1", o.maxNames)
 	}
-	var keys []room.Key
+	var keys []foyer.Key
 	if o.authorized != "" {
 		if keys, err = readKeys(o.authorized); err != nil {
 			return err
@@ -162,13 +162,13 @@ func checkAddress(flag, address string) error {
 
 // readKeys reads a file of public keys as roomd prints them: one at the
 // beginning of each line, what follows a space or a "#" being a comment.
-func readKeys(path string) ([]room.Key, error) {
+func readKeys(path string) ([]foyer.Key, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	keys := []room.Key{}
+	keys := []foyer.Key{}
 	in := bufio.NewScanner(f)
 	for n := 1; in.Scan(); n++ {
 		text, _, _ := strings.Cut(in.Text(), "#")
@@ -176,7 +176,7 @@ func readKeys(path string) ([]room.Key, error) {
 		if len(fields) == 0 {
 			continue
 		}
-		key, err := room.ParseKey(fields[0])
+		key, err := foyer.ParseKey(fields[0])
 		if err != nil {
 			return nil, fmt.Errorf("%s, line %d: %w", path, n, err)
 		}

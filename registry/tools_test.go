@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"foyer"
 	"foyer/discovery"
-	"foyer/room"
 )
 
 // stop ends a registry in good order.
@@ -287,7 +287,7 @@ func rowsOf(rows ...discovery.Row) iter.Seq2[discovery.Row, error] {
 // Names are anybody's: a spreadsheet must not take one for a formula, nor a
 // terminal for a command.
 func TestCells(t *testing.T) {
-	for name, want := range map[room.Name]string{
+	for name, want := range map[foyer.Name]string{
 		"Foyer": "Foyer", "=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\r=1": "'\r=1",
 		"＝1": "'＝1", "'=1": "''=1", "a=1": "a=1", "": "",
 	} {

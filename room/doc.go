@@ -1,9 +1,84 @@
-// Package room is the vocabulary of Foyer: what a room is called, where it
-// listens, what a registration of it holds, and the ways in which a request
-// can be refused. It does no I/O and keeps no state; every other package
-// speaks in its words.
+// Package room serves a room of package world to players over one UDP
+// socket, in the plain and in the tagged dialect of docs/protocol.md, "Rooms".
 //
-// Names and addresses have one canonical form each, and the types [Name] and
-// [Address] hold nothing else: two values are equal exactly when they mean the
-// same room or the same place.
+// # Plain players
+//
+// A plain player is whoever sends from the address that joined. Requests and
+// replies are bare text. A player not heard from for an hour has left; one not
+// heard from for a minute gives way to a player of the same name from the same
+// host, and one not heard from for five minutes to anybody if the room is full.
+//
+// What the dialect has no reply for is answered in words: "You cannot join: …",
+// "Alice is already here", "You are already here as Alice", "The room is full",
+// "There are too many players from where you are", "There is no space here for
+// lamp", "That is too long to say", "That is too fast, try again in a moment",
+// "you are not in this room".
+//
+// # Tagged players
+//
+// A tagged player is whoever knows the session id that the reply to join bore,
+// from whatever address; the room answers and talks to the address that was
+// heard last.
+//
+//	@id=U1 join Alice             @id=U1;code=bad-cookie;cookie=C NOTOK ask again…
+//	@id=U1;cookie=C join Alice    @id=U1;sid=S OK Great Hall␤␤A long table…
+//	@id=U2;sid=S take lamp        @id=U2 OK lamp taken
+//	@id=U3;sid=S take lamp        @id=U3 NOTOK lamp cannot be taken in this room
+//	                              @sid=S;ev=1 Bob entered the room.
+//	@id=U4;sid=S;ack=1 say Hi     @id=U4 OK You said "Hi".
+//	                              @sid=S;ev=2;lost=12 Bob said "Bye".
+//	@sid=S;ack=2                  (no reply: nothing stands behind the tags)
+//
+// The texts are those of the plain dialect. OK says that the command was
+// carried out; NOTOK that the thing cannot be taken, that there is no way in
+// that direction, no space for what is dropped, nothing to say, or no such
+// command. Refusals that a program can act upon bear a code:
+//
+//	bad-name         join: the player's name cannot be one
+//	name-taken       join: a player of that name is in the room
+//	busy             join: there are too many players; or what others are told of comes
+//	                 too fast; trying again may work
+//	bad-cookie       the address may be forged: to be asked again with the tag cookie
+//	unknown-session  the sid is none of a player who is in the room
+//	id-reused        the id belongs to another request
+//	stale-request    the id is older than those that the room still remembers
+//	malformed        the tags cannot be read, or the id is missing
+//	too-large        the datagram has more than 1,232 bytes
+//
+// A request takes effect at most once: its reply is recorded under its id and
+// sent again for every retry, also after the player has left, for two minutes.
+// The last 32 replies of a session are kept. A version 7 id that is not
+// recorded and not newer than the newest one that is kept no more is refused as
+// stale-request; the tag now then holds a time of which ids are taken, for a
+// client whose clock was set back. Refusals of code busy and of those below it
+// in the table are not recorded. What is kept of those who left is bounded for a
+// host and in all: see memory.
+//
+// What the room says by itself is numbered from 1, without gaps, for each
+// session. The room sends it again, at intervals that grow from 200 ms to 1 s,
+// until the player acknowledges it; an acknowledgement covers all numbers up to
+// its own. Up to 32 are under way at a time, and 224 may wait. Nobody waits for
+// a player who is further behind: the oldest that has not been sent yet is left
+// out, and the tag lost of the next one says how many were. A tagged player not
+// heard from for 30 s has left, and one not heard from for 15 s gives way to a
+// player of the same name from the same host.
+//
+// What others are told is limited in turn: a say to 10 a second for each player,
+// say and join together to 20 a second for a host.
+//
+// # Strangers
+//
+// A source address can be forged, and a room's summary is longer than the
+// request for it. So a tagged request from an IP address that is not known to be
+// the sender's is answered with a cookie, in three bytes for one at most, and
+// nothing is done or kept until the cookie comes back. The plain dialect has
+// nothing of the sort. What a room sends to a host (an IPv4 address, or 64 bits
+// of an IPv6 one) in it is at most three times what came from there and 32 KiB a
+// second besides; more is lost, as datagrams are. Plain players who have sent
+// nothing but a join share one such budget, whatever their hosts, and give way
+// where their place is wanted. Loopback addresses are exempt: the system lets
+// nobody forge them from outside.
+//
+// Datagrams that look like a reply are not answered to strangers, so that no two
+// servers can be set upon each other for ever.
 package room

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer"
 	"foyer/internal/command"
-	"foyer/room"
 	"foyer/world"
 )
 
@@ -86,16 +86,16 @@ func where(d world.Direction) string {
 
 // newRoom makes the room that the arguments describe.
 func newRoom(args []string, exits map[world.Direction]*string) (*world.Room, error) {
-	name, err := room.ParseName(args[0])
+	name, err := foyer.ParseName(args[0])
 	if err != nil {
 		return nil, command.Usagef("the room's name %q: %w", args[0], err)
 	}
-	ways := make(map[world.Direction]room.Name)
+	ways := make(map[world.Direction]foyer.Name)
 	for d, to := range exits {
 		if *to == "" {
 			continue
 		}
-		if ways[d], err = room.ParseName(*to); err != nil {
+		if ways[d], err = foyer.ParseName(*to); err != nil {
 			return nil, command.Usagef("--%s %q: %w", d, *to, err)
 		}
 	}
@@ -112,7 +112,7 @@ func (o *settings) check() error {
 		return command.Usagef("--ttl %v is less than nothing", o.ttl)
 	}
 	if o.advertise != "" {
-		if _, err := room.AddressOf(o.advertise, 1); err != nil {
+		if _, err := foyer.AddressOf(o.advertise, 1); err != nil {
 			return command.Usagef("--advertise %q: %w", o.advertise, err)
 		}
 	}

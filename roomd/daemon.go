@@ -11,17 +11,17 @@ import (
 	"net/netip"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/command"
 	"foyer/room"
-	"foyer/roomserver"
 	"foyer/world"
 )
 
 // daemon is one run of roomd.
 type daemon struct {
 	settings
-	name room.Name
+	name foyer.Name
 	room *world.Room
 	log  *slog.Logger
 	in   io.Reader
@@ -69,7 +69,7 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 
-	server := roomserver.New(conn, d.room, roomserver.Options{PlainOnly: d.plain, Logger: d.log})
+	server := room.New(conn, d.room, room.Options{PlainOnly: d.plain, Logger: d.log})
 	served := make(chan error, 1)
 	go func() {
 		defer quit()
@@ -93,7 +93,7 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	keepErr := <-kept // also the other part's end ends it
 	serveErr := <-served
 	switch {
-	case errors.Is(keepErr, room.ErrReplaced) && registered:
+	case errors.Is(keepErr, foyer.ErrReplaced) && registered:
 		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), keepErr)
 	case !errors.Is(keepErr, context.Canceled):
 		return notRegistered(&r, keepErr)
@@ -110,14 +110,14 @@ func notRegistered(r *client.Registration, err error) error {
 	if errors.Is(err, client.ErrNoAnswer) {
 		return command.AskElsewhere(err)
 	}
-	if _, refused := errors.AsType[*room.Error](err); !refused {
+	if _, refused := errors.AsType[*foyer.Error](err); !refused {
 		return err
 	}
 	switch {
-	case errors.Is(err, room.ErrUnauthorized) && r.Key != nil:
+	case errors.Is(err, foyer.ErrUnauthorized) && r.Key != nil:
 		// What the operator of the registry has to be told.
-		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(r.Name), err, room.Key(r.Key.Public().(ed25519.PublicKey)))
-	case errors.Is(err, room.ErrForeignAddress):
+		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(r.Name), err, foyer.Key(r.Key.Public().(ed25519.PublicKey)))
+	case errors.Is(err, foyer.ErrForeignAddress):
 		return fmt.Errorf("%q cannot be registered at %s, say --advertise: %w", string(r.Name), r.Address, err)
 	}
 	return fmt.Errorf("%q cannot be registered: %w", string(r.Name), err)
@@ -160,7 +160,7 @@ func (d *daemon) report(r client.Registration, c client.Change) {
 // where that is an address of this machine: then replies leave from the
 // address that was asked, which clients insist on, on machines with several
 // addresses too.
-func (d *daemon) listen(ctx context.Context) (*net.UDPConn, room.Address, error) {
+func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error) {
 	host := d.advertise
 	if host == "" {
 		local, err := localAddr(ctx, d.registries)
@@ -180,7 +180,7 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, room.Address, error)
 	if err != nil {
 		return nil, "", err
 	}
-	address, err := room.AddressOf(host, uint16(conn.LocalAddr().(*net.UDPAddr).Port))
+	address, err := foyer.AddressOf(host, uint16(conn.LocalAddr().(*net.UDPAddr).Port))
 	if err != nil {
 		conn.Close()
 		return nil, "", fmt.Errorf("no room can be registered at %s, say --advertise: %w", host, err)

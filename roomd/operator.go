@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"foyer/roomserver"
+	"foyer/room"
 )
 
 const operatorHelp = `look     what lies in the room and who is there
@@ -17,7 +17,7 @@ quit     close the room
 // operate carries out the commands of whoever runs the room, one a line. The
 // end of the input is not the end of the room: a room in the background has
 // none.
-func operate(in io.Reader, out io.Writer, server *roomserver.Server, quit func()) {
+func operate(in io.Reader, out io.Writer, server *room.Server, quit func()) {
 	lines := bufio.NewScanner(in) // of lines up to 64 KiB
 	for lines.Scan() {
 		switch strings.ToLower(strings.TrimSpace(lines.Text())) {

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/discovery"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/storage/storetest"
 )
 
@@ -137,9 +137,9 @@ func (p *program) reason() string {
 	return lines[len(lines)-1]
 }
 
-func (p *program) address() room.Address {
+func (p *program) address() foyer.Address {
 	p.t.Helper()
-	return room.Address(p.stdout.await(p.t, `^roomd: .* listening on (room://\S+)$`))
+	return foyer.Address(p.stdout.await(p.t, `^roomd: .* listening on (room://\S+)$`))
 }
 
 // player is somebody who speaks the plain dialect.
@@ -148,7 +148,7 @@ type player struct {
 	conn net.Conn
 }
 
-func dial(t *testing.T, to room.Address) *player {
+func dial(t *testing.T, to foyer.Address) *player {
 	t.Helper()
 	conn, err := net.Dial("udp", to.HostPort())
 	if err != nil {
@@ -179,7 +179,7 @@ func (p *player) hear(want string) {
 	}
 }
 
-func lookup(t *testing.T, r *registry, name room.Name) (room.Address, error) {
+func lookup(t *testing.T, r *registry, name foyer.Name) (foyer.Address, error) {
 	t.Helper()
 	c, err := client.New(client.Options{Registries: []string{r.address}})
 	if err != nil {
@@ -215,7 +215,7 @@ func TestServeAndStop(t *testing.T) {
 			p.interrupt()
 			p.wait(0)
 			bob.hear("disconnect")
-			if _, err := lookup(t, r, "Great Hall"); !errors.Is(err, room.ErrUnknownName) {
+			if _, err := lookup(t, r, "Great Hall"); !errors.Is(err, foyer.ErrUnknownName) {
 				t.Errorf("looked up after the end: %v", err)
 			}
 		})

@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"foyer/room"
+	"foyer"
 )
 
 // identity is what makes a room the same room after a restart: its key, held
@@ -33,7 +33,7 @@ type identity struct {
 // starting. So folder and files must belong to who runs roomd, root as much as
 // anybody, and nobody else may change them; see
 // docs/decisions/0022-whose-key-it-is.md.
-func openIdentity(dir string, name room.Name) (*identity, error) {
+func openIdentity(dir string, name foyer.Name) (*identity, error) {
 	state, err := openState(dir)
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (id *identity) Close() error { return id.lock.Close() }
 // fileName returns what the files of a room are called, without their
 // extension: as much of the room's name as any file system takes, for people,
 // and enough of its SHA-256 hash that no two rooms share a file.
-func fileName(name room.Name) string {
+func fileName(name foyer.Name) string {
 	readable := strings.Map(func(r rune) rune {
 		switch {
 		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':

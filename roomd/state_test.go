@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 )
 
 func TestIdentityLasts(t *testing.T) {
@@ -138,10 +138,10 @@ func ecdsaKey(t *testing.T) string {
 }
 
 func TestFileNames(t *testing.T) {
-	seen := map[string]room.Name{}
-	for _, name := range []room.Name{
+	seen := map[string]foyer.Name{}
+	for _, name := range []foyer.Name{
 		"Hall", "hall", "Ha/ll", "Ha\\ll", "Ha_ll", "..", ".", "Große Halle", "CON", "a b", "a_b", "大广间",
-		room.Name(strings.Repeat("x", 255)), room.Name(strings.Repeat("x", 254)), room.Name(strings.Repeat("🚪", 63)),
+		foyer.Name(strings.Repeat("x", 255)), foyer.Name(strings.Repeat("x", 254)), foyer.Name(strings.Repeat("🚪", 63)),
 	} {
 		file := fileName(name)
 		if other, ok := seen[strings.ToLower(file)]; ok {

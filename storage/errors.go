@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"foyer/room"
+	"foyer"
 )
 
 // Failures of [Store.Update].
@@ -32,7 +32,7 @@ var (
 )
 
 // Unavailable wraps a failure of the storage so that it is
-// [room.ErrUnavailable] to callers and keeps its cause.
+// [foyer.ErrUnavailable] to callers and keeps its cause.
 func Unavailable(cause error) error {
-	return fmt.Errorf("%w: %w", room.ErrUnavailable, cause)
+	return fmt.Errorf("%w: %w", foyer.ErrUnavailable, cause)
 }

@@ -14,7 +14,7 @@ import (
 	"net/netip"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // An Instant is the time at which a transaction happens, read from two clocks
@@ -83,7 +83,7 @@ type Event struct {
 
 	// Registration is the name's registration after the event, or for a kind
 	// that ends it, before.
-	Registration room.Registration
+	Registration foyer.Registration
 
 	// From is the IP address whose request caused the event, unmapped; the zero
 	// Addr for what the registry or its operator did.
@@ -93,7 +93,7 @@ type Event struct {
 // An Outcome is the answer that a request got, kept under the request's id so
 // that every retry gets it again.
 type Outcome struct {
-	ID          room.ID
+	ID          foyer.ID
 	Fingerprint [16]byte // of the request's line: another line under the same id is refused
 	Reply       []byte   // the reply's line, byte for byte
 }
@@ -102,9 +102,9 @@ type Outcome struct {
 // it off. The store only remembers it: a name that is held can be registered, as
 // far as the store is concerned.
 type Hold struct {
-	Name  room.Name // canonical
-	Since time.Time // in UTC and whole milliseconds, as is
-	Until time.Time // when the hold is over, by the registry's wall clock
+	Name  foyer.Name // canonical
+	Since time.Time  // in UTC and whole milliseconds, as is
+	Until time.Time  // when the hold is over, by the registry's wall clock
 }
 
 // What a Store keeps, and for how long.
@@ -136,18 +136,18 @@ type Query struct {
 	Name []byte // canonical; it is not kept
 
 	// The answer, both parts as Find returns them.
-	Registration room.Registration
+	Registration foyer.Registration
 	Err          error
 }
 
 // A Store keeps registrations. Errors other than those named are failures of
-// the storage itself; they wrap [room.ErrUnavailable].
+// the storage itself; they wrap [foyer.ErrUnavailable].
 type Store interface {
 	// Find returns the registration of a canonical name, as the last finished
-	// Update left it, or [room.ErrUnknownName]. It may be called from any
+	// Update left it, or [foyer.ErrUnknownName]. It may be called from any
 	// goroutine, does not allocate, does not touch the disk, and never waits
 	// for Update. It does not keep name.
-	Find(name []byte) (room.Registration, error)
+	Find(name []byte) (foyer.Registration, error)
 
 	// FindAll answers the queries as if Find were called for one after the
 	// other, under the same conditions. Many names may cost less together.
@@ -157,7 +157,7 @@ type Store interface {
 	// did is durable and visible to Find, together or, after a crash, not at
 	// all. If fn returns an error, nothing is changed and Update returns that
 	// error. If the transaction cannot be made durable, the error wraps
-	// room.ErrUnavailable and nothing has happened, now or later; a store that
+	// foyer.ErrUnavailable and nothing has happened, now or later; a store that
 	// cannot be sure of that returns an error that wraps [ErrUncertain]. Later
 	// calls try anew.
 	//
@@ -169,7 +169,7 @@ type Store interface {
 	// that is finished, or of one that was uncertain and still is. False is
 	// certain, also while the storage fails. It is called between Updates, by
 	// whoever calls those.
-	Recorded(id room.ID) bool
+	Recorded(id foyer.ID) bool
 
 	// Check returns an error that wraps [ErrRemoved] if what an Update writes now
 	// could not be found after a restart. It takes a few microseconds and may be
@@ -180,11 +180,11 @@ type Store interface {
 	// names' bytes, those greater than after only; the empty name begins at the
 	// beginning. One call sees one state of the store; between calls it may
 	// change. It holds no transaction open when it returns.
-	List(after room.Name, limit int) ([]room.Registration, error)
+	List(after foyer.Name, limit int) ([]foyer.Registration, error)
 
 	// History returns what is remembered of a name, newest first, or an empty
 	// slice. A name that is not registered may have a history.
-	History(name room.Name) ([]Event, error)
+	History(name foyer.Name) ([]Event, error)
 
 	// Holds returns every hold, also those that are over, in ascending order of
 	// the names' bytes.
@@ -207,18 +207,18 @@ type Store interface {
 type Tx interface {
 	// Expect tells the store what it is going to be asked, so that it can fetch
 	// that all at once. It changes nothing but the time it takes.
-	Expect(names [][]byte, addrs []room.Address, ids []room.ID)
+	Expect(names [][]byte, addrs []foyer.Address, ids []foyer.ID)
 
-	// Get returns the registration of a canonical name or room.ErrUnknownName.
-	Get(name room.Name) (room.Registration, error)
+	// Get returns the registration of a canonical name or foyer.ErrUnknownName.
+	Get(name foyer.Name) (foyer.Registration, error)
 
 	// NameAt returns the name that is registered at an address, or
-	// room.ErrUnknownName.
-	NameAt(addr room.Address) (room.Name, error)
+	// foyer.ErrUnknownName.
+	NameAt(addr foyer.Address) (foyer.Name, error)
 
 	// Outcome returns the outcome recorded under id, or ok false. The caller
 	// must not change or keep its Reply.
-	Outcome(id room.ID) (o Outcome, ok bool, err error)
+	Outcome(id foyer.ID) (o Outcome, ok bool, err error)
 
 	// Apply carries out an event. The caller has made sure that it fits: that a
 	// name registered anew is free, that its address is free or its own, that a
@@ -232,11 +232,11 @@ type Tx interface {
 
 	// Held returns the hold on a canonical name, also one that is over, or ok
 	// false. It is as cheap as Get.
-	Held(name room.Name) (h Hold, ok bool)
+	Held(name foyer.Name) (h Hold, ok bool)
 
 	// Hold keeps h, in place of one that there is on the name; one without an
 	// Until takes it away. If [MaxHolds] are kept, none of which is over by the
-	// transaction's Instant, the error wraps [room.ErrBusy], and the transaction
+	// transaction's Instant, the error wraps [foyer.ErrBusy], and the transaction
 	// can go on without.
 	Hold(h Hold) error
 

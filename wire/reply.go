@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"unicode/utf8"
 
-	"foyer/room"
+	"foyer"
 )
 
 // A Reply is the answer to one request. The byte slices are views into it.
@@ -14,10 +14,10 @@ type Reply struct {
 	Text []byte // behind OK or NOTOK: an address, a message, a room's text, or nothing
 }
 
-var errReply = &room.Error{Code: room.Malformed, Text: "the reply begins with neither OK nor NOTOK"}
+var errReply = &foyer.Error{Code: foyer.Malformed, Text: "the reply begins with neither OK nor NOTOK"}
 
 // ParseReply reads a reply without its line ending. Its error is a
-// [*room.Error] of code malformed.
+// [*foyer.Error] of code malformed.
 func ParseReply(line []byte) (r Reply, err error) {
 	r.Tags, line, err = ParseTags(line)
 	if err != nil {
@@ -50,7 +50,7 @@ func (r *Reply) Err() error {
 	if r.OK {
 		return nil
 	}
-	return &room.Error{Code: room.Code(r.Code), Text: string(r.Text)}
+	return &foyer.Error{Code: foyer.Code(r.Code), Text: string(r.Text)}
 }
 
 // AppendReply appends r as one line.
@@ -95,7 +95,7 @@ func AppendOK(dst []byte, t *Tags, ttl int64, text string) []byte {
 // the reason err, of at most limit bytes: a message that would be longer ends
 // early, between two characters. A now
 // other than 0 goes into the tag of that name.
-func AppendRefusal(dst []byte, t *Tags, err *room.Error, now uint64, limit int) []byte {
+func AppendRefusal(dst []byte, t *Tags, err *foyer.Error, now uint64, limit int) []byte {
 	start := len(dst)
 	if t.Any {
 		dst = appendTag(dst, "id=", t.ID)

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"foyer/room"
+	"foyer"
 )
 
 // A Verb is what a request to a registry asks for.
@@ -42,19 +42,19 @@ func (v Verb) HasAddress() bool { return v == Register || v == Renew }
 type Request struct {
 	Tags
 	Verb    Verb
-	Address []byte // as it was sent: room.ParseAddress judges it
-	Name    []byte // as it was sent: room.ParseName judges it
+	Address []byte // as it was sent: foyer.ParseAddress judges it
+	Name    []byte // as it was sent: foyer.ParseName judges it
 }
 
 var (
-	errNoVerb    = &room.Error{Code: room.Malformed, Text: "the line is empty"}
-	errNoAddress = &room.Error{Code: room.Malformed, Text: "the address is missing"}
-	errNoName    = &room.Error{Code: room.Malformed, Text: "the name is missing"}
+	errNoVerb    = &foyer.Error{Code: foyer.Malformed, Text: "the line is empty"}
+	errNoAddress = &foyer.Error{Code: foyer.Malformed, Text: "the address is missing"}
+	errNoName    = &foyer.Error{Code: foyer.Malformed, Text: "the name is missing"}
 )
 
 // ParseRequest reads one line, without its line ending. The verb is
 // case-insensitive; words are separated by one or more spaces, and spaces at
-// the end do not count. On an error, a [*room.Error] of code malformed or
+// the end do not count. On an error, a [*foyer.Error] of code malformed or
 // unknown-verb, the Request still holds the ID if it was readable.
 func ParseRequest(line []byte) (r Request, err error) {
 	err = r.Parse(line)
@@ -74,7 +74,7 @@ func (r *Request) Parse(line []byte) error {
 		return errNoVerb
 	}
 	if r.Verb = parseVerb(verb); r.Verb == 0 {
-		return room.Errorf(room.UnknownVerb, "unknown request %s", quote(verb))
+		return foyer.Errorf(foyer.UnknownVerb, "unknown request %s", quote(verb))
 	}
 	if r.Verb.HasAddress() {
 		if r.Address, rest = cutWord(rest); len(r.Address) == 0 {

@@ -6,7 +6,7 @@ import (
 	"encoding/base64"
 	"slices"
 
-	"foyer/room"
+	"foyer"
 )
 
 const sigTag = ";sig="
@@ -27,7 +27,7 @@ func Sign(line []byte, key ed25519.PrivateKey) []byte {
 
 // Verify reports whether line, as it was received, with the tag sig whose value
 // is the view sig into it, was signed with key. It costs about 50 µs.
-func Verify(line, sig []byte, key room.Key) bool {
+func Verify(line, sig []byte, key foyer.Key) bool {
 	var raw [ed25519.SignatureSize]byte
 	if base64.RawURLEncoding.DecodedLen(len(sig)) != len(raw) {
 		return false

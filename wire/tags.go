@@ -1,6 +1,6 @@
 package wire
 
-import "foyer/room"
+import "foyer"
 
 // MaxTags is the most tags that a line may bear, known and unknown together.
 const MaxTags = 16
@@ -10,8 +10,8 @@ const MaxTags = 16
 type Tags struct {
 	Any bool // the line bears tags, known or not
 
-	ID   []byte  // the id as it was sent, 36 bytes
-	UUID room.ID // the id's value
+	ID   []byte   // the id as it was sent, 36 bytes
+	UUID foyer.ID // the id's value
 
 	TTL    uint64 // seconds
 	HasTTL bool
@@ -33,18 +33,18 @@ type Tags struct {
 }
 
 var (
-	errTagsUnended = &room.Error{Code: room.Malformed, Text: "the tags do not end with a space"}
-	errTagForm     = &room.Error{Code: room.Malformed, Text: "a tag is not of the form key=value"}
-	errTagValue    = &room.Error{Code: room.Malformed, Text: "a tag's value has a character that values may not have"}
-	errTagTwice    = &room.Error{Code: room.Malformed, Text: "a tag is given twice"}
-	errTagCount    = &room.Error{Code: room.Malformed, Text: "the line has more than 16 tags"}
-	errTagID       = &room.Error{Code: room.Malformed, Text: "the id is not a UUID"}
-	errTagNumber   = &room.Error{Code: room.Malformed, Text: "a tag that should be a number is none"}
-	errSigLast     = &room.Error{Code: room.Malformed, Text: "the tag sig is not the last one"}
+	errTagsUnended = &foyer.Error{Code: foyer.Malformed, Text: "the tags do not end with a space"}
+	errTagForm     = &foyer.Error{Code: foyer.Malformed, Text: "a tag is not of the form key=value"}
+	errTagValue    = &foyer.Error{Code: foyer.Malformed, Text: "a tag's value has a character that values may not have"}
+	errTagTwice    = &foyer.Error{Code: foyer.Malformed, Text: "a tag is given twice"}
+	errTagCount    = &foyer.Error{Code: foyer.Malformed, Text: "the line has more than 16 tags"}
+	errTagID       = &foyer.Error{Code: foyer.Malformed, Text: "the id is not a UUID"}
+	errTagNumber   = &foyer.Error{Code: foyer.Malformed, Text: "a tag that should be a number is none"}
+	errSigLast     = &foyer.Error{Code: foyer.Malformed, Text: "the tag sig is not the last one"}
 )
 
 // ParseTags reads the tags at the beginning of line, if there are any, and
-// returns the rest of the line. On an error, which is a [*room.Error] of code
+// returns the rest of the line. On an error, which is a [*foyer.Error] of code
 // malformed, the Tags still hold an ID that was read before the fault, so that
 // the refusal can bear it.
 func ParseTags(line []byte) (t Tags, rest []byte, err error) {
@@ -183,7 +183,7 @@ func parseNumber(b []byte) (uint64, bool) {
 
 // parseUUID reads the form of RFC 9562, section 4: 8-4-4-4-12 digits of either
 // case.
-func parseUUID(b []byte) (id room.ID, ok bool) {
+func parseUUID(b []byte) (id foyer.ID, ok bool) {
 	if len(b) != 36 || b[8] != '-' || b[13] != '-' || b[18] != '-' || b[23] != '-' {
 		return id, false
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 )
 
 const anID = "018f4e7a-1b2c-7d3e-8f40-112233445566"
@@ -42,42 +42,42 @@ func TestParseRequest(t *testing.T) {
 	}
 	for _, c := range []struct {
 		in   string
-		code room.Code
+		code foyer.Code
 		id   string
 	}{
-		{"", room.Malformed, ""},
-		{"   ", room.Malformed, ""},
-		{"LOOKUP", room.Malformed, ""},
-		{"LOOKUP ", room.Malformed, ""},
-		{"REGISTER room://h:1", room.Malformed, ""},
-		{"REGISTER", room.Malformed, ""},
-		{"JOIN x", room.UnknownVerb, ""},
-		{"LOOKUPS x", room.UnknownVerb, ""},
-		{"\x00\xff", room.UnknownVerb, ""},
-		{"@ LOOKUP x", room.Malformed, ""},
-		{"@id LOOKUP x", room.Malformed, ""},
-		{"@=1 LOOKUP x", room.Malformed, ""},
-		{"@id=" + anID, room.Malformed, ""},
-		{"@id=" + anID + ";", room.Malformed, anID},
-		{"@id=" + anID + "; LOOKUP x", room.Malformed, anID},
-		{"@id=" + anID + ";id=" + anID + " LOOKUP x", room.Malformed, anID},
-		{"@a=1;a=2 LOOKUP x", room.Malformed, ""},
-		{"@id=018f LOOKUP x", room.Malformed, ""},
-		{"@id=018f4e7a1b2c7d3e8f40112233445566 LOOKUP x", room.Malformed, ""},
-		{"@id=018f4e7a-1b2c-7d3e-8f40-11223344556g LOOKUP x", room.Malformed, ""},
-		{"@id= LOOKUP x", room.Malformed, ""},
-		{"@ttl=x LOOKUP x", room.Malformed, ""},
-		{"@ttl= LOOKUP x", room.Malformed, ""},
-		{"@ttl=-1 LOOKUP x", room.Malformed, ""},
-		{"@ttl=1234567890123456789 LOOKUP x", room.Malformed, ""},
-		{"@x=\u00e9 LOOKUP x", room.Malformed, ""},
-		{"@x=a,b LOOKUP x", room.Malformed, ""},
-		{"@sig=x;id=" + anID + " LOOKUP x", room.Malformed, ""},
-		{"@" + strings.Repeat("a=;", 1) + "b= x", room.UnknownVerb, ""},
-		{"@a=;b=;c=;d=;e=;f=;g=;h=;i=;j=;k=;l=;m=;n=;o=;p=;q= LOOKUP x", room.Malformed, ""},
+		{"", foyer.Malformed, ""},
+		{"   ", foyer.Malformed, ""},
+		{"LOOKUP", foyer.Malformed, ""},
+		{"LOOKUP ", foyer.Malformed, ""},
+		{"REGISTER room://h:1", foyer.Malformed, ""},
+		{"REGISTER", foyer.Malformed, ""},
+		{"JOIN x", foyer.UnknownVerb, ""},
+		{"LOOKUPS x", foyer.UnknownVerb, ""},
+		{"\x00\xff", foyer.UnknownVerb, ""},
+		{"@ LOOKUP x", foyer.Malformed, ""},
+		{"@id LOOKUP x", foyer.Malformed, ""},
+		{"@=1 LOOKUP x", foyer.Malformed, ""},
+		{"@id=" + anID, foyer.Malformed, ""},
+		{"@id=" + anID + ";", foyer.Malformed, anID},
+		{"@id=" + anID + "; LOOKUP x", foyer.Malformed, anID},
+		{"@id=" + anID + ";id=" + anID + " LOOKUP x", foyer.Malformed, anID},
+		{"@a=1;a=2 LOOKUP x", foyer.Malformed, ""},
+		{"@id=018f LOOKUP x", foyer.Malformed, ""},
+		{"@id=018f4e7a1b2c7d3e8f40112233445566 LOOKUP x", foyer.Malformed, ""},
+		{"@id=018f4e7a-1b2c-7d3e-8f40-11223344556g LOOKUP x", foyer.Malformed, ""},
+		{"@id= LOOKUP x", foyer.Malformed, ""},
+		{"@ttl=x LOOKUP x", foyer.Malformed, ""},
+		{"@ttl= LOOKUP x", foyer.Malformed, ""},
+		{"@ttl=-1 LOOKUP x", foyer.Malformed, ""},
+		{"@ttl=1234567890123456789 LOOKUP x", foyer.Malformed, ""},
+		{"@x=\u00e9 LOOKUP x", foyer.Malformed, ""},
+		{"@x=a,b LOOKUP x", foyer.Malformed, ""},
+		{"@sig=x;id=" + anID + " LOOKUP x", foyer.Malformed, ""},
+		{"@" + strings.Repeat("a=;", 1) + "b= x", foyer.UnknownVerb, ""},
+		{"@a=;b=;c=;d=;e=;f=;g=;h=;i=;j=;k=;l=;m=;n=;o=;p=;q= LOOKUP x", foyer.Malformed, ""},
 	} {
 		r, err := ParseRequest([]byte(c.in))
-		if !errors.Is(err, &room.Error{Code: c.code}) || string(r.ID) != c.id {
+		if !errors.Is(err, &foyer.Error{Code: c.code}) || string(r.ID) != c.id {
 			t.Errorf("ParseRequest(%q) = id %q, %v, want %q, %s", c.in, r.ID, err, c.id, c.code)
 		}
 	}
@@ -96,11 +96,11 @@ func TestReplies(t *testing.T) {
 		{AppendOK(nil, &id, 30, "room://h:1"), "@id=" + anID + ";ttl=30 OK room://h:1"},
 		{AppendOK(nil, &other, 30, ""), "@ttl=30 OK"},
 		{AppendOK(nil, &other, -1, ""), "OK"},
-		{AppendRefusal(nil, &Tags{}, room.ErrNameTaken, 0, 100), "NOTOK the name is already registered"},
-		{AppendRefusal(nil, &id, room.ErrNameTaken, 0, 1000), "@id=" + anID + ";code=name-taken NOTOK the name is already registered"},
-		{AppendRefusal(nil, &other, room.ErrStaleRequest, 17, 1000), "@code=stale-request;now=17 NOTOK the request's id is too old or too far ahead"},
-		{AppendRefusal(nil, &Tags{}, &room.Error{Text: "äöü"}, 0, 9), "NOTOK ä"},
-		{AppendRefusal([]byte("x\n"), &Tags{}, &room.Error{Text: "abc"}, 0, 8), "x\nNOTOK ab"},
+		{AppendRefusal(nil, &Tags{}, foyer.ErrNameTaken, 0, 100), "NOTOK the name is already registered"},
+		{AppendRefusal(nil, &id, foyer.ErrNameTaken, 0, 1000), "@id=" + anID + ";code=name-taken NOTOK the name is already registered"},
+		{AppendRefusal(nil, &other, foyer.ErrStaleRequest, 17, 1000), "@code=stale-request;now=17 NOTOK the request's id is too old or too far ahead"},
+		{AppendRefusal(nil, &Tags{}, &foyer.Error{Text: "äöü"}, 0, 9), "NOTOK ä"},
+		{AppendRefusal([]byte("x\n"), &Tags{}, &foyer.Error{Text: "abc"}, 0, 8), "x\nNOTOK ab"},
 	} {
 		if string(c.got) != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
@@ -121,14 +121,14 @@ func TestReplies(t *testing.T) {
 		}
 	}
 	refused, _ := ParseReply([]byte("@code=name-taken NOTOK no"))
-	if err := refused.Err(); !errors.Is(err, room.ErrNameTaken) || err.Error() != "no" {
+	if err := refused.Err(); !errors.Is(err, foyer.ErrNameTaken) || err.Error() != "no" {
 		t.Errorf("Err() = %v", err)
 	}
 }
 
 func TestSign(t *testing.T) {
 	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
-	key := room.Key(private.Public().(ed25519.PublicKey))
+	key := foyer.Key(private.Public().(ed25519.PublicKey))
 	r := Request{Tags: Tags{ID: []byte(anID), Key: []byte(key.String())}, Verb: Register, Address: []byte("room://h:1"), Name: []byte("Great Hall")}
 	line := Sign(AppendRequest(nil, &r), private)
 	prefix := "@id=" + anID + ";key=" + key.String() + ";sig="
@@ -158,7 +158,7 @@ func TestSign(t *testing.T) {
 
 func TestReplyBudget(t *testing.T) {
 	// The shortest request of each kind leaves room for its longest grant.
-	longest := strings.Repeat("a", room.MaxAddress)
+	longest := strings.Repeat("a", foyer.MaxAddress)
 	for _, c := range []struct{ request, reply string }{
 		{"LOOKUP x", "OK " + longest},
 		{"@id=" + anID + " LOOKUP x", "@id=" + anID + ";ttl=30 OK " + longest},
@@ -195,7 +195,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := ParseRequest(line)
 		if err != nil {
-			if _, ok := errors.AsType[*room.Error](err); !ok {
+			if _, ok := errors.AsType[*foyer.Error](err); !ok {
 				t.Errorf("ParseRequest(%q): %T", line, err)
 			}
 			if reply := AppendRefusal(nil, &r.Tags, errNoName, 0, 64); len(reply) > 64 {

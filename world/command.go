@@ -6,7 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"foyer/room"
+	"foyer"
 )
 
 // A Verb is what a command asks for.
@@ -113,9 +113,9 @@ func (d Direction) String() string {
 type Player string
 
 // ParsePlayer returns the canonical form of a player's name. Its error is a
-// [*room.Error] of code [room.BadName].
+// [*foyer.Error] of code [foyer.BadName].
 func ParsePlayer(s string) (Player, error) {
-	n, err := room.ParseName(s)
+	n, err := foyer.ParseName(s)
 	return Player(n), err
 }
 

@@ -1,6 +1,6 @@
 // Package world is a room as a game: who is in it, what lies in it, where its
 // exits lead, and what each command tells the player who gave it and the
-// others. It knows no sockets and no time. roomserver carries its words to the
+// others. It knows no sockets and no time. package room carries its words to the
 // players; the words are those of docs/protocol.md, "Rooms: plain dialect".
 //
 // A [Room] is not for several goroutines at once. Everything in it is bounded:
@@ -8,6 +8,6 @@
 // [MaxText].
 //
 // The names of players and things keep the rules of rooms' names
-// ([room.ParseName]): 1 to 255 bytes of UTF-8 without control characters,
+// ([foyer.ParseName]): 1 to 255 bytes of UTF-8 without control characters,
 // compared exactly.
 package world

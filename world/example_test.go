@@ -3,13 +3,13 @@ package world_test
 import (
 	"fmt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/world"
 )
 
 func Example() {
 	hall, err := world.New("Great Hall", "A long table, and no chairs.",
-		map[world.Direction]room.Name{world.North: "Kitchen"}, []string{"lamp"})
+		map[world.Direction]foyer.Name{world.North: "Kitchen"}, []string{"lamp"})
 	if err != nil {
 		panic(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"foyer/room"
+	"foyer"
 )
 
 // What a room holds at most.
@@ -25,26 +25,26 @@ const (
 	MaxDescription = 512
 
 	// MaxText is the longest text that a room returns, in bytes, so that it
-	// fits into one datagram with the tags that roomserver puts before it. A
+	// fits into one datagram with the tags that package room puts before it. A
 	// summary that would be longer ends with how many things it leaves out.
 	MaxText = 1150
 )
 
 // A Reply is what a command brings about in words.
 type Reply struct {
-	OK     bool      // it was carried out
-	Code   room.Code // why a join was refused: bad-name, name-taken, or busy if the room is full
-	Text   string    // told to the player who gave the command
-	Notice string    // told to every other player in the room, unless empty
-	Left   bool      // the player was in the room and now is not
-	Took   bool      // and went on with things that they took here, which the room has no more
+	OK     bool       // it was carried out
+	Code   foyer.Code // why a join was refused: bad-name, name-taken, or busy if the room is full
+	Text   string     // told to the player who gave the command
+	Notice string     // told to every other player in the room, unless empty
+	Left   bool       // the player was in the room and now is not
+	Took   bool       // and went on with things that they took here, which the room has no more
 }
 
 // A Room is the state of one room.
 type Room struct {
-	name        room.Name
+	name        foyer.Name
 	description string
-	exits       map[Direction]room.Name
+	exits       map[Direction]foyer.Name
 
 	things  []string    // that lie here, in the order in which they came; bounded by MaxThings
 	players []*presence // in the order in which they came; bounded by MaxPlayers
@@ -60,7 +60,7 @@ type presence struct {
 
 // New returns a room in which the things lie and nobody is. The description is
 // UTF-8, without control characters other than line breaks.
-func New(name room.Name, description string, exits map[Direction]room.Name, things []string) (*Room, error) {
+func New(name foyer.Name, description string, exits map[Direction]foyer.Name, things []string) (*Room, error) {
 	r := &Room{name: name, description: description, exits: maps.Clone(exits)}
 	switch {
 	case strings.TrimSpace(description) == "":
@@ -73,7 +73,7 @@ func New(name room.Name, description string, exits map[Direction]room.Name, thin
 		return nil, fmt.Errorf("there are more than %d items", MaxThings)
 	}
 	for _, thing := range things {
-		n, err := room.ParseName(thing)
+		n, err := foyer.ParseName(thing)
 		if err != nil {
 			return nil, fmt.Errorf("item %q: %w", thing, err)
 		}
@@ -83,7 +83,7 @@ func New(name room.Name, description string, exits map[Direction]room.Name, thin
 }
 
 // Name returns the room's name.
-func (r *Room) Name() room.Name { return r.name }
+func (r *Room) Name() foyer.Name { return r.name }
 
 // Players returns the names of those who are in the room, in the order in which
 // they came.
@@ -104,11 +104,11 @@ func (r *Room) Join(name string, tracked bool) (player Player, reply Reply) {
 	player, err := ParsePlayer(name)
 	switch {
 	case err != nil:
-		return "", Reply{Code: room.BadName, Text: "You cannot join: " + err.Error()}
+		return "", Reply{Code: foyer.BadName, Text: "You cannot join: " + err.Error()}
 	case r.find(player) != nil:
-		return "", Reply{Code: room.NameTaken, Text: string(player) + " is already here"}
+		return "", Reply{Code: foyer.NameTaken, Text: string(player) + " is already here"}
 	case len(r.players) >= MaxPlayers:
-		return "", Reply{Code: room.Busy, Text: "The room is full"}
+		return "", Reply{Code: foyer.Busy, Text: "The room is full"}
 	}
 	r.players = append(r.players, &presence{name: player, tracked: tracked})
 	return player, Reply{
@@ -192,7 +192,7 @@ func (r *Room) drop(p *presence, name string) Reply {
 // canonicalThing returns the canonical form of a thing's name. What cannot be
 // a name cannot be echoed either.
 func canonicalThing(name string) (string, bool) {
-	n, err := room.ParseName(name)
+	n, err := foyer.ParseName(name)
 	return string(n), err == nil
 }
 

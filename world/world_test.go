@@ -9,14 +9,14 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage/storetest"
 )
 
 func newRoom(t testing.TB, things ...string) *Room {
 	t.Helper()
 	r, err := New("Great Hall", "A long table, and no chairs.",
-		map[Direction]room.Name{North: "Kitchen", Up: "The Loft"}, things)
+		map[Direction]foyer.Name{North: "Kitchen", Up: "The Loft"}, things)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestBounds(t *testing.T) {
 		for i := range MaxPlayers {
 			join(t, r, fmt.Sprintf("Player %d", i), false)
 		}
-		if _, reply := r.Join("One more", false); reply.Code != room.Busy || reply.Text != "The room is full" {
+		if _, reply := r.Join("One more", false); reply.Code != foyer.Busy || reply.Text != "The room is full" {
 			t.Errorf("got %+v", reply)
 		}
 	})
@@ -188,8 +188,8 @@ func TestBounds(t *testing.T) {
 		}
 	})
 	t.Run("summary", func(t *testing.T) {
-		r, err := New(room.Name(strings.Repeat("n", room.MaxName)), strings.Repeat("d", MaxDescription), nil,
-			slices.Repeat([]string{strings.Repeat("t", room.MaxName)}, MaxThings))
+		r, err := New(foyer.Name(strings.Repeat("n", foyer.MaxName)), strings.Repeat("d", MaxDescription), nil,
+			slices.Repeat([]string{strings.Repeat("t", foyer.MaxName)}, MaxThings))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"foyer"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -47,7 +47,7 @@ type flow struct {
 	gap     time.Duration
 
 	answered, lost uint64
-	refused        map[room.Code]uint64
+	refused        map[foyer.Code]uint64
 	latency        *hdrhistogram.Histogram
 	err            error
 }
@@ -58,7 +58,7 @@ func newFlow(r *run, c udp.Conn, number int) *flow {
 		rand:    rand.New(rand.NewPCG(r.Seed, uint64(number))),
 		slots:   make([]slot, r.Window),
 		in:      make([]udp.Datagram, udp.BatchSize),
-		refused: map[room.Code]uint64{},
+		refused: map[foyer.Code]uint64{},
 		latency: newHistogram(),
 	}
 	for i := range f.in {
@@ -212,7 +212,7 @@ func tail(flow uint64, slot int, round uint64, line int) uint64 {
 	return flow<<54 | uint64(slot)<<42 | round&roundMask<<6 | uint64(line)
 }
 
-func slotOf(id room.ID) (slot int, round uint64) {
+func slotOf(id foyer.ID) (slot int, round uint64) {
 	t := binary.BigEndian.Uint64(id[8:])
 	return int(t >> 42 & (maxWindow - 1)), t >> 6 & roundMask
 }
@@ -267,7 +267,7 @@ func (f *flow) find(line []byte) int {
 func (f *flow) refuse(line []byte) {
 	r, err := wire.ParseReply(line)
 	if err == nil && !r.OK {
-		f.refused[room.Code(r.Code)]++
+		f.refused[foyer.Code(r.Code)]++
 	}
 }
 

@@ -24,8 +24,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"foyer"
 	"foyer/internal/udp"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -67,10 +67,10 @@ type Options struct {
 
 // A Result is what a load measured.
 type Result struct {
-	Requests uint64               // answered, with OK or NOTOK
-	Refused  map[room.Code]uint64 // of those, by code; "" stands for a refusal without one
-	Lost     uint64               // not answered within a second
-	Next     uint64               // the number of the room after the last one that was asked for by Register, Fill or Clear
+	Requests uint64                // answered, with OK or NOTOK
+	Refused  map[foyer.Code]uint64 // of those, by code; "" stands for a refusal without one
+	Lost     uint64                // not answered within a second
+	Next     uint64                // the number of the room after the last one that was asked for by Register, Fill or Clear
 	Elapsed  time.Duration
 	Latency  *hdrhistogram.Histogram // microseconds/10 from sending, or from being due, to the answer
 }
@@ -126,7 +126,7 @@ const maxTTL = 24 * time.Hour
 // ctx ends. Its error is a socket that cannot be opened or a registry that never
 // answers; the Result says what was measured until then.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	result := &Result{Next: o.First, Refused: map[room.Code]uint64{}, Latency: newHistogram()}
+	result := &Result{Next: o.First, Refused: map[foyer.Code]uint64{}, Latency: newHistogram()}
 	if err := o.Check(); err != nil {
 		return result, err
 	}

@@ -3,7 +3,7 @@ package load
 import (
 	"testing"
 
-	"foyer/room"
+	"foyer"
 )
 
 // Rooms of a load have names and addresses of their own, in canonical form and
@@ -21,7 +21,7 @@ func TestNamesAndAddresses(t *testing.T) {
 			if len(name) != 21 || len(address) != len("room://10.100.100.100:10000") {
 				t.Fatalf("room %d: %s, %s", i, name, address)
 			}
-			if a, err := room.ParseAddress(address); err != nil || string(a) != address {
+			if a, err := foyer.ParseAddress(address); err != nil || string(a) != address {
 				t.Fatalf("%s: %v", address, err)
 			}
 		}

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"foyer"
 	"foyer/client"
-	"foyer/room"
 )
 
 // patience is how long a program may take to get ready, and to end.
@@ -70,7 +70,7 @@ func (w *world) open(ctx context.Context, places []place) error {
 		}
 	}
 	for i, p := range places {
-		if err := w.awaitRoom(ctx, c, w.running[1+i], room.Name(p.name)); err != nil {
+		if err := w.awaitRoom(ctx, c, w.running[1+i], foyer.Name(p.name)); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func (w *world) openRegistry(ctx context.Context) error {
 }
 
 // awaitRoom asks the registry for a room until it is there.
-func (w *world) awaitRoom(ctx context.Context, c *client.Client, p *process, name room.Name) error {
+func (w *world) awaitRoom(ctx context.Context, c *client.Client, p *process, name foyer.Name) error {
 	for {
 		_, err := c.Lookup(ctx, name)
 		if err == nil {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"foyer/room"
+	"foyer"
 )
 
 // A place is one room of a world file.
@@ -44,7 +44,7 @@ func readWorld(r io.Reader) ([]place, error) {
 		}
 		inside++
 		if inside == 1 {
-			if _, err := room.ParseName(text); err != nil {
+			if _, err := foyer.ParseName(text); err != nil {
 				return nil, fmt.Errorf("line %d: %w", line, err)
 			}
 			places = append(places, place{name: text, exits: map[string]string{}})

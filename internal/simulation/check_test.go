@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 
 	"github.com/anishathalye/porcupine"
@@ -47,7 +47,7 @@ func (w *world) settled(history []porcupine.Operation) (all []porcupine.Operatio
 	for _, o := range history {
 		op := *o.Input.(*operation)
 		if op.answer.unknown {
-			i := slices.IndexFunc(op.ids, func(id room.ID) bool { return w.journal.outcomes[id].Reply != nil })
+			i := slices.IndexFunc(op.ids, func(id foyer.ID) bool { return w.journal.outcomes[id].Reply != nil })
 			if i < 0 {
 				continue
 			}

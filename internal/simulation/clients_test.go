@@ -10,8 +10,8 @@ import (
 	"net/netip"
 	"time"
 
+	"foyer"
 	"foyer/client"
-	"foyer/room"
 	"foyer/wire"
 )
 
@@ -33,8 +33,8 @@ type actor struct {
 // A district is a set of names and addresses that some actors contend for.
 type district struct {
 	number    int
-	names     [namesPerDistrict]room.Name
-	addresses [addressesPerDistrict]room.Address
+	names     [namesPerDistrict]foyer.Name
+	addresses [addressesPerDistrict]foyer.Address
 	keys      [keysPerDistrict]ed25519.PrivateKey // of owners, each of which may be several actors
 
 	ttls [ttlsPerDistrict]time.Duration // the leases that are asked for
@@ -43,10 +43,10 @@ type district struct {
 func newDistrict(number int, ttls [ttlsPerDistrict]time.Duration) *district {
 	d := &district{number: number, ttls: ttls}
 	for i := range d.names {
-		d.names[i] = room.Name(fmt.Sprintf("Room %d of %d", i, number))
+		d.names[i] = foyer.Name(fmt.Sprintf("Room %d of %d", i, number))
 	}
 	for i := range d.addresses {
-		d.addresses[i] = room.Address(fmt.Sprintf("room://198.51.100.%d:%d", number, 4000+i))
+		d.addresses[i] = foyer.Address(fmt.Sprintf("room://198.51.100.%d:%d", number, 4000+i))
 	}
 	for i := range d.keys {
 		var seed [ed25519.SeedSize]byte
@@ -56,7 +56,7 @@ func newDistrict(number int, ttls [ttlsPerDistrict]time.Duration) *district {
 	return d
 }
 
-func (d *district) find(a room.Address) int {
+func (d *district) find(a foyer.Address) int {
 	for i := range d.addresses {
 		if d.addresses[i] == a {
 			return i
@@ -139,7 +139,7 @@ func (a *actor) perform(op *operation) {
 	}
 	op.returned = a.world.time.now()
 	if err != nil {
-		refusal, ok := errors.AsType[*room.Error](err)
+		refusal, ok := errors.AsType[*foyer.Error](err)
 		switch {
 		case errors.Is(err, client.ErrNoAnswer), ok && refusal.Code.Temporary():
 			op.answer.unknown = true

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -87,7 +87,7 @@ func (d *disk) Update(now storage.Instant, fn func(storage.Tx) error) error {
 var errUncertain = fmt.Errorf("%w: %w", storage.ErrUncertain, errInjected)
 
 // Recorded implements [storage.Store].
-func (d *disk) Recorded(id room.ID) bool {
+func (d *disk) Recorded(id foyer.ID) bool {
 	if d.doubted != nil {
 		for i := range d.doubted.outcomes {
 			if d.doubted.outcomes[i].ID == id {

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -44,7 +44,7 @@ type operation struct {
 
 	// Found out afterwards: under which ids it was asked for, and before when a
 	// lease granted to it cannot have ended, for each ttl of its district.
-	ids    []room.ID
+	ids    []foyer.ID
 	leases [ttlsPerDistrict]lease
 }
 
@@ -61,7 +61,7 @@ func (op *operation) until(ttl time.Duration) time.Duration {
 }
 
 // idTime returns the time in a version 7 id, in Unix milliseconds.
-func idTime(id room.ID) (ms int64) {
+func idTime(id foyer.ID) (ms int64) {
 	for _, b := range id[:6] {
 		ms = ms<<8 | int64(b)
 	}
@@ -70,9 +70,9 @@ func idTime(id room.ID) (ms int64) {
 
 // An answer is what a call returned.
 type answer struct {
-	unknown bool      // it may have taken effect, until returned
-	code    room.Code // empty for OK
-	address int       // of a LOOKUP
+	unknown bool       // it may have taken effect, until returned
+	code    foyer.Code // empty for OK
+	address int        // of a LOOKUP
 	ttl     time.Duration
 }
 

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/wire"
 )
@@ -18,9 +18,9 @@ import (
 // A journal knows what the disk has to hold: it is told of every transaction
 // that has become durable. The one goroutine that changes the store owns it.
 type journal struct {
-	rooms     map[room.Name]room.Registration
-	outcomes  map[room.ID]outcome
-	addresses []room.Address // all that may be in use
+	rooms     map[foyer.Name]foyer.Registration
+	outcomes  map[foyer.ID]outcome
+	addresses []foyer.Address // all that may be in use
 	problems  *problems
 	time      *timeline
 	last      storage.Instant
@@ -97,7 +97,7 @@ func (j *journal) commit(p *page) {
 
 // denied notes that a request was told that nothing was changed, for want of a
 // disk that can be written. The journal's owner calls it.
-func (j *journal) denied(id room.ID) {
+func (j *journal) denied(id foyer.ID) {
 	if o, ok := j.outcomes[id]; ok && j.last.Lease-o.at.Lease <= storage.OutcomeRetention {
 		j.problems.add("the id %x was carried out, with %q, and then refused as if it had not been", id, o.Reply)
 	}
@@ -113,7 +113,7 @@ type changedLease struct {
 // renewed returns the recorded reply to a RENEW that changed a lease, as long as it
 // is surely kept. Copies of it in the same transaction, whose replies are sent with
 // its own, may have come when it did not change the lease yet, and are passed over.
-func (j *journal) renewed(id room.ID) []byte {
+func (j *journal) renewed(id foyer.ID) []byte {
 	v, _ := j.renewals.Load(id)
 	if r, ok := v.(changedLease); ok && r.transaction < j.begun.Load() && j.time.now()-r.durable < storage.OutcomeRetention {
 		return r.reply
@@ -122,7 +122,7 @@ func (j *journal) renewed(id room.ID) []byte {
 }
 
 // granted reports whether a RENEW of that id changed a lease.
-func (j *journal) granted(id room.ID) bool {
+func (j *journal) granted(id foyer.ID) bool {
 	_, ok := j.renewals.Load(id)
 	return ok
 }
@@ -130,8 +130,8 @@ func (j *journal) granted(id room.ID) bool {
 // audit compares a store with the journal. The store must not be in use.
 func (j *journal) audit(s storage.Store, occasion string) {
 	problem := func(format string, args ...any) { j.problems.add(occasion+": "+format, args...) }
-	found := map[room.Name]bool{}
-	places := map[room.Address]room.Name{}
+	found := map[foyer.Name]bool{}
+	places := map[foyer.Address]foyer.Name{}
 	for r, err := range storage.All(s, 16) {
 		if err != nil {
 			problem("%v", err)
@@ -156,7 +156,7 @@ func (j *journal) audit(s storage.Store, occasion string) {
 	err := s.Update(j.last, func(tx storage.Tx) error {
 		for _, addr := range j.addresses {
 			switch name, err := tx.NameAt(addr); {
-			case errors.Is(err, room.ErrUnknownName):
+			case errors.Is(err, foyer.ErrUnknownName):
 				name = ""
 				fallthrough
 			case err == nil:

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 
 	"github.com/anishathalye/porcupine"
@@ -92,7 +92,7 @@ func (s state) step(op *operation, add func(state)) {
 		if changed, ok := s.granted(op); ok {
 			add(changed)
 		}
-	case op.answer.code == room.StaleRequest:
+	case op.answer.code == foyer.StaleRequest:
 		add(s)
 	case op.answer.code == "":
 		if changed, ok := s.granted(op); ok {
@@ -194,11 +194,11 @@ func (s state) refused(op *operation) (state, bool) {
 	n := &s[op.name]
 	code := op.answer.code
 	switch {
-	case op.verb == wire.Register && code == room.AddressTaken:
+	case op.verb == wire.Register && code == foyer.AddressTaken:
 		// The name alone would not have been in the way.
 		free := !n.registered || n.belongsTo(op) || s.lapse(op.name, op)
 		return s, free && s.holder(op) != none
-	case op.verb != wire.Register && code == room.UnknownName:
+	case op.verb != wire.Register && code == foyer.UnknownName:
 		return s, s.lapse(op.name, op)
 	case !n.registered:
 		return s, false
@@ -207,17 +207,17 @@ func (s state) refused(op *operation) (state, bool) {
 	theirs := owned && signed && !n.belongsTo(op)
 	switch op.verb {
 	case wire.Register:
-		return s, code == room.NameTaken && !(owned && signed) || code == room.NotOwner && theirs
+		return s, code == foyer.NameTaken && !(owned && signed) || code == foyer.NotOwner && theirs
 	case wire.Renew:
 		if int(n.address) != op.address {
-			return s, code == room.Replaced
+			return s, code == foyer.Replaced
 		}
 		fallthrough
 	case wire.Deregister:
 		if !owned {
-			return s, code == room.NotOwner && int(n.from) != op.from
+			return s, code == foyer.NotOwner && int(n.from) != op.from
 		}
-		return s, code == room.NotOwner && !signed || code == room.BadSignature && theirs
+		return s, code == foyer.NotOwner && !signed || code == foyer.BadSignature && theirs
 	}
 	return s, false
 }

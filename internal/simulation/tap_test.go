@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 )
 
@@ -17,12 +17,12 @@ type tap struct {
 	time     *timeline
 	registry netip.AddrPort
 	problems *problems
-	denied   func(room.ID)        // is told of every change that was refused as unavailable
-	renewed  func(room.ID) []byte // returns the recorded reply to a RENEW that changed a lease
-	granted  func(room.ID) bool   // reports whether there is one
+	denied   func(foyer.ID)        // is told of every change that was refused as unavailable
+	renewed  func(foyer.ID) []byte // returns the recorded reply to a RENEW that changed a lease
+	granted  func(foyer.ID) bool   // reports whether there is one
 
 	mu       sync.Mutex
-	requests map[room.ID]*sighting
+	requests map[foyer.ID]*sighting
 	seen     []*sighting                // the same, in the order of their appearance
 	calling  map[netip.Addr]*operation  // by the host it comes from
 	of       map[*operation][]*sighting // what was sent for an operation
@@ -31,7 +31,7 @@ type tap struct {
 
 // A sighting is a request that was seen.
 type sighting struct {
-	id   room.ID
+	id   foyer.ID
 	verb wire.Verb
 	line []byte
 	from netip.AddrPort  // where it came from first
@@ -46,7 +46,7 @@ type sighting struct {
 func newTap(t *timeline, registry netip.AddrPort, p *problems, j *journal) *tap {
 	return &tap{
 		time: t, registry: registry, problems: p, denied: j.denied, renewed: j.renewed, granted: j.granted,
-		requests: map[room.ID]*sighting{},
+		requests: map[foyer.ID]*sighting{},
 		calling:  map[netip.Addr]*operation{},
 		of:       map[*operation][]*sighting{},
 		forgers:  map[netip.Addr]bool{},
@@ -117,11 +117,11 @@ func (t *tap) answer(line []byte) {
 		}
 		return
 	}
-	switch room.Code(r.Code) {
-	case room.Unavailable:
+	switch foyer.Code(r.Code) {
+	case foyer.Unavailable:
 		t.denied(r.UUID) // only the writer says that of a change
 		return
-	case room.Busy, room.StaleRequest:
+	case foyer.Busy, foyer.StaleRequest:
 		return // no outcomes
 	}
 	if s.reply == nil {
@@ -181,7 +181,7 @@ func (t *tap) observe(op *operation) (seen *operation, ok bool) {
 // parseAnswer reads the reply to a REGISTER or DEREGISTER.
 func parseAnswer(line []byte) answer {
 	reply, _ := wire.ParseReply(line) // answer and commit have looked for errors
-	return answer{code: room.Code(reply.Code), address: none, ttl: time.Duration(reply.TTL) * time.Second}
+	return answer{code: foyer.Code(reply.Code), address: none, ttl: time.Duration(reply.TTL) * time.Second}
 }
 
 // recorded returns a request seen earlier, a number from 0 to 1 saying which

@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/storage"
 	"foyer/wire"
 )
@@ -77,7 +77,7 @@ func (w *world) build(t *testing.T) {
 	w.net = udptest.New(w.seed)
 	w.net.SetFaults(w.climate.net)
 	w.journal = &journal{
-		rooms: map[room.Name]room.Registration{}, outcomes: map[room.ID]outcome{},
+		rooms: map[foyer.Name]foyer.Registration{}, outcomes: map[foyer.ID]outcome{},
 		problems: &w.problems, time: &w.time,
 	}
 	w.registry = &registry{

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"foyer/room"
+	"foyer"
 )
 
 // An arena is where entries lie: one behind the other in chunks of a mebibyte,
@@ -106,7 +106,7 @@ type appender struct {
 
 // add writes an entry that holds copies of all that r consists of. It returns
 // nil if r cannot be kept; see newHeader.
-func (a *appender) add(r *room.Registration) (ref, *entry) {
+func (a *appender) add(r *foyer.Registration) (ref, *entry) {
 	h, ok := newHeader(r)
 	if !ok {
 		return 0, nil

@@ -17,7 +17,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
@@ -43,9 +43,9 @@ func (f *filler) group(n int) error {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).Add(f.now.Lease)
 	return f.store.Update(f.now, func(tx storage.Tx) error {
 		for range n {
-			r := room.Registration{
-				Name:         room.Name(fmt.Sprintf("room-%011x", f.rand.Uint64()>>20)),
-				Address:      room.Address(fmt.Sprintf("room://10.%d.%d.%d:%d", f.rand.IntN(256), f.rand.IntN(256), f.rand.IntN(256), 1024+f.rand.IntN(60000))),
+			r := foyer.Registration{
+				Name:         foyer.Name(fmt.Sprintf("room-%011x", f.rand.Uint64()>>20)),
+				Address:      foyer.Address(fmt.Sprintf("room://10.%d.%d.%d:%d", f.rand.IntN(256), f.rand.IntN(256), f.rand.IntN(256), 1024+f.rand.IntN(60000))),
 				RegisteredAt: now, TTL: 30 * time.Second, LeaseEnd: f.now.Lease + 30*time.Second,
 				From: netip.AddrFrom4([4]byte{10, 0, 0, 1}),
 			}
@@ -218,7 +218,7 @@ func BenchmarkOpen(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if _, err := s.Find([]byte("room")); !errors.Is(err, room.ErrUnknownName) {
+					if _, err := s.Find([]byte("room")); !errors.Is(err, foyer.ErrUnknownName) {
 						b.Fatal(err)
 					}
 					b.StopTimer()

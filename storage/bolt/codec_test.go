@@ -14,22 +14,22 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
-var sample = room.Registration{
+var sample = foyer.Registration{
 	Name: "Great Hall", Address: "room://[2001:db8::1]:7",
 	RegisteredAt: time.UnixMilli(1_893_553_445_678).UTC(), TTL: 30 * time.Second, LeaseEnd: 12345678901,
-	Owner: room.Key{1, 31: 2}, From: netip.MustParseAddr("10.0.0.1"),
+	Owner: foyer.Key{1, 31: 2}, From: netip.MustParseAddr("10.0.0.1"),
 }
 
 func TestRegistrationRoundTrip(t *testing.T) {
-	for _, r := range []room.Registration{
+	for _, r := range []foyer.Registration{
 		sample,
 		{Name: "bare", Address: "room://h:1", RegisteredAt: time.Time{}},
 		{Name: "a", Address: "a", RegisteredAt: time.UnixMilli(-1).UTC(), LeaseEnd: -5},
-		{Name: "b", Address: room.Address(strings.Repeat("x", room.MaxAddress)), RegisteredAt: sample.RegisteredAt, TTL: math.MaxUint32 * time.Second, From: netip.MustParseAddr("::1")},
+		{Name: "b", Address: foyer.Address(strings.Repeat("x", foyer.MaxAddress)), RegisteredAt: sample.RegisteredAt, TTL: math.MaxUint32 * time.Second, From: netip.MustParseAddr("::1")},
 	} {
 		d := decoder{b: appendRegistration(nil, r)}
 		if got := d.registration(string(r.Name)); d.bad || len(d.b) != 0 || got != r {
@@ -44,10 +44,10 @@ func TestRegistrationRoundTrip(t *testing.T) {
 	if got := entryOf(zoned).registration().From; got != zoned.From.WithZone("") {
 		t.Errorf("a zone was kept: %v", got)
 	}
-	for _, r := range []room.Registration{
+	for _, r := range []foyer.Registration{
 		{}, {Name: "a"}, {Address: "a"},
-		{Name: room.Name(strings.Repeat("x", 256)), Address: "a"},
-		{Name: "a", Address: room.Address(strings.Repeat("x", 65))},
+		{Name: foyer.Name(strings.Repeat("x", 256)), Address: "a"},
+		{Name: "a", Address: foyer.Address(strings.Repeat("x", 65))},
 		{Name: "a", Address: "a", TTL: -time.Second},
 		{Name: "a", Address: "a", TTL: math.MaxInt64},
 	} {
@@ -59,7 +59,7 @@ func TestRegistrationRoundTrip(t *testing.T) {
 
 func sampleEvents() []storage.Event {
 	other := sample
-	other.Address, other.TTL, other.Owner = "room://h:2", 0, room.Key{}
+	other.Address, other.TTL, other.Owner = "room://h:2", 0, foyer.Key{}
 	return []storage.Event{
 		{Kind: storage.Registered, Time: sample.RegisteredAt, Registration: sample, From: sample.From},
 		{Kind: storage.RenewedLate, Time: sample.RegisteredAt.Add(time.Minute), Registration: sample, From: sample.From},
@@ -71,7 +71,7 @@ func sampleGroup(position uint64) []byte {
 	g := make([]byte, groupHeader)
 	g = appendClocks(g, storage.Instant{Wall: sample.RegisteredAt, Lease: time.Hour})
 	g = append(g, 1)
-	g = appendOutcome(g, storage.Outcome{ID: room.ID{1, 2, 3}, Fingerprint: [16]byte{4}, Reply: []byte("OK")})
+	g = appendOutcome(g, storage.Outcome{ID: foyer.ID{1, 2, 3}, Fingerprint: [16]byte{4}, Reply: []byte("OK")})
 	events := sampleEvents()
 	g = append(g, byte(len(events)))
 	for _, e := range events {

@@ -6,7 +6,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -61,13 +61,13 @@ func (c *coldRooms) replay(btx *bbolt.Tx) error {
 	return nil
 }
 
-// find returns the registration of a name or room.ErrUnknownName.
-func (c *coldRooms) find(name string) (room.Registration, error) {
+// find returns the registration of a name or foyer.ErrUnknownName.
+func (c *coldRooms) find(name string) (foyer.Registration, error) {
 	if e := c.names.find(name); e != nil {
 		return e.registration(), nil
 	}
 	if c.gone[name] {
-		return room.Registration{}, room.ErrUnknownName
+		return foyer.Registration{}, foyer.ErrUnknownName
 	}
 	b, err := c.found.look(name)
 	var rec record
@@ -75,16 +75,16 @@ func (c *coldRooms) find(name string) (room.Registration, error) {
 		err = rec.decode(name, b, recordCurrent)
 	}
 	if err != nil {
-		return room.Registration{}, unavailable(asDamage(err))
+		return foyer.Registration{}, unavailable(asDamage(err))
 	}
 	if !rec.registered {
-		return room.Registration{}, room.ErrUnknownName
+		return foyer.Registration{}, foyer.ErrUnknownName
 	}
 	return rec.current, nil
 }
 
 // findCold is Find while there is no index.
-func (s *Store) findCold(name []byte) (room.Registration, error) {
+func (s *Store) findCold(name []byte) (foyer.Registration, error) {
 	// What it reads is not written over while it holds mu: an Update could use
 	// pages of this state only after another one has published the next.
 	s.mu.RLock()

@@ -12,7 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -71,7 +71,7 @@ func TestCopyGivesWay(t *testing.T) {
 	register := func(from, to int) error {
 		return s.Update(s.Last(), func(tx storage.Tx) error {
 			for i := from; i < to; i++ {
-				r := room.Registration{Name: room.Name(fmt.Sprintf("%0200d", i)), Address: room.Address(fmt.Sprintf("room://h:%d", i+1))}
+				r := foyer.Registration{Name: foyer.Name(fmt.Sprintf("%0200d", i)), Address: foyer.Address(fmt.Sprintf("room://h:%d", i+1))}
 				if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
 					return err
 				}
@@ -152,7 +152,7 @@ func TestCopyGivesUp(t *testing.T) {
 		if err := <-closed; err != nil {
 			t.Error(err)
 		}
-		if err := s.Copy(t.Context(), openCopy(t), nil); !errors.Is(err, room.ErrUnavailable) {
+		if err := s.Copy(t.Context(), openCopy(t), nil); !errors.Is(err, foyer.ErrUnavailable) {
 			t.Errorf("Copy of a store that is closed: %v", err)
 		}
 	})
@@ -175,7 +175,7 @@ func TestCopyGivesUp(t *testing.T) {
 			return fullDisk(btx)
 		})
 		s.register("other", time.Second)
-		if err := s.Copy(t.Context(), openCopy(t), nil); !errors.Is(err, room.ErrUnavailable) {
+		if err := s.Copy(t.Context(), openCopy(t), nil); !errors.Is(err, foyer.ErrUnavailable) {
 			t.Errorf("Copy: %v", err)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -43,7 +43,7 @@ func copyFile(t *testing.T, from, to string) {
 type readOnlyStore struct{ *Reader }
 
 func (readOnlyStore) Update(storage.Instant, func(storage.Tx) error) error { return nil }
-func (readOnlyStore) Recorded(room.ID) bool                                { return true }
+func (readOnlyStore) Recorded(foyer.ID) bool                               { return true }
 func (readOnlyStore) Check() error                                         { return nil }
 
 func (s readOnlyStore) FindAll(queries []storage.Query) {
@@ -196,12 +196,12 @@ func TestHistoryNamesAfterAKill(t *testing.T) {
 	defer s.Close()
 	model := storetest.NewModel(storetest.Sabotage{})
 	names := storage.HistoryNames + 5000
-	nameOf := func(i int) room.Name { return room.Name(fmt.Sprintf("room %d", i)) }
+	nameOf := func(i int) foyer.Name { return foyer.Name(fmt.Sprintf("room %d", i)) }
 	now := storage.Instant{}
 	step := func(i int) func(storage.Tx) error {
 		return func(tx storage.Tx) error {
 			for j := i; j < min(i+997, names); j++ {
-				r := room.Registration{Name: nameOf(j * 7919 % names), Address: "room://h:1"}
+				r := foyer.Registration{Name: nameOf(j * 7919 % names), Address: "room://h:1"}
 				for _, k := range []storage.Kind{storage.Registered, storage.Expired} {
 					if err := tx.Apply(storage.Event{Kind: k, Registration: r}); err != nil {
 						return err

@@ -15,7 +15,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -212,7 +212,7 @@ func behind(t *testing.T, path string, see func(*Store)) error {
 		_, listErr := s.List("", 1)
 		_, historyErr := s.History("room 1")
 		for _, err := range []error{listErr, historyErr, s.Update(storage.Instant{}, func(storage.Tx) error { return nil })} {
-			if !errors.Is(err, room.ErrUnavailable) || !errors.Is(err, storage.ErrDamaged) {
+			if !errors.Is(err, foyer.ErrUnavailable) || !errors.Is(err, storage.ErrDamaged) {
 				t.Errorf("what waited got %v", err)
 			}
 		}
@@ -404,7 +404,7 @@ func lookedAt(t *testing.T, names int) (file []byte, records map[string][]byte) 
 	s := openQuick(t, path)
 	err := s.Update(storage.Instant{}, func(tx storage.Tx) error {
 		for i := range names {
-			r := room.Registration{Name: room.Name(longName(i)), Address: room.Address(fmt.Sprintf("room://h:%d", i))}
+			r := foyer.Registration{Name: foyer.Name(longName(i)), Address: foyer.Address(fmt.Sprintf("room://h:%d", i))}
 			if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: r}); err != nil {
 				return err
 			}

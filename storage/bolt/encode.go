@@ -7,7 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -56,7 +56,7 @@ func appendIP(b []byte, ip netip.Addr) []byte {
 	return append(b, 0)
 }
 
-func appendRegistration(b []byte, r room.Registration) []byte {
+func appendRegistration(b []byte, r foyer.Registration) []byte {
 	var flags byte
 	if r.TTL != 0 || r.LeaseEnd != 0 {
 		flags |= hasLease
@@ -180,9 +180,9 @@ const maxSeconds = uint64(1<<63-1) / uint64(time.Second)
 
 // registration returns the registration of name. Its address is a view, see
 // text.
-func (d *decoder) registration(name string) room.Registration {
+func (d *decoder) registration(name string) foyer.Registration {
 	flags := d.byte()
-	r := room.Registration{Name: room.Name(name), Address: room.Address(d.text()), RegisteredAt: d.time()}
+	r := foyer.Registration{Name: foyer.Name(name), Address: foyer.Address(d.text()), RegisteredAt: d.time()}
 	if flags&hasLease != 0 {
 		seconds := d.uvarint()
 		if seconds > maxSeconds {
@@ -195,11 +195,11 @@ func (d *decoder) registration(name string) room.Registration {
 		copy(r.Owner[:], d.take(len(r.Owner)))
 	}
 	r.From = d.ip()
-	if flags > allFlags || r.Address == "" || len(r.Address) > room.MaxAddress {
+	if flags > allFlags || r.Address == "" || len(r.Address) > foyer.MaxAddress {
 		d.fail()
 	}
 	if d.bad {
-		return room.Registration{}
+		return foyer.Registration{}
 	}
 	return r
 }

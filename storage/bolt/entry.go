@@ -5,7 +5,7 @@ import (
 	"time"
 	"unsafe"
 
-	"foyer/room"
+	"foyer"
 )
 
 // An entry is a registration as an arena keeps it: this header, and behind it
@@ -30,9 +30,9 @@ const entryHeader = int(unsafe.Sizeof(entry{}))
 // newHeader returns the header of an entry for r, or ok false if r cannot be
 // kept: name or address empty or too long, a lease that is negative or longer
 // than 136 years.
-func newHeader(r *room.Registration) (h entry, ok bool) {
+func newHeader(r *foyer.Registration) (h entry, ok bool) {
 	seconds := r.TTL / time.Second
-	if r.Name == "" || len(r.Name) > room.MaxName || r.Address == "" || len(r.Address) > room.MaxAddress ||
+	if r.Name == "" || len(r.Name) > foyer.MaxName || r.Address == "" || len(r.Address) > foyer.MaxAddress ||
 		seconds < 0 || seconds >= 1<<32 {
 		return entry{}, false
 	}
@@ -51,7 +51,7 @@ func newHeader(r *room.Registration) (h entry, ok bool) {
 func (e *entry) length() int {
 	n := int(e.nameLen) + int(e.addressLen) + int(e.ipLen)
 	if e.hasOwner {
-		n += len(room.Key{})
+		n += len(foyer.Key{})
 	}
 	return n
 }
@@ -62,7 +62,7 @@ func (e *entry) size() int {
 }
 
 // write makes e, for which there is as much space as h says, the entry of r.
-func (e *entry) write(h entry, r *room.Registration) {
+func (e *entry) write(h entry, r *foyer.Registration) {
 	*e = h
 	b := append(append(e.part(0, e.length())[:0], r.Name...), r.Address...)
 	if h.hasOwner {
@@ -86,10 +86,10 @@ func (e *entry) name() string    { return viewString(e.part(0, int(e.nameLen))) 
 func (e *entry) address() string { return viewString(e.part(int(e.nameLen), int(e.addressLen))) }
 
 // registration returns what the entry holds. It does not allocate.
-func (e *entry) registration() room.Registration {
-	r := room.Registration{
-		Name:         room.Name(e.name()),
-		Address:      room.Address(e.address()),
+func (e *entry) registration() foyer.Registration {
+	r := foyer.Registration{
+		Name:         foyer.Name(e.name()),
+		Address:      foyer.Address(e.address()),
 		RegisteredAt: time.UnixMilli(e.registered).UTC(),
 		TTL:          time.Duration(e.ttl) * time.Second,
 		LeaseEnd:     time.Duration(e.leaseEnd),

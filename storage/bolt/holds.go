@@ -10,7 +10,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -42,7 +42,7 @@ func decodeHold(name string, b []byte) (storage.Hold, error) {
 		return storage.Hold{}, fmt.Errorf("%w: the checksum of the hold on %q is wrong", errMalformed, name)
 	}
 	d := decoder{b: b[4:]}
-	h := storage.Hold{Name: room.Name(name), Since: d.time(), Until: d.time()}
+	h := storage.Hold{Name: foyer.Name(name), Since: d.time(), Until: d.time()}
 	if d.bad || len(d.b) != 0 {
 		return storage.Hold{}, fmt.Errorf("%w: the hold on %q does not decode", errMalformed, name)
 	}
@@ -98,7 +98,7 @@ func (x *examination) examineHolds(bucket bucketPage, there bool, sums []byte) e
 }
 
 // Held implements [storage.Tx].
-func (t *tx) Held(name room.Name) (storage.Hold, bool) {
+func (t *tx) Held(name foyer.Name) (storage.Hold, bool) {
 	if len(t.holds)+len(t.store.holds) == 0 {
 		return storage.Hold{}, false
 	}
@@ -117,7 +117,7 @@ func (t *tx) Hold(h storage.Hold) error {
 		t.held--
 	case after && !before:
 		if len(t.store.holds)+t.held >= storage.MaxHolds && !t.dropHolds() {
-			return fmt.Errorf("%w: %d names are held, as many as can be", room.ErrBusy, storage.MaxHolds)
+			return fmt.Errorf("%w: %d names are held, as many as can be", foyer.ErrBusy, storage.MaxHolds)
 		}
 		t.held++
 	}

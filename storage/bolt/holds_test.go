@@ -10,7 +10,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -57,7 +57,7 @@ func newTroubledAt(t *testing.T, path string) *troubled {
 }
 
 // hold holds a name, some time after the last Update.
-func (s *troubled) hold(name room.Name, later time.Duration) error {
+func (s *troubled) hold(name foyer.Name, later time.Duration) error {
 	s.now.Wall = s.now.Wall.Add(later)
 	return s.Update(s.now, func(tx storage.Tx) error {
 		return tx.Hold(storage.Hold{Name: name, Since: s.now.Wall, Until: s.now.Wall.Add(time.Hour)})

@@ -6,18 +6,18 @@ import (
 	"sync"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage/storetest"
 )
 
 // entryOf returns an entry in an arena of its own.
-func entryOf(r room.Registration) *entry {
+func entryOf(r foyer.Registration) *entry {
 	_, e := (&appender{arena: new(arena)}).add(&r)
 	return e
 }
 
 func testEntry(a *appender, name, address int) (ref, *entry) {
-	return a.add(&room.Registration{Name: room.Name(fmt.Sprint("room ", name)), Address: room.Address(fmt.Sprint("room://h:", address))})
+	return a.add(&foyer.Registration{Name: foyer.Name(fmt.Sprint("room ", name)), Address: foyer.Address(fmt.Sprint("room://h:", address))})
 }
 
 func TestIndex(t *testing.T) {
@@ -138,10 +138,10 @@ func TestOutcomeIndex(t *testing.T) {
 	var x outcomeIndex
 	x.init()
 	const first = 1<<40 - 1000 // the positions pass a multiple of what a slot holds
-	want := map[room.ID]uint64{}
+	want := map[foyer.ID]uint64{}
 	tail := uint64(first)
 	for range 40_000 {
-		id := room.ID{byte(r.IntN(256)), byte(r.IntN(30))}
+		id := foyer.ID{byte(r.IntN(256)), byte(r.IntN(30))}
 		position, there := want[id]
 		switch {
 		case !there:

@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -202,7 +202,7 @@ func guard(fn func() error) (err error) {
 
 // unavailable wraps a failure of the storage for callers of the Store.
 func unavailable(err error) error {
-	if err == nil || errors.Is(err, room.ErrUnavailable) {
+	if err == nil || errors.Is(err, foyer.ErrUnavailable) {
 		return err
 	}
 	return storage.Unavailable(err)

@@ -5,7 +5,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -58,7 +58,7 @@ func newOutcomeSlot(hash, position uint64) outcomeSlot {
 
 func (x *outcomeIndex) init() { x.seed = maphash.MakeSeed() }
 
-func (x *outcomeIndex) slot(id room.ID, block uint64) outcomeSlot {
+func (x *outcomeIndex) slot(id foyer.ID, block uint64) outcomeSlot {
 	return newOutcomeSlot(maphash.Bytes(x.seed, id[:]), block)
 }
 
@@ -113,7 +113,7 @@ func (t *outcomeShard) insert(p outcomePlace) {
 }
 
 // touch has the place come nearer where candidates begins.
-func (x *outcomeIndex) touch(id room.ID) outcomeSlot {
+func (x *outcomeIndex) touch(id foyer.ID) outcomeSlot {
 	want := x.slot(id, 0)
 	t := &x.shards[want.shard()]
 	if t.n == 0 {
@@ -123,7 +123,7 @@ func (x *outcomeIndex) touch(id room.ID) outcomeSlot {
 }
 
 // candidates calls yield with every place that may be the id's.
-func (x *outcomeIndex) candidates(id room.ID, yield func(outcomePlace) bool) {
+func (x *outcomeIndex) candidates(id foyer.ID, yield func(outcomePlace) bool) {
 	want := x.slot(id, 0)
 	t := &x.shards[want.shard()]
 	if t.n == 0 {
@@ -182,7 +182,7 @@ func (s *Store) skipExpired(log *bbolt.Bucket, now storage.Instant) error {
 }
 
 // Recorded implements [storage.Store].
-func (s *Store) Recorded(id room.ID) (may bool) {
+func (s *Store) Recorded(id foyer.ID) (may bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.awaitIndexes() != nil {

@@ -6,7 +6,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -55,18 +55,18 @@ func (o *overlay) replay(btx *bbolt.Tx, s *state, included func(name string) uin
 }
 
 // find returns the registration of a name, or ok false.
-func (o *overlay) find(btx *bbolt.Tx, name string) (r room.Registration, ok bool, err error) {
+func (o *overlay) find(btx *bbolt.Tx, name string) (r foyer.Registration, ok bool, err error) {
 	return o.findWith(btx, name, o.pending.get(name, 0))
 }
 
 // findWith is find for a name of which p is what is pending, or nil.
-func (o *overlay) findWith(btx *bbolt.Tx, name string, p *pendingName) (r room.Registration, ok bool, err error) {
+func (o *overlay) findWith(btx *bbolt.Tx, name string, p *pendingName) (r foyer.Registration, ok bool, err error) {
 	if p != nil && p.known {
 		return p.current, p.registered(), nil
 	}
 	b := btx.Bucket(bucketRooms).Get(viewBytes(name))
 	if b == nil {
-		return room.Registration{}, false, nil
+		return foyer.Registration{}, false, nil
 	}
 	var rec record
 	err = rec.decode(strings.Clone(name), slices.Clone(b), recordCurrent)
@@ -74,12 +74,12 @@ func (o *overlay) findWith(btx *bbolt.Tx, name string, p *pendingName) (r room.R
 }
 
 // list is List on the records and what lies over them.
-func (o *overlay) list(btx *bbolt.Tx, after string, limit int) (list []room.Registration, err error) {
+func (o *overlay) list(btx *bbolt.Tx, after string, limit int) (list []foyer.Registration, err error) {
 	mergeNames(btx, o.pending, after, func(name string, p *pendingName) (more bool) {
 		if len(list) == limit {
 			return false
 		}
-		var r room.Registration
+		var r foyer.Registration
 		var ok bool
 		if r, ok, err = o.findWith(btx, name, p); ok {
 			list = append(list, r)

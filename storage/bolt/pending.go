@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -268,7 +268,7 @@ type pendingName struct {
 	ending   uint64 // its place among those that ended in that group
 	forget   bool   // what its record remembers is to be dropped
 	known    bool   // whether it is registered does not depend on its record
-	current  room.Registration
+	current  foyer.Registration
 	history  [][]byte // events to be remembered, oldest first
 }
 
@@ -302,7 +302,7 @@ func (n *pendingEvents) merge(p *pendingName, events []pendingEvent, position ui
 		case event.Kind <= storage.Extended:
 			p.known, p.current = true, event.Registration
 		case event.Kind.Ends():
-			p.known, p.current, p.ending = true, room.Registration{}, ending
+			p.known, p.current, p.ending = true, foyer.Registration{}, ending
 		}
 	}
 	if p.position == 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -113,7 +113,7 @@ func checkPending(t *testing.T, n *pendingEvents, all map[string][]uint64, after
 }
 
 func testEvent(k storage.Kind) []byte {
-	return appendEvent(nil, storage.Event{Kind: k, Registration: room.Registration{Address: "room://h:1"}})
+	return appendEvent(nil, storage.Event{Kind: k, Registration: foyer.Registration{Address: "room://h:1"}})
 }
 
 // TestPendingOfOneName lets one name change far more often than a part is large.
@@ -138,11 +138,11 @@ func TestPendingOfOneName(t *testing.T) {
 
 // TestPendingMerge: a name's events, one after the other.
 func TestPendingMerge(t *testing.T) {
-	first := room.Registration{Name: "n", Address: "room://h:1", RegisteredAt: time.UnixMilli(1).UTC()}
+	first := foyer.Registration{Name: "n", Address: "room://h:1", RegisteredAt: time.UnixMilli(1).UTC()}
 	second := first
 	second.Address = "room://h:2"
 	n := newPendingEvents()
-	add := func(position uint64, k storage.Kind, r room.Registration) {
+	add := func(position uint64, k storage.Kind, r foyer.Registration) {
 		n.add(n.begin(position, 0), "n", position, appendEvent(nil, storage.Event{Kind: k, Registration: r}))
 	}
 	for position, step := range []struct {

@@ -8,7 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -88,7 +88,7 @@ func (r *Reader) Len() int { return int(r.state.registered) }
 func (r *Reader) Last() storage.Instant { return r.state.last }
 
 // List is as of [storage.Store].
-func (r *Reader) List(after room.Name, limit int) (list []room.Registration, err error) {
+func (r *Reader) List(after foyer.Name, limit int) (list []foyer.Registration, err error) {
 	err = r.view(func(btx *bbolt.Tx) error {
 		list, err = r.overlay.list(btx, string(after), max(limit, 0))
 		return err
@@ -101,7 +101,7 @@ func (r *Reader) List(after room.Name, limit int) (list []room.Registration, err
 }
 
 // History is as of [storage.Store].
-func (r *Reader) History(name room.Name) (events []storage.Event, err error) {
+func (r *Reader) History(name foyer.Name) (events []storage.Event, err error) {
 	err = r.view(func(btx *bbolt.Tx) error {
 		events, err = history(btx, r.overlay.pending, string(name))
 		return err
@@ -109,12 +109,12 @@ func (r *Reader) History(name room.Name) (events []storage.Event, err error) {
 	return events, err
 }
 
-// Find returns the registration of a canonical name or room.ErrUnknownName.
-func (r *Reader) Find(name []byte) (found room.Registration, err error) {
+// Find returns the registration of a canonical name or foyer.ErrUnknownName.
+func (r *Reader) Find(name []byte) (found foyer.Registration, err error) {
 	err = r.view(func(btx *bbolt.Tx) error {
 		var ok bool
 		if found, ok, err = r.overlay.find(btx, string(name)); err == nil && !ok {
-			return room.ErrUnknownName
+			return foyer.ErrUnknownName
 		}
 		return err
 	})

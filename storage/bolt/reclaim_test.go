@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -43,9 +43,9 @@ func chunksInUse(t *testing.T, s *Store) (chunks, live int) {
 
 // churned returns the registration of a name after its nth change, of which all
 // parts follow from n.
-func churned(name string, number, n int) room.Registration {
-	r := room.Registration{
-		Name: room.Name(name), Address: room.Address(fmt.Sprintf("room://h%d-%d:1", number, n)),
+func churned(name string, number, n int) foyer.Registration {
+	r := foyer.Registration{
+		Name: foyer.Name(name), Address: foyer.Address(fmt.Sprintf("room://h%d-%d:1", number, n)),
 		RegisteredAt: time.UnixMilli(int64(n)).UTC(), TTL: time.Duration(n) * time.Second, LeaseEnd: time.Duration(n),
 	}
 	for i := 0; i < len(r.Owner); i += 8 {
@@ -170,7 +170,7 @@ func TestReclaimReaders(t *testing.T) {
 	const names, moving, group = 2000, 1500, 500
 	all := make([]string, names)
 	for i := range all {
-		all[i] = fmt.Sprint(strings.Repeat("x", room.MaxName-5), i)
+		all[i] = fmt.Sprint(strings.Repeat("x", foyer.MaxName-5), i)
 	}
 	var begun, finished atomic.Int64 // rounds
 	update := func(kind storage.Kind, round int) {
@@ -197,7 +197,7 @@ func TestReclaimReaders(t *testing.T) {
 	finished.Store(1)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
-	check := func(i int, r *room.Registration, err error, earliest, latest int64) bool {
+	check := func(i int, r *foyer.Registration, err error, earliest, latest int64) bool {
 		if err != nil {
 			t.Errorf("%q: %v", all[i], err)
 			return false
@@ -252,7 +252,7 @@ func TestReclaimReaders(t *testing.T) {
 	}
 	chunks, live := chunksInUse(t, s)
 	t.Logf("%d chunks of %d, for %d bytes in use", chunks, len(s.arena.live), live)
-	if written := 22 * moving * room.MaxName; chunks > 4 || written < 8*chunkSize {
+	if written := 22 * moving * foyer.MaxName; chunks > 4 || written < 8*chunkSize {
 		t.Errorf("there are %d chunks after %d bytes were written, want no more than 4", chunks, written)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -22,14 +22,14 @@ type record struct {
 	position   uint64 // of the last group that the record includes
 	ending     uint64 // the name's place among those that ended in that group
 	registered bool
-	current    room.Registration // its strings are views, see decoder.text
-	history    [][]byte          // events as they are encoded, oldest first; views
+	current    foyer.Registration // its strings are views, see decoder.text
+	history    [][]byte           // events as they are encoded, oldest first; views
 }
 
 const impliedEvent = 0x80
 
 // appendImplied appends the event of a kind that follows from a registration.
-func appendImplied(b []byte, k storage.Kind, r room.Registration) []byte {
+func appendImplied(b []byte, k storage.Kind, r foyer.Registration) []byte {
 	return appendEvent(b, storage.Event{Kind: k, Time: r.RegisteredAt, From: r.From, Registration: r})
 }
 

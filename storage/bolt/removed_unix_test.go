@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -40,7 +40,7 @@ func TestRemovedFile(t *testing.T) {
 			if err := remove(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Check(); !errors.Is(err, room.ErrUnavailable) || !errors.Is(err, storage.ErrRemoved) {
+			if err := s.Check(); !errors.Is(err, foyer.ErrUnavailable) || !errors.Is(err, storage.ErrRemoved) {
 				t.Errorf("Check() = %v", err)
 			}
 			s.want("hall", true)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -30,7 +30,7 @@ func recordMany(tb testing.TB, s *Store, n int) {
 	}
 }
 
-func numberedID(i int) (id room.ID) {
+func numberedID(i int) (id foyer.ID) {
 	binary.BigEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)
 	return id
 }

@@ -9,7 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -73,14 +73,14 @@ type groupClocks struct {
 // In the first moments after a large file was opened, while the indexes are
 // being built, it looks into the file, and allocates; see cold.go for what that
 // is worth if the file is damaged.
-func (s *Store) Find(name []byte) (room.Registration, error) {
+func (s *Store) Find(name []byte) (foyer.Registration, error) {
 	if s.cold.Load() != nil {
 		return s.findCold(name)
 	}
 	return s.findIndexed(name)
 }
 
-func (s *Store) findIndexed(name []byte) (room.Registration, error) {
+func (s *Store) findIndexed(name []byte) (foyer.Registration, error) {
 	return registrationOf(s.names.find(viewString(name)))
 }
 
@@ -110,9 +110,9 @@ func (s *Store) FindAll(queries []storage.Query) {
 }
 
 // registrationOf returns what an entry holds, or that there is none.
-func registrationOf(e *entry) (room.Registration, error) {
+func registrationOf(e *entry) (foyer.Registration, error) {
 	if e == nil {
-		return room.Registration{}, room.ErrUnknownName
+		return foyer.Registration{}, foyer.ErrUnknownName
 	}
 	return e.registration(), nil
 }
@@ -127,7 +127,7 @@ func (s *Store) Last() storage.Instant { return *s.last.Load() }
 // it, so limit should be some thousands at most. It waits for the indexes, and
 // so do Update and History; if the file turns out to be damaged they return an
 // error that wraps [storage.ErrDamaged].
-func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
+func (s *Store) List(after foyer.Name, limit int) ([]foyer.Registration, error) {
 	if err := s.awaitIndexes(); err != nil {
 		return nil, unavailable(err)
 	}
@@ -138,7 +138,7 @@ func (s *Store) List(after room.Name, limit int) ([]room.Registration, error) {
 	}
 	// Every name that is registered is in the rooms or pending or both. Its
 	// registration is in the index, which does not change while mu is held.
-	list := make([]room.Registration, 0, min(limit, s.Len()))
+	list := make([]foyer.Registration, 0, min(limit, s.Len()))
 	add := func(name string, _ *pendingName) (more bool) {
 		if e := s.names.find(name); e != nil {
 			list = append(list, e.registration())
@@ -182,7 +182,7 @@ func mergeNames(btx *bbolt.Tx, pending *pendingEvents, after string, yield func(
 }
 
 // History implements [storage.Store].
-func (s *Store) History(name room.Name) (events []storage.Event, err error) {
+func (s *Store) History(name foyer.Name) (events []storage.Event, err error) {
 	if err := s.awaitIndexes(); err != nil {
 		return nil, unavailable(err)
 	}

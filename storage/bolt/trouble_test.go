@@ -12,7 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -61,19 +61,19 @@ func newTroubled(t *testing.T) *troubled {
 }
 
 // register registers a name some time after the last Update, with an outcome.
-func (s *troubled) register(name room.Name, later time.Duration) error {
+func (s *troubled) register(name foyer.Name, later time.Duration) error {
 	s.now.Wall = s.now.Wall.Add(later)
 	s.now.Lease += later
 	return s.Update(s.now, func(tx storage.Tx) error {
 		if err := tx.Record(storage.Outcome{ID: idOf(name), Reply: []byte("OK")}); err != nil {
 			return err
 		}
-		r := room.Registration{Name: name, Address: room.Address("room://" + name + ":1"), RegisteredAt: s.now.Wall}
+		r := foyer.Registration{Name: name, Address: foyer.Address("room://" + name + ":1"), RegisteredAt: s.now.Wall}
 		return tx.Apply(storage.Event{Kind: storage.Registered, Time: s.now.Wall, Registration: r})
 	})
 }
 
-func idOf(name room.Name) (id room.ID) {
+func idOf(name foyer.Name) (id foyer.ID) {
 	copy(id[:], name)
 	return id
 }
@@ -85,14 +85,14 @@ func (s *troubled) failing(commit func(*bbolt.Tx) error) {
 	}
 }
 
-func (s *troubled) want(name room.Name, there bool) {
+func (s *troubled) want(name foyer.Name, there bool) {
 	s.t.Helper()
 	if _, err := s.Find([]byte(name)); (err == nil) != there {
 		s.t.Errorf("Find(%q): %v", name, err)
 	}
 }
 
-func (s *troubled) wantRecorded(name room.Name, there bool) {
+func (s *troubled) wantRecorded(name foyer.Name, there bool) {
 	s.t.Helper()
 	s.now.Wall = s.now.Wall.Add(time.Second)
 	err := s.Update(s.now, func(tx storage.Tx) error {
@@ -108,8 +108,8 @@ func (s *troubled) wantRecorded(name room.Name, there bool) {
 
 func (s *troubled) wantUnavailable(err error) {
 	s.t.Helper()
-	if !errors.Is(err, room.ErrUnavailable) || errors.Is(err, storage.ErrUncertain) {
-		s.t.Errorf("%v, want room.ErrUnavailable", err)
+	if !errors.Is(err, foyer.ErrUnavailable) || errors.Is(err, storage.ErrUncertain) {
+		s.t.Errorf("%v, want foyer.ErrUnavailable", err)
 	}
 }
 
@@ -178,7 +178,7 @@ func TestUncertainty(t *testing.T) {
 			if !s.Recorded(idOf("before")) || !s.Recorded(idOf("during")) || s.Recorded(idOf("after")) {
 				t.Errorf("recorded are %v, %v and %v", s.Recorded(idOf("before")), s.Recorded(idOf("during")), s.Recorded(idOf("after")))
 			}
-			if _, err := s.List("", 10); !errors.Is(err, room.ErrUnavailable) {
+			if _, err := s.List("", 10); !errors.Is(err, foyer.ErrUnavailable) {
 				t.Errorf("List: %v", err)
 			}
 
@@ -302,7 +302,7 @@ func TestRandomTrouble(t *testing.T) {
 			uncertain++
 			doubts = append(doubts, step)
 			continue
-		case errors.Is(gerr, room.ErrUnavailable):
+		case errors.Is(gerr, foyer.ErrUnavailable):
 			continue
 		}
 		want, werr := step.Carry(model)

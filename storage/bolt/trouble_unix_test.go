@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 // TestFileSizeLimit meets the real thing: the kernel refuses to let the file
@@ -46,12 +46,12 @@ func TestFileSizeLimit(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	registered, refused := []room.Name{"before"}, []room.Name(nil)
+	registered, refused := []foyer.Name{"before"}, []foyer.Name(nil)
 	for i := 0; len(refused) < 20; i++ {
 		if i > 10_000 {
 			t.Fatal("the limit does nothing")
 		}
-		name := room.Name(fmt.Sprintf("room-%d", i))
+		name := foyer.Name(fmt.Sprintf("room-%d", i))
 		if err := s.register(name, time.Second); err == nil {
 			registered = append(registered, name)
 		} else {

@@ -6,7 +6,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -26,8 +26,8 @@ type tx struct {
 	addresses map[string]string  // address -> name, or empty if it is free again
 	events    []appliedEvent
 	endings   uint64 // events that ended a registration
-	outcomes  map[room.ID]int
-	missing   room.ID // the id that Outcome has looked for last, in vain
+	outcomes  map[foyer.ID]int
+	missing   foyer.ID // the id that Outcome has looked for last, in vain
 
 	// What the indexes were asked for last: who looks a name or an address up
 	// is about to change it.
@@ -94,7 +94,7 @@ func (t *tx) reset() {
 	if t.changes == nil {
 		t.changes = map[string]*change{}
 		t.addresses = map[string]string{}
-		t.outcomes = map[room.ID]int{}
+		t.outcomes = map[foyer.ID]int{}
 	}
 	for _, c := range t.changed {
 		*c = change{}
@@ -149,7 +149,7 @@ func (t *tx) before(name string) *entry {
 // Expect implements [storage.Tx]. What it asks for is not in any cache of the
 // processor, which waits for some of it while it asks for more. It does not wait
 // for entries: most of what is looked up here is not there.
-func (t *tx) Expect(names [][]byte, addrs []room.Address, ids []room.ID) {
+func (t *tx) Expect(names [][]byte, addrs []foyer.Address, ids []foyer.ID) {
 	s := t.store
 	for _, name := range names {
 		s.names.touch(viewString(name))
@@ -163,24 +163,24 @@ func (t *tx) Expect(names [][]byte, addrs []room.Address, ids []room.ID) {
 }
 
 // Get implements [storage.Tx].
-func (t *tx) Get(name room.Name) (room.Registration, error) {
+func (t *tx) Get(name foyer.Name) (foyer.Registration, error) {
 	e := t.entry(string(name))
 	if e == nil {
-		return room.Registration{}, room.ErrUnknownName
+		return foyer.Registration{}, foyer.ErrUnknownName
 	}
 	return e.registration(), nil
 }
 
 // NameAt implements [storage.Tx].
-func (t *tx) NameAt(addr room.Address) (room.Name, error) {
+func (t *tx) NameAt(addr foyer.Address) (foyer.Name, error) {
 	name, changed := t.addresses[string(addr)]
 	if !changed {
 		name = t.holderBefore(string(addr))
 	}
 	if name == "" {
-		return "", room.ErrUnknownName
+		return "", foyer.ErrUnknownName
 	}
-	return room.Name(name), nil
+	return foyer.Name(name), nil
 }
 
 // holderBefore returns the name at an address as it was before the transaction,
@@ -255,7 +255,7 @@ func (t *tx) apply(e storage.Event) error {
 }
 
 // Outcome implements [storage.Tx].
-func (t *tx) Outcome(id room.ID) (o storage.Outcome, ok bool, err error) {
+func (t *tx) Outcome(id foyer.ID) (o storage.Outcome, ok bool, err error) {
 	if at, here := t.outcomes[id]; here {
 		d := decoder{b: t.outcomeBytes[at:]}
 		return d.outcome(), true, nil
@@ -287,8 +287,8 @@ func expired(recorded, now storage.Instant) bool {
 
 // Record implements [storage.Tx].
 func (t *tx) Record(o storage.Outcome) error {
-	if t.missing == o.ID && o.ID != (room.ID{}) {
-		t.missing = room.ID{} // the caller has just asked
+	if t.missing == o.ID && o.ID != (foyer.ID{}) {
+		t.missing = foyer.ID{} // the caller has just asked
 	} else if _, ok, err := t.Outcome(o.ID); err != nil {
 		return err
 	} else if ok {

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -32,13 +32,13 @@ type disk struct {
 	writing sync.Mutex // held by the one running Update
 
 	mu        sync.RWMutex // guards what follows
-	names     map[room.Name]room.Registration
-	addresses map[room.Address]room.Name
-	outcomes  map[room.ID]outcome
+	names     map[foyer.Name]foyer.Registration
+	addresses map[foyer.Address]foyer.Name
+	outcomes  map[foyer.ID]outcome
 	ages      []age // of the outcomes, oldest first
-	history   map[room.Name][]storage.Event
-	holds     map[room.Name]storage.Hold
-	ended     []room.Name // with a history but not registered, ended longest ago first
+	history   map[foyer.Name][]storage.Event
+	holds     map[foyer.Name]storage.Hold
+	ended     []foyer.Name // with a history but not registered, ended longest ago first
 	last      storage.Instant
 
 	sabotage Sabotage
@@ -51,7 +51,7 @@ type outcome struct {
 }
 
 type age struct {
-	id room.ID
+	id foyer.ID
 	at storage.Instant
 }
 
@@ -59,11 +59,11 @@ type age struct {
 // Sabotage makes a correct one.
 func NewModel(s Sabotage) *Model {
 	return &Model{disk: &disk{
-		names:     map[room.Name]room.Registration{},
-		addresses: map[room.Address]room.Name{},
-		outcomes:  map[room.ID]outcome{},
-		history:   map[room.Name][]storage.Event{},
-		holds:     map[room.Name]storage.Hold{},
+		names:     map[foyer.Name]foyer.Registration{},
+		addresses: map[foyer.Address]foyer.Name{},
+		outcomes:  map[foyer.ID]outcome{},
+		history:   map[foyer.Name][]storage.Event{},
+		holds:     map[foyer.Name]storage.Hold{},
 		sabotage:  s,
 	}}
 }
@@ -84,12 +84,12 @@ func (m *Model) Close() error {
 }
 
 // Find implements [storage.Store].
-func (m *Model) Find(name []byte) (room.Registration, error) {
+func (m *Model) Find(name []byte) (foyer.Registration, error) {
 	m.disk.mu.RLock()
 	defer m.disk.mu.RUnlock()
-	r, ok := m.disk.names[room.Name(name)]
+	r, ok := m.disk.names[foyer.Name(name)]
 	if !ok {
-		return room.Registration{}, room.ErrUnknownName
+		return foyer.Registration{}, foyer.ErrUnknownName
 	}
 	return r, nil
 }
@@ -103,7 +103,7 @@ func (m *Model) FindAll(queries []storage.Query) {
 }
 
 // Recorded implements [storage.Store].
-func (m *Model) Recorded(id room.ID) bool {
+func (m *Model) Recorded(id foyer.ID) bool {
 	m.disk.mu.RLock()
 	defer m.disk.mu.RUnlock()
 	_, ok := m.disk.outcomes[id]
@@ -128,23 +128,23 @@ func (m *Model) Last() storage.Instant {
 func (m *Model) Check() error { return nil }
 
 // List implements [storage.Store].
-func (m *Model) List(after room.Name, limit int) ([]room.Registration, error) {
+func (m *Model) List(after foyer.Name, limit int) ([]foyer.Registration, error) {
 	m.disk.mu.RLock()
 	defer m.disk.mu.RUnlock()
-	var list []room.Registration
+	var list []foyer.Registration
 	for name, r := range m.disk.names {
 		if name > after {
 			list = append(list, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b room.Registration) int {
+	slices.SortFunc(list, func(a, b foyer.Registration) int {
 		return strings.Compare(string(a.Name), string(b.Name))
 	})
 	return list[:min(max(limit, 0), len(list))], nil
 }
 
 // History implements [storage.Store].
-func (m *Model) History(name room.Name) ([]storage.Event, error) {
+func (m *Model) History(name foyer.Name) ([]storage.Event, error) {
 	m.disk.mu.RLock()
 	defer m.disk.mu.RUnlock()
 	h := slices.Clone(m.disk.history[name])
@@ -173,10 +173,10 @@ func (m *Model) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	}
 	tx := &modelTx{
 		disk: d, now: now,
-		names:     map[room.Name]*room.Registration{},
-		addresses: map[room.Address]room.Name{},
-		outcomes:  map[room.ID]storage.Outcome{},
-		holds:     map[room.Name]storage.Hold{},
+		names:     map[foyer.Name]*foyer.Registration{},
+		addresses: map[foyer.Address]foyer.Name{},
+		outcomes:  map[foyer.ID]storage.Outcome{},
+		holds:     map[foyer.Name]storage.Hold{},
 	}
 	if err := fn(tx); err != nil {
 		return err

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -25,7 +25,7 @@ func TestModelFaults(t *testing.T) {
 		happens bool
 	}{
 		{None, nil, true},
-		{Refused, room.ErrUnavailable, false},
+		{Refused, foyer.ErrUnavailable, false},
 		{Lost, storage.ErrUncertain, false},
 		{Kept, storage.ErrUncertain, true},
 		{Torn, storage.ErrUncertain, true},
@@ -34,7 +34,7 @@ func TestModelFaults(t *testing.T) {
 		m.Fail(c.fault)
 		p := &place{Store: m, t: t}
 		err := m.Update(p.now(), func(tx storage.Tx) error {
-			if err := tx.Record(storage.Outcome{ID: room.ID{1}}); err != nil {
+			if err := tx.Record(storage.Outcome{ID: foyer.ID{1}}); err != nil {
 				return err
 			}
 			return tx.Apply(event(storage.Registered, plain("Foyer", 1)))
@@ -47,7 +47,7 @@ func TestModelFaults(t *testing.T) {
 			t.Errorf("%s: Len() = %d", c.fault, p.Len())
 		}
 		p.update(func(tx storage.Tx) error { // the next one works again
-			if _, ok, err := tx.Outcome(room.ID{1}); ok != c.happens || err != nil {
+			if _, ok, err := tx.Outcome(foyer.ID{1}); ok != c.happens || err != nil {
 				t.Errorf("%s: Outcome = %v, %v", c.fault, ok, err)
 			}
 			return nil
@@ -55,7 +55,7 @@ func TestModelFaults(t *testing.T) {
 		if err := p.Store.(*Model).Invariant(); err != nil {
 			t.Errorf("%s: %v", c.fault, err)
 		}
-		if err := m.Update(p.now(), func(storage.Tx) error { return nil }); !errors.Is(err, room.ErrUnavailable) {
+		if err := m.Update(p.now(), func(storage.Tx) error { return nil }); !errors.Is(err, foyer.ErrUnavailable) {
 			t.Errorf("an Update of the closed Model = %v", err)
 		}
 	}
@@ -64,9 +64,9 @@ func TestModelFaults(t *testing.T) {
 func TestSabotage(t *testing.T) {
 	t.Run("DropOutcomes", func(t *testing.T) {
 		p := &place{Store: NewModel(Sabotage{DropOutcomes: true}), t: t}
-		p.update(func(tx storage.Tx) error { return tx.Record(storage.Outcome{ID: room.ID{1}}) })
+		p.update(func(tx storage.Tx) error { return tx.Record(storage.Outcome{ID: foyer.ID{1}}) })
 		p.update(func(tx storage.Tx) error {
-			if _, ok, _ := tx.Outcome(room.ID{1}); ok {
+			if _, ok, _ := tx.Outcome(foyer.ID{1}); ok {
 				t.Error("the outcome was kept")
 			}
 			return nil

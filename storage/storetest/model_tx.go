@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -14,44 +14,44 @@ type modelTx struct {
 	disk *disk
 	now  storage.Instant
 
-	names     map[room.Name]*room.Registration // nil: no longer registered
-	addresses map[room.Address]room.Name       // empty: free again
+	names     map[foyer.Name]*foyer.Registration // nil: no longer registered
+	addresses map[foyer.Address]foyer.Name       // empty: free again
 	events    []storage.Event
-	outcomes  map[room.ID]storage.Outcome
-	holds     map[room.Name]storage.Hold // without Until: taken away
-	held      int                        // how many more there are than before
-	recorded  int                        // of the outcomes, those whose ids are not on the disk
+	outcomes  map[foyer.ID]storage.Outcome
+	holds     map[foyer.Name]storage.Hold // without Until: taken away
+	held      int                         // how many more there are than before
+	recorded  int                         // of the outcomes, those whose ids are not on the disk
 }
 
 // Expect has nothing to fetch.
-func (tx *modelTx) Expect([][]byte, []room.Address, []room.ID) {}
+func (tx *modelTx) Expect([][]byte, []foyer.Address, []foyer.ID) {}
 
-func (tx *modelTx) Get(name room.Name) (room.Registration, error) {
+func (tx *modelTx) Get(name foyer.Name) (foyer.Registration, error) {
 	if r, ok := tx.names[name]; ok {
 		if r == nil {
-			return room.Registration{}, room.ErrUnknownName
+			return foyer.Registration{}, foyer.ErrUnknownName
 		}
 		return *r, nil
 	}
 	r, ok := tx.disk.names[name] // only an Update writes it, and this is the one
 	if !ok {
-		return room.Registration{}, room.ErrUnknownName
+		return foyer.Registration{}, foyer.ErrUnknownName
 	}
 	return r, nil
 }
 
-func (tx *modelTx) NameAt(addr room.Address) (room.Name, error) {
+func (tx *modelTx) NameAt(addr foyer.Address) (foyer.Name, error) {
 	name, ok := tx.addresses[addr]
 	if !ok {
 		name = tx.disk.addresses[addr]
 	}
 	if name == "" {
-		return "", room.ErrUnknownName
+		return "", foyer.ErrUnknownName
 	}
 	return name, nil
 }
 
-func (tx *modelTx) Outcome(id room.ID) (storage.Outcome, bool, error) {
+func (tx *modelTx) Outcome(id foyer.ID) (storage.Outcome, bool, error) {
 	if o, ok := tx.outcomes[id]; ok {
 		return o, true, nil
 	}
@@ -108,7 +108,7 @@ func (tx *modelTx) Apply(e storage.Event) error {
 	return nil
 }
 
-func (tx *modelTx) Held(name room.Name) (storage.Hold, bool) {
+func (tx *modelTx) Held(name foyer.Name) (storage.Hold, bool) {
 	h, ok := tx.holds[name]
 	if !ok {
 		h = tx.disk.holds[name]
@@ -120,7 +120,7 @@ func (tx *modelTx) Hold(h storage.Hold) error {
 	_, before := tx.Held(h.Name)
 	if !h.Until.IsZero() && !before {
 		if len(tx.disk.holds)+tx.held >= storage.MaxHolds && !tx.dropHolds() {
-			return fmt.Errorf("%w: too many names are held already", room.ErrBusy)
+			return fmt.Errorf("%w: too many names are held already", foyer.ErrBusy)
 		}
 		tx.held++
 	} else if h.Until.IsZero() && before {

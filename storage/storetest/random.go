@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -63,7 +63,7 @@ type Step struct {
 // record the answer under.
 type request struct {
 	event storage.Event
-	id    room.ID
+	id    foyer.ID
 }
 
 // Next returns the next transaction.
@@ -75,7 +75,7 @@ func (w *Walk) Next() Step {
 		s.requests = append(s.requests, w.request())
 	}
 	if r := w.holds; r != nil && r.IntN(8) == 0 {
-		s.hold = &storage.Hold{Name: room.Name(fmt.Sprintf("room %x", r.IntN(w.names)))}
+		s.hold = &storage.Hold{Name: foyer.Name(fmt.Sprintf("room %x", r.IntN(w.names)))}
 		if r.IntN(3) > 0 {
 			s.hold.Since = w.now.Wall.Truncate(time.Millisecond)
 			s.hold.Until = s.hold.Since.Add(time.Duration(r.IntN(1e6)) * time.Millisecond)
@@ -89,9 +89,9 @@ func (w *Walk) request() request {
 		storage.Registered, storage.Registered, storage.Registered, storage.Replaced, storage.Extended,
 		storage.RenewedLate, storage.Expired, storage.Deregistered, storage.Evicted,
 	}
-	r := room.Registration{
+	r := foyer.Registration{
 		Name:         w.name(),
-		Address:      room.Address(fmt.Sprintf("room://10.0.0.1:%d", 1+w.rand.IntN(w.names))),
+		Address:      foyer.Address(fmt.Sprintf("room://10.0.0.1:%d", 1+w.rand.IntN(w.names))),
 		RegisteredAt: w.now.Wall.Truncate(time.Millisecond),
 		From:         netip.AddrFrom4([4]byte{10, 0, 0, byte(w.rand.IntN(4))}),
 	}
@@ -100,7 +100,7 @@ func (w *Walk) request() request {
 		r.LeaseEnd = w.now.Lease + r.TTL
 	}
 	if w.rand.IntN(3) == 0 {
-		r.Owner = room.Key{byte(1 + w.rand.IntN(5))}
+		r.Owner = foyer.Key{byte(1 + w.rand.IntN(5))}
 	}
 	e := storage.Event{Kind: kinds[w.rand.IntN(len(kinds))], Time: r.RegisteredAt, Registration: r, From: r.From}
 	if e.Kind == storage.Evicted || e.Kind == storage.Expired {
@@ -109,11 +109,11 @@ func (w *Walk) request() request {
 	// An id comes back within 5 minutes or not at all: how much longer than its
 	// retention an outcome is kept is the store's affair.
 	window := byte(w.now.Lease / (storage.OutcomeRetention / 2))
-	return request{e, room.ID{byte(w.rand.IntN(256)), byte(w.rand.IntN(1 + w.names/64)), window}}
+	return request{e, foyer.ID{byte(w.rand.IntN(256)), byte(w.rand.IntN(1 + w.names/64)), window}}
 }
 
-func (w *Walk) name() room.Name {
-	return room.Name(fmt.Sprintf("room %x", w.rand.IntN(w.names)))
+func (w *Walk) name() foyer.Name {
+	return foyer.Name(fmt.Sprintf("room %x", w.rand.IntN(w.names)))
 }
 
 // Carry carries out the step on a store and returns what the store answered to
@@ -157,12 +157,12 @@ func (r request) carry(tx storage.Tx) (string, error) {
 	}
 	e := r.event
 	current, err := tx.Get(e.Registration.Name)
-	if err != nil && !errors.Is(err, room.ErrUnknownName) {
+	if err != nil && !errors.Is(err, foyer.ErrUnknownName) {
 		return "", err
 	}
 	registered := err == nil
 	holder, err := tx.NameAt(e.Registration.Address)
-	if err != nil && !errors.Is(err, room.ErrUnknownName) {
+	if err != nil && !errors.Is(err, foyer.ErrUnknownName) {
 		return "", err
 	}
 	answer := fmt.Sprintf("%s %+v", e.Kind, e.Registration)
@@ -195,8 +195,8 @@ func (w *Walk) Compare(got, want storage.Store) error {
 	if err != nil {
 		return err
 	}
-	var gotList []room.Registration
-	for after, limit := room.Name(""), 1; ; limit = limit*3 + 1 {
+	var gotList []foyer.Registration
+	for after, limit := foyer.Name(""), 1; ; limit = limit*3 + 1 {
 		page, err := got.List(after, limit)
 		if err != nil {
 			return err
@@ -223,7 +223,7 @@ func (w *Walk) Compare(got, want storage.Store) error {
 	}
 	got.FindAll(queries)
 	for _, q := range queries {
-		name := room.Name(q.Name)
+		name := foyer.Name(q.Name)
 		g, gerr := got.Find([]byte(name))
 		m, merr := want.Find([]byte(name))
 		if g != m || !errors.Is(gerr, merr) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -111,7 +111,7 @@ func applyAll(tx storage.Tx, events []storage.Event) error {
 }
 
 // wantFound fails the test unless exactly r is registered under its name.
-func (p *place) wantFound(r room.Registration) {
+func (p *place) wantFound(r foyer.Registration) {
 	p.t.Helper()
 	got, err := p.Find([]byte(r.Name))
 	if err != nil || got != r {
@@ -119,14 +119,14 @@ func (p *place) wantFound(r room.Registration) {
 	}
 }
 
-func (p *place) wantUnknown(name room.Name) {
+func (p *place) wantUnknown(name foyer.Name) {
 	p.t.Helper()
-	if got, err := p.Find([]byte(name)); !errors.Is(err, room.ErrUnknownName) || got != (room.Registration{}) {
-		p.t.Errorf("Find(%q) = %+v, %v; want room.ErrUnknownName", name, got, err)
+	if got, err := p.Find([]byte(name)); !errors.Is(err, foyer.ErrUnknownName) || got != (foyer.Registration{}) {
+		p.t.Errorf("Find(%q) = %+v, %v; want foyer.ErrUnknownName", name, got, err)
 	}
 }
 
-func (p *place) wantHistory(name room.Name, newestFirst ...storage.Event) {
+func (p *place) wantHistory(name foyer.Name, newestFirst ...storage.Event) {
 	p.t.Helper()
 	got, err := p.History(name)
 	if err != nil || !slices.Equal(got, newestFirst) {
@@ -135,16 +135,16 @@ func (p *place) wantHistory(name room.Name, newestFirst ...storage.Event) {
 }
 
 // plain returns the registration of a room without lease or owner.
-func plain(name room.Name, port int) room.Registration {
-	return room.Registration{
+func plain(name foyer.Name, port int) foyer.Registration {
+	return foyer.Registration{
 		Name:         name,
-		Address:      room.Address(fmt.Sprintf("room://10.0.0.1:%d", port)),
+		Address:      foyer.Address(fmt.Sprintf("room://10.0.0.1:%d", port)),
 		RegisteredAt: epoch,
 		From:         netip.AddrFrom4([4]byte{10, 0, 0, 1}),
 	}
 }
 
-func event(k storage.Kind, r room.Registration) storage.Event {
+func event(k storage.Kind, r foyer.Registration) storage.Event {
 	return storage.Event{Kind: k, Time: epoch.Add(time.Duration(k) * time.Minute), Registration: r, From: r.From}
 }
 
@@ -169,18 +169,18 @@ func testEmpty(t *testing.T, p *place) {
 }
 
 func testRegistration(t *testing.T, p *place) {
-	all := []room.Registration{
+	all := []foyer.Registration{
 		{Name: "bare", Address: "room://h:1"},
 		{
 			Name: "Great Hall", Address: "room://[2001:db8::1]:65535",
 			RegisteredAt: epoch.Add(7 * time.Millisecond), TTL: 24 * time.Hour, LeaseEnd: 5*365*24*time.Hour + 1,
-			Owner: room.Key{1, 31: 9}, From: netip.MustParseAddr("2001:db8::2"),
+			Owner: foyer.Key{1, 31: 9}, From: netip.MustParseAddr("2001:db8::2"),
 		},
 		{
-			Name: room.Name(bytes.Repeat([]byte("é"), 127)), Address: room.Address("room://" + string(bytes.Repeat([]byte("x"), 55)) + ":1"),
+			Name: foyer.Name(bytes.Repeat([]byte("é"), 127)), Address: foyer.Address("room://" + string(bytes.Repeat([]byte("x"), 55)) + ":1"),
 			RegisteredAt: time.UnixMilli(1).UTC(), TTL: 5 * time.Second, LeaseEnd: 1, From: netip.MustParseAddr("255.255.255.255"),
 		},
-		{Name: "before 1970", Address: "room://h:2", RegisteredAt: time.UnixMilli(-86400001).UTC(), TTL: time.Second, LeaseEnd: -1, Owner: room.Key{0, 1}},
+		{Name: "before 1970", Address: "room://h:2", RegisteredAt: time.UnixMilli(-86400001).UTC(), TTL: time.Second, LeaseEnd: -1, Owner: foyer.Key{0, 1}},
 	}
 	for _, r := range all {
 		p.apply(event(storage.Registered, r))
@@ -229,7 +229,7 @@ func testFindAll(t *testing.T, p *place) {
 	const names = 50
 	var registered []storage.Event
 	for i := range names {
-		registered = append(registered, event(storage.Registered, plain(room.Name(fmt.Sprint("room ", i)), i+1)))
+		registered = append(registered, event(storage.Registered, plain(foyer.Name(fmt.Sprint("room ", i)), i+1)))
 	}
 	p.apply(registered...)
 	p.FindAll(nil)
@@ -329,9 +329,9 @@ func testFindConcurrent(t *testing.T, p *place) {
 
 func testOwnChanges(t *testing.T, p *place) {
 	r := plain("Foyer", 1)
-	id := room.ID{1}
+	id := foyer.ID{1}
 	p.update(func(tx storage.Tx) error {
-		if _, err := tx.Get("Foyer"); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := tx.Get("Foyer"); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Errorf("Get before: %v", err)
 		}
 		if err := tx.Apply(event(storage.Registered, r)); err != nil {
@@ -346,10 +346,10 @@ func testOwnChanges(t *testing.T, p *place) {
 		if err := tx.Apply(event(storage.Deregistered, r)); err != nil {
 			return err
 		}
-		if _, err := tx.Get("Foyer"); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := tx.Get("Foyer"); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Errorf("Get of an ended name: %v", err)
 		}
-		if _, err := tx.NameAt(r.Address); !errors.Is(err, room.ErrUnknownName) {
+		if _, err := tx.NameAt(r.Address); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Errorf("NameAt of a free address: %v", err)
 		}
 		if err := tx.Apply(event(storage.Registered, plain("Attic", 1))); err != nil {
@@ -375,7 +375,7 @@ func testFunctionError(t *testing.T, p *place) {
 	err := p.Update(p.now(), func(tx storage.Tx) error {
 		tx.Apply(event(storage.Deregistered, r))
 		tx.Apply(event(storage.Registered, plain("Attic", 1)))
-		tx.Record(storage.Outcome{ID: room.ID{1}})
+		tx.Record(storage.Outcome{ID: foyer.ID{1}})
 		return failure
 	})
 	if err != failure {
@@ -395,7 +395,7 @@ func testFunctionError(t *testing.T, p *place) {
 	p.reopen()
 	check()
 	p.update(func(tx storage.Tx) error {
-		if _, ok, _ := tx.Outcome(room.ID{1}); ok {
+		if _, ok, _ := tx.Outcome(foyer.ID{1}); ok {
 			t.Error("the outcome was recorded")
 		}
 		if name, err := tx.NameAt(r.Address); err != nil || name != "Foyer" {
@@ -406,8 +406,8 @@ func testFunctionError(t *testing.T, p *place) {
 }
 
 func testMisfit(t *testing.T, p *place) {
-	foyer, attic := plain("Foyer", 1), plain("Attic", 2)
-	p.apply(event(storage.Registered, foyer), event(storage.Registered, attic))
+	lobby, attic := plain("Foyer", 1), plain("Attic", 2)
+	p.apply(event(storage.Registered, lobby), event(storage.Registered, attic))
 	for _, bad := range []struct {
 		why string
 		e   storage.Event
@@ -423,9 +423,9 @@ func testMisfit(t *testing.T, p *place) {
 		{"nothing to deregister", event(storage.Deregistered, plain("Cellar", 3))},
 		{"nothing to evict", event(storage.Evicted, plain("Cellar", 3))},
 		{"no name", event(storage.Registered, plain("", 3))},
-		{"no address", event(storage.Registered, room.Registration{Name: "Cellar"})},
-		{"no such kind", event(0, foyer)},
-		{"no such kind", event(99, foyer)},
+		{"no address", event(storage.Registered, foyer.Registration{Name: "Cellar"})},
+		{"no such kind", event(0, lobby)},
+		{"no such kind", event(99, lobby)},
 	} {
 		err := p.Update(p.now(), func(tx storage.Tx) error {
 			if err := tx.Apply(event(storage.Registered, plain("Pantry", 9))); err != nil {
@@ -438,14 +438,14 @@ func testMisfit(t *testing.T, p *place) {
 		}
 		p.wantUnknown("Pantry")
 		p.wantUnknown("Cellar")
-		p.wantFound(foyer)
+		p.wantFound(lobby)
 		p.wantFound(attic)
 	}
 }
 
 func testReplaced(t *testing.T, p *place) {
 	first, second := plain("Foyer", 1), plain("Foyer", 2)
-	second.Owner, second.TTL, second.LeaseEnd = room.Key{5}, 30*time.Second, time.Hour
+	second.Owner, second.TTL, second.LeaseEnd = foyer.Key{5}, 30*time.Second, time.Hour
 	second.RegisteredAt = epoch.Add(time.Hour)
 	p.apply(event(storage.Registered, first))
 	p.apply(event(storage.Replaced, second))
@@ -463,7 +463,7 @@ func testReplaced(t *testing.T, p *place) {
 	p.wantFound(plain("Foyer", 1))
 	p.wantFound(plain("Attic", 2))
 	p.update(func(tx storage.Tx) error {
-		for port, want := range map[int]room.Name{1: "Foyer", 2: "Attic", 3: ""} {
+		for port, want := range map[int]foyer.Name{1: "Foyer", 2: "Attic", 3: ""} {
 			if name, _ := tx.NameAt(plain("", port).Address); name != want {
 				t.Errorf("NameAt(port %d) = %q, want %q", port, name, want)
 			}
@@ -474,7 +474,7 @@ func testReplaced(t *testing.T, p *place) {
 
 func testEnds(t *testing.T, p *place) {
 	for i, kind := range []storage.Kind{storage.Expired, storage.Deregistered, storage.Evicted} {
-		r := plain(room.Name(kind.String()), i+1)
+		r := plain(foyer.Name(kind.String()), i+1)
 		ending := event(kind, r)
 		ending.From = netip.Addr{}
 		p.apply(event(storage.Registered, r))

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -22,13 +22,13 @@ func wantOutcome(t *testing.T, tx storage.Tx, o storage.Outcome) {
 
 func testOutcome(t *testing.T, p *place) {
 	all := []storage.Outcome{
-		{ID: room.ID{}},
-		{ID: room.ID{1}, Fingerprint: [16]byte{2, 15: 3}, Reply: []byte("OK")},
-		{ID: room.ID{15: 1}, Reply: []byte("\x00\xff\n;@=")},
-		{ID: room.ID{0xff, 15: 0xff}, Reply: bytes.Repeat([]byte("long "), 1000)},
+		{ID: foyer.ID{}},
+		{ID: foyer.ID{1}, Fingerprint: [16]byte{2, 15: 3}, Reply: []byte("OK")},
+		{ID: foyer.ID{15: 1}, Reply: []byte("\x00\xff\n;@=")},
+		{ID: foyer.ID{0xff, 15: 0xff}, Reply: bytes.Repeat([]byte("long "), 1000)},
 	}
 	for i := range 200 {
-		var id room.ID
+		var id foyer.ID
 		binary.BigEndian.PutUint64(id[8:], uint64(i+1)<<32)
 		all = append(all, storage.Outcome{ID: id, Fingerprint: [16]byte{byte(i)}, Reply: fmt.Appendf(nil, "reply %d", i)})
 	}
@@ -49,7 +49,7 @@ func testOutcome(t *testing.T, p *place) {
 				t.Errorf("Recorded(%x) is false", o.ID)
 			}
 		}
-		if p.Recorded(room.ID{7, 1}) {
+		if p.Recorded(foyer.ID{7, 1}) {
 			t.Error("an id that nobody recorded is recorded")
 		}
 		p.update(func(tx storage.Tx) error {
@@ -57,7 +57,7 @@ func testOutcome(t *testing.T, p *place) {
 				wantOutcome(t, tx, o)
 			}
 			for i := range 100 {
-				if o, ok, err := tx.Outcome(room.ID{7, byte(i)}); ok || err != nil {
+				if o, ok, err := tx.Outcome(foyer.ID{7, byte(i)}); ok || err != nil {
 					t.Errorf("an outcome that nobody recorded: %+v, %v", o, err)
 				}
 			}
@@ -70,7 +70,7 @@ func testOutcome(t *testing.T, p *place) {
 }
 
 func testOutcomeTwice(t *testing.T, p *place) {
-	first, second := storage.Outcome{ID: room.ID{1}, Reply: []byte("first")}, storage.Outcome{ID: room.ID{1}, Reply: []byte("second")}
+	first, second := storage.Outcome{ID: foyer.ID{1}, Reply: []byte("first")}, storage.Outcome{ID: foyer.ID{1}, Reply: []byte("second")}
 	p.update(func(tx storage.Tx) error { return tx.Record(first) })
 	for range 2 {
 		if err := p.Update(p.now(), func(tx storage.Tx) error { return tx.Record(second) }); err == nil {
@@ -82,7 +82,7 @@ func testOutcomeTwice(t *testing.T, p *place) {
 }
 
 func testOutcomeAge(t *testing.T, p *place) {
-	o := storage.Outcome{ID: room.ID{1}, Reply: []byte("first")}
+	o := storage.Outcome{ID: foyer.ID{1}, Reply: []byte("first")}
 	start := p.now()
 	at := func(wall, lease time.Duration, fn func(storage.Tx) error) {
 		t.Helper()
@@ -101,7 +101,7 @@ func testOutcomeAge(t *testing.T, p *place) {
 
 	// Whether it is still there long after is the store's affair, but then it
 	// must not be in the way, nor mistaken for a new one of the same id.
-	next := storage.Outcome{ID: room.ID{1}, Reply: []byte("second")}
+	next := storage.Outcome{ID: foyer.ID{1}, Reply: []byte("second")}
 	at(73*time.Hour, 3*storage.OutcomeRetention, func(tx storage.Tx) error {
 		old, ok, err := tx.Outcome(o.ID)
 		if err != nil {
@@ -133,7 +133,7 @@ func testOutcomeCount(t *testing.T, p *place) {
 					t.Errorf("Outcomes() = %d, want %d", got, want-n+i)
 				}
 				next++
-				if err := tx.Record(storage.Outcome{ID: room.ID{next}}); err != nil {
+				if err := tx.Record(storage.Outcome{ID: foyer.ID{next}}); err != nil {
 					return err
 				}
 			}
@@ -149,7 +149,7 @@ func testOutcomeCount(t *testing.T, p *place) {
 	update(0, 0, 0)
 	update(0, 3, 3)
 	_ = p.Update(p.now(), func(tx storage.Tx) error {
-		if err := tx.Record(storage.Outcome{ID: room.ID{200}}); err != nil {
+		if err := tx.Record(storage.Outcome{ID: foyer.ID{200}}); err != nil {
 			return err
 		}
 		return errGivenUp
@@ -166,7 +166,7 @@ func testOutcomeCount(t *testing.T, p *place) {
 }
 
 func testList(t *testing.T, p *place) {
-	names := []room.Name{"!", "A", "AA", "B", "a", "b", "b ", "é", "日本"} // in the order of their bytes
+	names := []foyer.Name{"!", "A", "AA", "B", "a", "b", "b ", "é", "日本"} // in the order of their bytes
 	for i := range names {
 		i = i * 4 % len(names) // in another order
 		p.apply(event(storage.Registered, plain(names[i], i+1)))
@@ -174,7 +174,7 @@ func testList(t *testing.T, p *place) {
 	p.apply(event(storage.Registered, plain("AB", 99)))
 	p.apply(event(storage.Evicted, plain("AB", 99)))
 
-	check := func(after room.Name, limit int, want []room.Name) {
+	check := func(after foyer.Name, limit int, want []foyer.Name) {
 		t.Helper()
 		got, err := p.List(after, limit)
 		if err != nil || len(got) != len(want) {
@@ -251,7 +251,7 @@ func testHistory(t *testing.T, p *place) {
 func testHistoryNames(t *testing.T, p *place) {
 	const extra, step = 100, 4096
 	// Room 0 has an address of its own, the others have one after the other the same.
-	nth := func(i int) room.Registration { return plain(room.Name(fmt.Sprintf("room %d", i)), min(i, 1)+10) }
+	nth := func(i int) foyer.Registration { return plain(foyer.Name(fmt.Sprintf("room %d", i)), min(i, 1)+10) }
 	end := func(from, to int) {
 		t.Helper()
 		for ; from < to; from += step {
@@ -323,8 +323,8 @@ func testLast(t *testing.T, p *place) {
 
 func testLargeUpdate(t *testing.T, p *place) {
 	const n = 10_000
-	r := func(i int) room.Registration {
-		return room.Registration{Name: room.Name(fmt.Sprintf("%0200d", i)), Address: room.Address(fmt.Sprintf("room://h:%d", i+1))}
+	r := func(i int) foyer.Registration {
+		return foyer.Registration{Name: foyer.Name(fmt.Sprintf("%0200d", i)), Address: foyer.Address(fmt.Sprintf("room://h:%d", i+1))}
 	}
 	p.update(func(tx storage.Tx) error {
 		for i := range n {

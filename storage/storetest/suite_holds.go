@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/storage"
 )
 
@@ -22,17 +22,17 @@ func (p *place) wantHolds(want ...storage.Hold) {
 }
 
 func testHold(t *testing.T, p *place) {
-	hold := func(name room.Name, d time.Duration) storage.Hold {
+	hold := func(name foyer.Name, d time.Duration) storage.Hold {
 		return storage.Hold{Name: name, Since: epoch, Until: epoch.Add(d)}
 	}
-	foyer, hall := hold("Foyer", time.Hour), hold(room.Name(strings.Repeat("é", 127)), -time.Hour)
+	lobby, hall := hold("Foyer", time.Hour), hold(foyer.Name(strings.Repeat("é", 127)), -time.Hour)
 	p.wantHolds()
 	p.apply(event(storage.Registered, plain("Foyer", 1)))
 	p.update(func(tx storage.Tx) error {
 		if h, held := tx.Held("Foyer"); held {
 			t.Errorf("Held before Hold: %+v", h)
 		}
-		for _, h := range []storage.Hold{foyer, hall} {
+		for _, h := range []storage.Hold{lobby, hall} {
 			if err := tx.Hold(h); err != nil {
 				return err
 			}
@@ -42,10 +42,10 @@ func testHold(t *testing.T, p *place) {
 		}
 		return nil
 	})
-	p.wantHolds(foyer, hall)
+	p.wantHolds(lobby, hall)
 	p.wantFound(plain("Foyer", 1)) // a hold ends nothing
 	p.reopen()
-	p.wantHolds(foyer, hall)
+	p.wantHolds(lobby, hall)
 
 	// Nothing of a transaction that is given up.
 	failure := errors.New("a failure of the function")
@@ -57,13 +57,13 @@ func testHold(t *testing.T, p *place) {
 	}); err != failure {
 		t.Errorf("Update: %v", err)
 	}
-	p.wantHolds(foyer, hall)
+	p.wantHolds(lobby, hall)
 
 	// Another one takes its place, and one without an end takes it away, also in
 	// the transaction that made it.
-	foyer = hold("Foyer", 2*time.Hour)
+	lobby = hold("Foyer", 2*time.Hour)
 	p.update(func(tx storage.Tx) error {
-		for _, h := range []storage.Hold{foyer, {Name: hall.Name}, hold("Attic", 1), {Name: "Attic"}, {Name: "Nowhere"}} {
+		for _, h := range []storage.Hold{lobby, {Name: hall.Name}, hold("Attic", 1), {Name: "Attic"}, {Name: "Nowhere"}} {
 			if err := tx.Hold(h); err != nil {
 				return err
 			}
@@ -74,9 +74,9 @@ func testHold(t *testing.T, p *place) {
 		return nil
 	})
 	for range 2 {
-		p.wantHolds(foyer)
+		p.wantHolds(lobby)
 		p.update(func(tx storage.Tx) error {
-			if got, held := tx.Held("Foyer"); !held || got != foyer {
+			if got, held := tx.Held("Foyer"); !held || got != lobby {
 				t.Errorf("Held = %+v, %v", got, held)
 			}
 			if got, held := tx.Held(hall.Name); held {
@@ -94,11 +94,11 @@ func testHold(t *testing.T, p *place) {
 
 func testHoldsBounded(t *testing.T, p *place) {
 	hold := func(i int) storage.Hold {
-		return storage.Hold{Name: room.Name(fmt.Sprintf("room %05d", i)), Since: epoch, Until: epoch.Add(time.Hour)}
+		return storage.Hold{Name: foyer.Name(fmt.Sprintf("room %05d", i)), Since: epoch, Until: epoch.Add(time.Hour)}
 	}
 	full := func(tx storage.Tx) {
 		t.Helper()
-		if err := tx.Hold(hold(storage.MaxHolds)); !errors.Is(err, room.ErrBusy) {
+		if err := tx.Hold(hold(storage.MaxHolds)); !errors.Is(err, foyer.ErrBusy) {
 			t.Errorf("one too many: %v", err)
 		}
 		if err := tx.Hold(hold(7)); err != nil {
@@ -123,7 +123,7 @@ func testHoldsBounded(t *testing.T, p *place) {
 		if err := tx.Hold(hold(storage.MaxHolds)); err != nil {
 			return err
 		}
-		if err := tx.Hold(hold(3)); !errors.Is(err, room.ErrBusy) {
+		if err := tx.Hold(hold(3)); !errors.Is(err, foyer.ErrBusy) {
 			t.Errorf("one too many, after one was taken away: %v", err)
 		}
 		return nil

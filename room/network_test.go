@@ -1,4 +1,4 @@
-package roomserver_test
+package room_test
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
 	"foyer/room"
-	"foyer/roomserver"
 	"foyer/storage/storetest"
 	"foyer/world"
 )
@@ -35,21 +35,21 @@ func host(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(10 
 
 // serve starts a server on net until stop is called, which returns what Serve
 // returned. Everything is in the bubble that the test runs in.
-func serve(t *testing.T, net *udptest.Network, things ...string) (address room.Address, server *roomserver.Server, stop func() error) {
+func serve(t *testing.T, net *udptest.Network, things ...string) (address foyer.Address, server *room.Server, stop func() error) {
 	t.Helper()
 	conn, err := net.Listen(netip.AddrPortFrom(roomHost, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := world.New("Hall", "A hall.", map[world.Direction]room.Name{world.North: "Kitchen"}, things)
+	r, err := world.New("Hall", "A hall.", map[world.Direction]foyer.Name{world.North: "Kitchen"}, things)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = roomserver.New(conn, r, roomserver.Options{})
+	server = room.New(conn, r, room.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx) }()
-	address, err = room.AddressOf(roomHost.String(), conn.AddrPort().Port())
+	address, err = foyer.AddressOf(roomHost.String(), conn.AddrPort().Port())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestBeforeServe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := roomserver.New(conn, r, roomserver.Options{})
+		server := room.New(conn, r, room.Options{})
 		ctx, stop := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		var asking sync.WaitGroup
@@ -386,7 +386,7 @@ func TestSocketFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		served := make(chan error)
-		go func() { served <- roomserver.New(conn, r, roomserver.Options{}).Serve(t.Context()) }()
+		go func() { served <- room.New(conn, r, room.Options{}).Serve(t.Context()) }()
 		synctest.Wait()
 		conn.Close()
 		if err := <-served; err == nil {

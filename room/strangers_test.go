@@ -1,4 +1,4 @@
-package roomserver
+package room
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package roomserver
+package room
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"foyer/room"
+	"foyer"
 )
 
 const (
@@ -43,7 +43,7 @@ type session struct {
 
 	joined  recorded
 	replies []recorded // oldest first; bounded by maxReplies
-	horizon room.ID    // the greatest version 7 id whose reply is kept no more
+	horizon foyer.ID   // the greatest version 7 id whose reply is kept no more
 
 	lastEvent uint64
 	events    []event   // under way, oldest first; bounded by window
@@ -53,7 +53,7 @@ type session struct {
 
 // recorded is the reply to one request.
 type recorded struct {
-	id    room.ID
+	id    foyer.ID
 	print uint64 // a hash of the request's command
 	reply []byte
 }
@@ -79,7 +79,7 @@ func newSession(p *player) *session {
 }
 
 // find returns the reply recorded under an id, or nil.
-func (s *session) find(id room.ID) *recorded {
+func (s *session) find(id foyer.ID) *recorded {
 	if s.joined.id == id {
 		return &s.joined
 	}
@@ -104,7 +104,7 @@ func (s *session) record(r recorded) {
 // isStale reports whether a request that is not recorded may be a late copy of
 // one that was. Only the client's own ids are compared with each other, so its
 // clock does not matter.
-func (s *session) isStale(id room.ID) bool {
+func (s *session) isStale(id foyer.ID) bool {
 	return isTimed(id) && bytes.Compare(id[:], s.horizon[:]) <= 0
 }
 
@@ -113,7 +113,7 @@ func (s *session) isStale(id room.ID) bool {
 func (s *session) fresh() uint64 { return binary.BigEndian.Uint64(s.horizon[:8])>>16 + 1 }
 
 // isTimed reports whether an id is of version 7, which begins with its time.
-func isTimed(id room.ID) bool { return id[6]>>4 == 7 }
+func isTimed(id foyer.ID) bool { return id[6]>>4 == 7 }
 
 // depart is called when the player has left.
 func (s *session) depart() {

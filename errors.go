@@ -1,4 +1,4 @@
-package room
+package foyer
 
 import "fmt"
 
@@ -54,7 +54,7 @@ func (c Code) Temporary() bool { return c == Busy || c == Unavailable }
 
 // An Error is a refusal: a code for programs and one line of text for people.
 // Two errors are the same to [errors.Is] when their codes are equal, so that
-// errors.Is(err, room.ErrNameTaken) holds whatever the text says.
+// errors.Is(err, foyer.ErrNameTaken) holds whatever the text says.
 type Error struct {
 	Code Code
 	Text string // one line, without the code

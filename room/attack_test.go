@@ -1,4 +1,4 @@
-package roomserver_test
+package room_test
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
-	"foyer/room"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -27,7 +27,7 @@ type stranger struct {
 }
 
 // newStranger has somebody at host join as a tagged player.
-func newStranger(t *testing.T, net *udptest.Network, host netip.Addr, at room.Address, name string) *stranger {
+func newStranger(t *testing.T, net *udptest.Network, host netip.Addr, at foyer.Address, name string) *stranger {
 	t.Helper()
 	conn, err := net.Listen(netip.AddrPortFrom(host, 0))
 	if err != nil {

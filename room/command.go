@@ -1,10 +1,10 @@
-package roomserver
+package room
 
 import (
 	"net/netip"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/world"
 )
 
@@ -45,7 +45,7 @@ func (s *Server) admit(now time.Time, from netip.AddrPort, name string, k standi
 		}
 		// Strangers who show that they are there must find a place as well.
 		if !s.hasPlaces(from.Addr(), max(k, plainPlayer)) {
-			return "", world.Reply{Code: room.Busy, Text: tooMany}
+			return "", world.Reply{Code: foyer.Busy, Text: tooMany}
 		}
 		if len(s.players) >= world.MaxPlayers {
 			s.makePlace(now)

@@ -1,4 +1,4 @@
-package foyer_test
+package e2e
 
 import (
 	"bytes"
@@ -22,10 +22,10 @@ import (
 	"testing"
 	"time"
 
+	"foyer"
 	"foyer/client"
 	"foyer/discovery"
 	"foyer/internal/namespace"
-	"foyer/room"
 )
 
 // A host is a machine of its own, as far as its network goes.
@@ -96,7 +96,7 @@ func TestWildcard(t *testing.T) {
 			t.Errorf("asked at %s: %v", address, err)
 		}
 		// What changes something takes another way to its reply.
-		name := room.Name("Room of " + strings.ReplaceAll(address, ":", "-"))
+		name := foyer.Name("Room of " + strings.ReplaceAll(address, ":", "-"))
 		r := client.Registration{Name: name, Address: "room://10.66.0.2:1", TTL: time.Minute}
 		if strings.Contains(address, ":") {
 			r.Address = "room://[fd66::2]:1"
@@ -207,21 +207,21 @@ type lossyLoad struct {
 // lossySteps is how many requests a life takes.
 const lossySteps = 5
 
-func lossyName(i int) room.Name { return room.Name(fmt.Sprintf("Room %d", i)) }
+func lossyName(i int) foyer.Name { return foyer.Name(fmt.Sprintf("Room %d", i)) }
 
 func (l *lossyLoad) work(ctx context.Context, t *testing.T, c *client.Client) {
 	for i := range l.names {
-		r := client.Registration{Name: lossyName(i), Address: room.Address(fmt.Sprintf("room://10.66.0.2:%d", i+1))}
-		other := client.Registration{Name: r.Name, Address: room.Address(fmt.Sprintf("room://other.example:%d", i+1))}
+		r := client.Registration{Name: lossyName(i), Address: foyer.Address(fmt.Sprintf("room://10.66.0.2:%d", i+1))}
+		other := client.Registration{Name: r.Name, Address: foyer.Address(fmt.Sprintf("room://other.example:%d", i+1))}
 		for step, s := range [lossySteps]struct {
 			do   func() error
 			want error
 		}{
 			{func() error { _, err := c.Register(ctx, r); return err }, nil},
 			{func() error { return l.found(ctx, c, r) }, nil},
-			{func() error { _, err := c.Register(ctx, other); return err }, room.ErrNameTaken},
+			{func() error { _, err := c.Register(ctx, other); return err }, foyer.ErrNameTaken},
 			{func() error { return c.Deregister(ctx, r.Name, nil) }, nil},
-			{func() error { return l.found(ctx, c, r) }, room.ErrUnknownName},
+			{func() error { return l.found(ctx, c, r) }, foyer.ErrUnknownName},
 		} {
 			err := s.do()
 			if errors.Is(err, client.ErrNoAnswer) {

@@ -1,4 +1,4 @@
-package room
+package foyer
 
 import (
 	"net/netip"

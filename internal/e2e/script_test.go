@@ -1,4 +1,4 @@
-package foyer_test
+package e2e
 
 import (
 	"bytes"
@@ -39,7 +39,12 @@ var bin = sync.OnceValues(func() (string, error) {
 // built is what bin has made, if a test has asked for it.
 var built string
 
+// The tests run in the root of the repository, which is what they are about.
 func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	status := m.Run()
 	if built != "" {
 		os.RemoveAll(built)

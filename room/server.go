@@ -1,4 +1,4 @@
-package roomserver
+package room
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 	"foyer/world"
 )
@@ -76,7 +76,7 @@ type Server struct {
 	players    map[world.Player]*player   // as many as the room lets in: world.MaxPlayers
 	plain      map[netip.AddrPort]*player // those of players who are plain
 	sessions   map[string]*session        // by sid: players' and departed ones'
-	joins      map[room.ID]*session       // by the id of the join: the same sessions
+	joins      map[foyer.ID]*session      // by the id of the join: the same sessions
 	departed   memory[*session]
 	refused    memory[recorded] // joins
 	goodbyes   memory[goodbye]  // of plain players who left
@@ -138,7 +138,7 @@ func New(conn PacketConn, r *world.Room, o Options) *Server {
 		players:    make(map[world.Player]*player),
 		plain:      make(map[netip.AddrPort]*player),
 		sessions:   make(map[string]*session),
-		joins:      make(map[room.ID]*session),
+		joins:      make(map[foyer.ID]*session),
 		refused:    memory[recorded]{keep: keepRefused},
 		goodbyes:   memory[goodbye]{keep: keepGoodbye},
 		cookies:    newCookies(),

@@ -1,4 +1,4 @@
-package foyer_test
+package e2e
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package roomserver
+package room
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 	"foyer/world"
 )
@@ -31,7 +31,7 @@ type sent struct {
 
 func newHall(t testing.TB, o Options, things ...string) *hall {
 	t.Helper()
-	r, err := world.New("Hall", "A hall.", map[world.Direction]room.Name{world.North: "Kitchen"}, things)
+	r, err := world.New("Hall", "A hall.", map[world.Direction]foyer.Name{world.North: "Kitchen"}, things)
 	if err != nil {
 		t.Fatal(err)
 	}

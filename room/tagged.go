@@ -1,4 +1,4 @@
-package roomserver
+package room
 
 import (
 	"bytes"
@@ -6,21 +6,21 @@ import (
 	"hash/maphash"
 	"time"
 
-	"foyer/room"
+	"foyer"
 	"foyer/wire"
 	"foyer/world"
 )
 
 // Refusals of the tagged dialect that are no words of the room.
 var (
-	errNoID           = &room.Error{Code: room.Malformed, Text: "a request with tags needs an id"}
-	errTooLarge       = room.Errorf(room.TooLarge, "the datagram has more than %d bytes", wire.MaxDatagram)
-	errIDReused       = &room.Error{Code: room.IDReused, Text: "the id belongs to another request"}
-	errStale          = &room.Error{Code: room.StaleRequest, Text: "the id is older than what this room remembers"}
-	errUnknownSession = &room.Error{Code: "unknown-session", Text: notHere}
-	errTooFast        = &room.Error{Code: room.Busy, Text: "that is too fast, try again in a moment"}
-	errComing         = &room.Error{Code: room.Busy, Text: "too many are coming from where you are, try again in a moment"}
-	errCookie         = &room.Error{Code: "bad-cookie", Text: "ask again with this cookie"}
+	errNoID           = &foyer.Error{Code: foyer.Malformed, Text: "a request with tags needs an id"}
+	errTooLarge       = foyer.Errorf(foyer.TooLarge, "the datagram has more than %d bytes", wire.MaxDatagram)
+	errIDReused       = &foyer.Error{Code: foyer.IDReused, Text: "the id belongs to another request"}
+	errStale          = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is older than what this room remembers"}
+	errUnknownSession = &foyer.Error{Code: "unknown-session", Text: notHere}
+	errTooFast        = &foyer.Error{Code: foyer.Busy, Text: "that is too fast, try again in a moment"}
+	errComing         = &foyer.Error{Code: foyer.Busy, Text: "too many are coming from where you are, try again in a moment"}
+	errCookie         = &foyer.Error{Code: "bad-cookie", Text: "ask again with this cookie"}
 )
 
 // notHere is what somebody hears who is not in the room.
@@ -77,11 +77,11 @@ func (s *Server) handleTagged(now time.Time, d datagram) {
 	s.handleRequest(now, session, proven, &request{d, tags, world.ParseCommand(string(line)), maphash.Bytes(s.seed, line)})
 }
 
-func refusalOf(err error) *room.Error {
-	if e, ok := errors.AsType[*room.Error](err); ok {
+func refusalOf(err error) *foyer.Error {
+	if e, ok := errors.AsType[*foyer.Error](err); ok {
 		return e
 	}
-	return &room.Error{Code: room.Malformed, Text: err.Error()}
+	return &foyer.Error{Code: foyer.Malformed, Text: err.Error()}
 }
 
 // isReply reports whether a line looks like an answer, or like the words of
@@ -134,7 +134,7 @@ func (s *Server) askForCookie(now time.Time, q *request) {
 
 // find returns the reply recorded under an id: one of the session, or one to a
 // join, which came before there was a session.
-func (s *Server) find(now time.Time, session *session, id room.ID) *recorded {
+func (s *Server) find(now time.Time, session *session, id foyer.ID) *recorded {
 	if session != nil {
 		if rec := session.find(id); rec != nil {
 			return rec
@@ -192,7 +192,7 @@ func replyLine(q *request, reply world.Reply, sid string) []byte {
 // refuse answers a line that is not carried out, in at most three times its
 // size; the refusal is not recorded. A clock other than 0 goes into the tag
 // now.
-func (s *Server) refuse(now time.Time, d datagram, t *wire.Tags, err *room.Error, clock uint64) {
+func (s *Server) refuse(now time.Time, d datagram, t *wire.Tags, err *foyer.Error, clock uint64) {
 	s.out = wire.AppendRefusal(s.out[:0], t, err, clock, wire.ReplyBudget(len(d.data))-wire.HeaderSize)
 	s.write(now, d.from, s.out)
 }
