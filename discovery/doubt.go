@@ -30,7 +30,7 @@ func (w *writer) inDoubt(name foyer.Name) bool {
 // registration is without the lease that it should have. Such a lease begins
 // anew.
 func (w *writer) settle() error {
-	if len(w.doubtful) == 0 {
+	if !w.uncertain {
 		return nil
 	}
 	t := transaction{server: w.Server}
@@ -51,7 +51,7 @@ func (w *writer) settle() error {
 		return nil
 	})
 	if err == nil {
-		w.doubtful = nil
+		w.uncertain, w.doubtful = false, nil
 	}
 	return err
 }

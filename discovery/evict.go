@@ -42,6 +42,11 @@ func (s *Server) operate(ctx context.Context, name foyer.Name, change func(*tran
 
 func (w *writer) operate(o *operation) error {
 	err := w.update(o.change)
+	if errors.Is(err, storage.ErrUncertain) && !w.inDoubt(o.name) {
+		// A hold, for which there is no effect.
+		reg, _ := w.store.Find([]byte(o.name))
+		w.doubtful[o.name] = reg.From
+	}
 	if err != nil && w.inDoubt(o.name) {
 		return fmt.Errorf("%w: whether %q is registered cannot be said until the database can be written again", storage.ErrUncertain, o.name)
 	}

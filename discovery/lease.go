@@ -109,6 +109,22 @@ func (t *leases) renew(name []byte, addr foyer.Address, now time.Duration, asked
 	return t.extend(l, now)
 }
 
+// claim notes that the owner of name registers it anew, at the time asked.
+func (t *leases) claim(name foyer.Name, asked int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.byName[name]; l != nil {
+		l.asked = asked
+	}
+}
+
+// lacks reports whether name has no lease in the table.
+func (t *leases) lacks(name foyer.Name) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byName[name] == nil
+}
+
 // ask notes that a request of the time asked says how long the lease of name is to
 // be, and reports whether there is such a lease and no later request has said it.
 func (t *leases) ask(name foyer.Name, asked int64) (latest bool) {

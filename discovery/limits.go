@@ -12,6 +12,9 @@ const (
 	// address, an IPv6 /64), so that one that floods is refused alone.
 	sourceShare = queueLength / 2
 
+	// maxLines is more lines than fit into a datagram that REGISTER and RENEW.
+	maxLines = 32
+
 	// spins is how often a reader looks again before it sleeps.
 	spins = 200
 

@@ -75,8 +75,8 @@ func (r *request) parse(line []byte) (err error) {
 // signed reports whether the request's signature matters.
 func (r *request) signed() bool { return r.Sig != nil && r.Verb != wire.Lookup }
 
-// recorded reports whether the outcome is to be kept, under the request's id. That
-// of a RENEW is if it may change the lease's length, and does.
+// recorded reports whether the outcome may have to be kept, under the request's id:
+// for a RENEW if it may change the lease's length. See decision.lasts.
 func (r *request) recorded() bool {
 	switch r.Verb {
 	case wire.Lookup:
@@ -141,7 +141,7 @@ func renewAsGranted(reg *foyer.Registration) decision {
 // lasts reports whether a decision is an outcome, to be kept under the id of r. It
 // is not if it may be another one the next time: when too much is there, or when the
 // operator has allowed a name again. What is too old stays so for ever, without a
-// record.
+// record. Of a RENEW only a change is kept: others may be repeated.
 func (d *decision) lasts(r *request) bool {
 	switch {
 	case !r.recorded():
@@ -327,7 +327,7 @@ func (t *transaction) register(x *exchange, r *request, name foyer.Name, reg *fo
 		}
 	}
 	if kind == storage.Replaced {
-		t.server.leases.ask(name, r.idTime()) // also for the rest of this transaction
+		t.server.leases.claim(name, r.idTime()) // also for the rest of this transaction
 	}
 	d := decision{event: storage.Event{
 		Kind: kind,
@@ -380,14 +380,29 @@ func (t *transaction) renew(x *exchange, r *request, reg *foyer.Registration) de
 		return refuse(err)
 	}
 	d := renewAsGranted(reg)
-	if ttl := grant(r.TTL); reg.TTL > 0 && ttl != reg.TTL && r.recorded() && r.checkTime(t.now.Wall) == nil &&
-		t.server.leases.ask(reg.Name, r.idTime()) {
+	// Whoever says again what is granted is to be noted as well.
+	latest := reg.TTL > 0 && r.recorded() && r.checkTime(t.now.Wall) == nil &&
+		(t.server.leases.ask(reg.Name, r.idTime()) || t.justRegistered(reg.Name, r.idTime()))
+	if ttl := grant(r.TTL); latest && ttl != reg.TTL {
 		d.ttl, d.rescue = ttl, false
 		d.event.Kind, d.event.Time, d.event.From = storage.Extended, t.now.Wall, x.from()
 		d.event.Registration.TTL = ttl
 		d.event.Registration.LeaseEnd = t.now.Lease + tick + ttl
 	}
 	return d
+}
+
+// justRegistered reports whether one of the last effects of this transaction gives
+// name its lease, which is in no table yet, and no later request than one of the time
+// asked has said how long it is to be. A REGISTER and a RENEW of one datagram are no
+// further apart than that.
+func (t *transaction) justRegistered(name foyer.Name, asked int64) bool {
+	for i := len(t.effects) - 1; i >= max(0, len(t.effects)-maxLines); i-- {
+		if e := &t.effects[i]; e.registration.Name == name && !e.rescue {
+			return !e.ends && asked >= e.asked && t.server.leases.lacks(name)
+		}
+	}
+	return false
 }
 
 // checkRenew says whether the request may renew reg.

@@ -274,7 +274,7 @@ func (t *intake) answer(n int) {
 }
 
 // A denial says how a request is refused that cannot be carried out now; nil
-// stands for silence.
+// stands for silence, to it and to the lines behind it.
 type denial func(*request) *foyer.Error
 
 func denyAll(err *foyer.Error) denial { return func(*request) *foyer.Error { return err } }
@@ -303,10 +303,11 @@ func (s *Server) serveFrom(x *exchange, ahead []lineAhead, a *lookahead, deny de
 				if deny == nil {
 					return false
 				}
-				fits = true
-				if refusal := deny(&l.request); refusal != nil {
-					fits = x.refuse(&l.Tags, refusal, 0)
+				refusal := deny(&l.request)
+				if refusal == nil {
+					return true // plain replies are told apart by their order: there must be no gap
 				}
+				fits = x.refuse(&l.Tags, refusal, 0)
 			}
 			if !fits {
 				return true // neither this line nor the rest is carried out
@@ -354,8 +355,8 @@ func (s *Server) lookup(x *exchange, r *request, q *storage.Query) (fits bool) {
 	}
 }
 
-// renew answers a RENEW from memory, or leaves it to the writer: who changes the
-// length of the lease, or may have done so before.
+// renew answers a RENEW from memory, or leaves it to the writer: who wants another
+// lease than is granted, or may have done so before.
 func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answered bool) {
 	reg := &q.Registration
 	var refusal *foyer.Error

@@ -88,9 +88,11 @@ type writer struct {
 	checkpointed  time.Duration
 	checkpointing bool
 
-	// doubtful are names that an uncertain transaction may have changed. They
-	// are of one transaction: until they are settled there is no other.
-	doubtful map[foyer.Name]netip.Addr // and for whom they were counted, see effect.was
+	// uncertain is true while it is not known whether a transaction happened, and
+	// doubtful are the names that it may have changed. Until that is settled there
+	// is no other transaction.
+	uncertain bool
+	doubtful  map[foyer.Name]netip.Addr // and for whom they were counted, see effect.was
 }
 
 // loadLeases starts the leases of all registrations. Look-ups are answered
@@ -186,6 +188,7 @@ func (w *writer) update(fn func(*transaction) error) error {
 		w.effects = t.effects[:0]
 	}()
 	if errors.Is(err, storage.ErrUncertain) {
+		w.uncertain = true
 		w.doubtful = make(map[foyer.Name]netip.Addr, len(t.effects))
 		for i := range t.effects {
 			e := &t.effects[i]

@@ -73,14 +73,20 @@ func (w *world) observed() (all []porcupine.Operation) {
 		if !ok || seen.called < op.called || seen.returned < seen.called || !op.answer.unknown && seen.answer != op.answer {
 			w.problems.add("%v: the network has seen %v", op, seen)
 		}
-		for i, ttl := range w.actors[op.actor].district.ttls {
-			seen.leases[i] = lease{ttl, w.time.earliestEnd(seen.called, ttl)}
+		all = append(all, w.shown(seen))
+		if ghost, ok := w.tap.lateCopy(op); ok {
+			all = append(all, w.shown(ghost))
 		}
-		all = append(all, porcupine.Operation{
-			ClientId: op.actor, Input: seen, Call: int64(seen.called), Return: int64(seen.returned),
-		})
 	}
 	return all
+}
+
+// shown returns an operation as porcupine takes it.
+func (w *world) shown(op *operation) porcupine.Operation {
+	for i, ttl := range w.actors[op.actor].district.ttls {
+		op.leases[i] = lease{ttl, w.time.earliestEnd(op.called, ttl)}
+	}
+	return porcupine.Operation{ClientId: op.actor, Input: op, Call: int64(op.called), Return: int64(op.returned)}
 }
 
 // An explanation is how far the history of a district can be explained.

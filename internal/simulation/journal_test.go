@@ -20,7 +20,8 @@ import (
 type journal struct {
 	rooms     map[foyer.Name]foyer.Registration
 	outcomes  map[foyer.ID]outcome
-	addresses []foyer.Address // all that may be in use
+	addresses []foyer.Address          // all that may be in use
+	verb      func(foyer.ID) wire.Verb // of a request that was seen
 	problems  *problems
 	time      *timeline
 	last      storage.Instant
@@ -28,7 +29,7 @@ type journal struct {
 	changes   int
 
 	// Read by any goroutine: the transactions that were begun, and the renewals that
-	// changed a lease, by id.
+	// were recorded, by id.
 	begun    atomic.Int64
 	renewals sync.Map
 }
@@ -49,7 +50,8 @@ type page struct {
 
 // commit writes a page down.
 func (j *journal) commit(p *page) {
-	changes, grants, extended := 0, 0, false
+	changes, grants := 0, 0   // by REGISTER and DEREGISTER,
+	extended, renewed := 0, 0 // and by RENEW, whose grant need not change anything
 	for _, e := range p.events {
 		r := e.Registration
 		switch e.Kind {
@@ -58,8 +60,7 @@ func (j *journal) commit(p *page) {
 			j.rooms[r.Name] = r
 		case storage.Extended:
 			if e.From.IsValid() { // not the registry's own checkpoint
-				changes++
-				extended = true
+				extended++
 			}
 			j.rooms[r.Name] = r
 		case storage.Deregistered:
@@ -78,17 +79,21 @@ func (j *journal) commit(p *page) {
 		if reply, err := wire.ParseReply(o.Reply); err != nil {
 			j.problems.add("the recorded reply %q: %v", o.Reply, err)
 		} else if reply.OK {
-			grants++
-			if extended {
-				j.renewals.Store(o.ID, changedLease{o.Reply, j.begun.Load(), j.time.now()})
+			if j.verb(o.ID) == wire.Renew {
+				renewed++
+			} else {
+				grants++
 			}
 		}
+		if j.verb(o.ID) == wire.Renew {
+			j.renewals.Store(o.ID, recordedRenewal{o.Reply, j.begun.Load(), j.time.now()})
+		}
 	}
-	if changes != grants {
-		j.problems.add("a transaction made %d changes and recorded %d grants", changes, grants)
+	if changes != grants || extended > renewed {
+		j.problems.add("a transaction made %d changes and recorded %d grants, and by renewals %d and %d", changes, grants, extended, renewed)
 	}
 	j.recorded += len(p.outcomes)
-	j.changes += changes
+	j.changes += changes + extended
 	if p.now.Wall.Before(j.last.Wall) || p.now.Lease < j.last.Lease {
 		j.problems.add("the registry's clock ran back from %v to %v", j.last, p.now)
 	}
@@ -103,28 +108,34 @@ func (j *journal) denied(id foyer.ID) {
 	}
 }
 
-// A changedLease is what a RENEW did.
-type changedLease struct {
+type recordedRenewal struct {
 	reply       []byte
 	transaction int64         // that recorded it,
 	durable     time.Duration // and when, from the beginning of the world
 }
 
-// renewed returns the recorded reply to a RENEW that changed a lease, as long as it
-// is surely kept. Copies of it in the same transaction, whose replies are sent with
-// its own, may have come when it did not change the lease yet, and are passed over.
+// renewed returns the recorded reply to a RENEW, as long as it is surely kept. Copies
+// of it in the same transaction, whose replies are sent with its own, may have come
+// when there was nothing to record yet, and are passed over.
 func (j *journal) renewed(id foyer.ID) []byte {
 	v, _ := j.renewals.Load(id)
-	if r, ok := v.(changedLease); ok && r.transaction < j.begun.Load() && j.time.now()-r.durable < storage.OutcomeRetention {
+	if r, ok := v.(recordedRenewal); ok && r.transaction < j.begun.Load() && j.time.now()-r.durable < storage.OutcomeRetention {
 		return r.reply
 	}
 	return nil
 }
 
-// granted reports whether a RENEW of that id changed a lease.
+// granted reports whether the reply to a RENEW of that id was recorded.
 func (j *journal) granted(id foyer.ID) bool {
 	_, ok := j.renewals.Load(id)
 	return ok
+}
+
+// recordedBy reports whether the reply to a RENEW of that id was recorded at that time.
+func (j *journal) recordedBy(id foyer.ID, at time.Duration) bool {
+	v, _ := j.renewals.Load(id)
+	r, ok := v.(recordedRenewal)
+	return ok && r.durable <= at
 }
 
 // audit compares a store with the journal. The store must not be in use.

@@ -14,12 +14,13 @@ import (
 
 // A tap reads along on the network.
 type tap struct {
-	time     *timeline
-	registry netip.AddrPort
-	problems *problems
-	denied   func(foyer.ID)        // is told of every change that was refused as unavailable
-	renewed  func(foyer.ID) []byte // returns the recorded reply to a RENEW that changed a lease
-	granted  func(foyer.ID) bool   // reports whether there is one
+	time       *timeline
+	registry   netip.AddrPort
+	problems   *problems
+	denied     func(foyer.ID)                     // is told of every change that was refused as unavailable
+	renewed    func(foyer.ID) []byte              // returns the recorded reply to a RENEW
+	granted    func(foyer.ID) bool                // reports whether there is one
+	recordedBy func(foyer.ID, time.Duration) bool // reports whether there was one at that time
 
 	mu       sync.Mutex
 	requests map[foyer.ID]*sighting
@@ -45,7 +46,7 @@ type sighting struct {
 
 func newTap(t *timeline, registry netip.AddrPort, p *problems, j *journal) *tap {
 	return &tap{
-		time: t, registry: registry, problems: p, denied: j.denied, renewed: j.renewed, granted: j.granted,
+		time: t, registry: registry, problems: p, denied: j.denied, renewed: j.renewed, granted: j.granted, recordedBy: j.recordedBy,
 		requests: map[foyer.ID]*sighting{},
 		calling:  map[netip.Addr]*operation{},
 		of:       map[*operation][]*sighting{},
@@ -62,6 +63,36 @@ func (t *tap) call(host netip.Addr, op *operation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calling[host] = op
+}
+
+// verb returns what a request that was seen asks for.
+func (t *tap) verb(id foyer.ID) (v wire.Verb) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.requests[id]; s != nil {
+		v = s.verb
+	}
+	return v
+}
+
+// lateCopy returns a RENEW once more, as one that may have had a further effect when
+// a later copy of it came, if there was one and no record of it before: its copies
+// count as long as no later request has said how long the lease is to be.
+func (t *tap) lateCopy(op *operation) (ghost *operation, ok bool) {
+	sent := t.of[op]
+	if op.verb != wire.Renew || op.ttl == 0 || op.answer.unknown || len(sent) == 0 {
+		return nil, false
+	}
+	last := sent[len(sent)-1]
+	if len(last.came) < 2 || t.recordedBy(last.id, op.returned) {
+		return nil, false
+	}
+	g := *op
+	g.answer = answer{unknown: true, address: none}
+	g.ids = []foyer.ID{last.id}
+	g.called = op.called
+	g.returned = t.time.carriedOut(slices.Max(last.came))
+	return &g, g.returned > op.returned
 }
 
 // pass is a [udptest.Filter].
@@ -112,7 +143,7 @@ func (t *tap) answer(line []byte) {
 		return
 	}
 	if s.verb != wire.Register && s.verb != wire.Deregister {
-		if recorded := t.renewed(r.UUID); recorded != nil && !bytes.Equal(line, recorded) && r.OK {
+		if recorded := t.renewed(r.UUID); recorded != nil && !bytes.Equal(line, recorded) && !foyer.Code(r.Code).Temporary() {
 			t.problems.add("%q was answered with %q, and %q is recorded", s.line, line, recorded)
 		}
 		return

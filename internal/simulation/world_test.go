@@ -86,6 +86,7 @@ func (w *world) build(t *testing.T) {
 	}
 	w.registry.faults.Store(&w.climate.disk)
 	w.tap = newTap(&w.time, w.registry.address, &w.problems, w.journal)
+	w.journal.verb = w.tap.verb
 	w.tap.distrust(forgerHost)
 	w.net.SetFilter(w.tap.pass)
 	w.populate(t)
