@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"errors"
+	"time"
 
 	"foyer/storage"
 )
@@ -9,6 +10,7 @@ import (
 // noteFailure notes that the store cannot be written, and logs why when that
 // begins.
 func (w *writer) noteFailure(err error) {
+	w.failed = time.Now()
 	removed := errors.Is(err, storage.ErrRemoved)
 	if w.failing.Swap(true) && (w.removed || !removed) {
 		return
@@ -27,6 +29,16 @@ func (w *writer) noteSuccess() {
 	if w.failing.Swap(false) {
 		w.log.Info("writing to the store again")
 	}
+}
+
+// probe writes nothing to a store that has failed, to see whether that is possible
+// again, if nobody else has tried for a while.
+func (w *writer) probe() {
+	if !w.failing.Load() || time.Since(w.failed) < probeEvery {
+		return
+	}
+	t := transaction{server: w.Server}
+	_ = w.transact(&t, func(*transaction) error { return nil })
 }
 
 // checkStore notices that the database was removed, or put back, when nobody

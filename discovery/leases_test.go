@@ -98,6 +98,29 @@ func TestRenewalsChangeLeases(t *testing.T) {
 	})
 }
 
+// A RENEW that says again what is granted counts also where the writer carries it out,
+// as behind a line that is for it, and one behind its REGISTER changes the lease.
+func TestRenewalsOfOneDatagram(t *testing.T) {
+	run(t, func(b *bench) {
+		early := b.id(0)
+		time.Sleep(time.Second)
+		b.expectCode("@id="+b.id(0)+";ttl=3600 REGISTER room://192.0.2.10:1 Foyer", "OK")
+		time.Sleep(time.Second)
+		held := b.id(0)
+		time.Sleep(time.Second)
+		b.ask("@id=" + b.id(0) + ";ttl=3600 RENEW room://192.0.2.10:2 Gone\n@id=" + b.id(0) + ";ttl=3600 RENEW room://192.0.2.10:1 Foyer")
+		for _, id := range []string{early, held} {
+			b.expect("@id="+id+";ttl=5 RENEW room://192.0.2.10:1 Foyer", "@id="+id+";ttl=3600 OK")
+		}
+
+		first, second := b.id(0), b.id(0)
+		want := "@id=" + first + ";ttl=60 OK\n@id=" + second + ";ttl=120 OK"
+		for range 2 {
+			b.expect("@id="+first+";ttl=60 REGISTER room://192.0.2.10:3 Hall\n@id="+second+";ttl=120 RENEW room://192.0.2.10:3 Hall", want)
+		}
+	})
+}
+
 // The order of ids counts within a transaction, too.
 func TestRenewalsInOneTransaction(t *testing.T) {
 	run(t, func(b *bench) {

@@ -12,6 +12,10 @@ const (
 	// address, an IPv6 /64), so that one that floods is refused alone.
 	sourceShare = queueLength / 2
 
+	// probeEvery is how long nobody must have tried to write to a store that has
+	// failed before the registry does so itself.
+	probeEvery = 5 * time.Second
+
 	// maxLines is more lines than fit into a datagram that REGISTER and RENEW.
 	maxLines = 32
 

@@ -20,7 +20,8 @@ import (
 type quota struct {
 	namesPerHost int
 	names        map[netip.Addr]int // registered by each host that has any, but for loopback
-	outcomes     *buckets           // what each host may still have recorded
+	outcomes     *buckets           // what each host may still have recorded,
+	unrecorded   *buckets           // and register without a record
 
 	// What there may be in all. The reserves are for trusted keys.
 	mostNames, reservedNames       int
@@ -31,14 +32,16 @@ type quota struct {
 	added int
 }
 
-type use struct{ names, outcomes int }
+type use struct{ names, outcomes, unrecorded int }
 
 func newQuota(namesPerHost int) *quota {
 	burst := outcomesPerName * max(namesPerHost, minOutcomeNames)
+	perSecond := rate.Limit(float64(burst) / storage.OutcomeRetention.Seconds())
 	return &quota{
 		namesPerHost: namesPerHost,
 		names:        make(map[netip.Addr]int),
-		outcomes:     newBuckets(rate.Limit(float64(burst)/storage.OutcomeRetention.Seconds()), burst),
+		outcomes:     newBuckets(perSecond, burst),
+		unrecorded:   newBuckets(perSecond, burst),
 
 		mostNames: maxNames, reservedNames: maxNames / reservedPart,
 		mostOutcomes: storage.MaxOutcomes, reservedOutcomes: storage.MaxOutcomes / reservedPart,
@@ -54,12 +57,15 @@ var (
 	errAllOutcomes  = &foyer.Error{Code: foyer.Busy, Text: "the registry remembers as many requests as it may; try again later"}
 )
 
-// admit refuses what would go beyond a bound: a name more for a host, or an
-// outcome, if one is to be recorded. Nothing else is ever refused.
+// admit refuses what would go beyond a bound: a name more for a host, an outcome, if
+// one is to be recorded, or a registration without one: what is written to the log is
+// there for as long. Nothing else is ever refused: what a DEREGISTER ends was
+// registered before.
 func (t *transaction) admit(x *exchange, d *decision, recorded bool) *foyer.Error {
 	q, host := t.server.quota, counted(x.from())
 	adds := d.event.Kind == storage.Registered
 	gains := adds || d.event.Kind == storage.Replaced && counted(d.was) != host
+	plain := !recorded && adds
 	if !recorded && !gains {
 		return nil
 	}
@@ -85,6 +91,13 @@ func (t *transaction) admit(x *exchange, d *decision, recorded bool) *foyer.Erro
 	if recorded {
 		u.outcomes++
 		if q.outcomes.of(host).Tokens() < float64(u.outcomes) {
+			return errHostOutcomes
+		}
+		q.uses[host] = u
+	}
+	if plain {
+		u.unrecorded++
+		if q.unrecorded.of(host).Tokens() < float64(u.unrecorded) {
 			return errHostOutcomes
 		}
 		q.uses[host] = u
@@ -124,6 +137,9 @@ func (q *quota) commit(effects []effect) {
 	for host, u := range q.uses {
 		if u.outcomes > 0 {
 			q.outcomes.of(host).AllowN(time.Now(), u.outcomes)
+		}
+		if u.unrecorded > 0 {
+			q.unrecorded.of(host).AllowN(time.Now(), u.unrecorded)
 		}
 	}
 	for i := range effects {

@@ -164,6 +164,34 @@ func TestOutcomesPerHost(t *testing.T) {
 	})
 }
 
+// Registrations without an id are written as well: a host that registers and
+// deregisters without end is bounded, and what it has can still be ended.
+func TestPlainRegistrationsPerHost(t *testing.T) {
+	limited(t, 10, func(b *bench) {
+		const host, burst = "192.0.2.10", outcomesPerName * minOutcomeNames
+		b.expect("REGISTER room://192.0.2.10:9 Stays", "OK")
+		pair := strings.TrimSuffix(strings.Repeat("REGISTER room://192.0.2.10:1 x\nDEREGISTER x\n", 4), "\n")
+		began, granted := time.Now(), 1
+		for range burst/4 + 20 {
+			for _, replies := range b.send(host, pair) {
+				granted += strings.Count(replies, "OK\nOK") // both of a pair
+			}
+		}
+		refilled := int(time.Since(began).Seconds() * burst / storage.OutcomeRetention.Seconds())
+		if granted < burst || granted > burst+refilled+1 {
+			t.Errorf("%d were registered, want %d and at most %d more", granted, burst, refilled)
+		}
+		if got := b.ask("REGISTER room://192.0.2.10:2 y"); !strings.HasPrefix(got, "NOTOK your IP address has changed too much") {
+			t.Errorf("got %q", got)
+		}
+		b.expect("DEREGISTER Stays", "OK")
+		b.expectCode("@id="+b.id(0)+" REGISTER room://192.0.2.10:3 z", "OK") // that is another bound
+		if got := b.askFrom("192.0.2.11", "REGISTER room://192.0.2.11:1 Other"); got != "OK" {
+			t.Errorf("another host gets %q", got)
+		}
+	})
+}
+
 // When there is no room for outcomes, those who would need some are refused
 // alone; trusted owners have a reserve. Old outcomes make room even if nothing
 // but what is refused is asked for.

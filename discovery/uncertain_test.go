@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,4 +67,48 @@ func TestUncertainReplacementHasItsLease(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		b.expectCode("@x= LOOKUP Foyer", foyer.UnknownName)
 	})
+}
+
+// Replies of the plain dialect are told apart by their order: behind a line that is
+// met with silence nothing is answered.
+func TestNothingIsAnsweredBehindSilence(t *testing.T) {
+	run(t, func(b *bench) {
+		const register = "REGISTER room://192.0.2.10:1 Foyer"
+		b.store.Fail(storetest.Kept, storetest.Refused, storetest.Refused)
+		b.send("192.0.2.10", register)
+		if got := b.send("192.0.2.10", "LOOKUP nobody\n"+register+"\nLOOKUP Foyer\nDEREGISTER nobody"); !slices.Equal(got, []string{"NOTOK no room of that name is registered"}) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A hold in doubt is not denied, although the name is not registered.
+func TestDoubtfulHoldsAreNotDenied(t *testing.T) {
+	run(t, func(b *bench) {
+		b.store.Fail(storetest.Kept, storetest.Refused, storetest.Refused)
+		for i := range 3 {
+			if _, err := b.server.Evict(b.t.Context(), "Foyer", time.Hour); !errors.Is(err, storage.ErrUncertain) {
+				t.Errorf("try %d: %v, want storage.ErrUncertain", i+1, err)
+			}
+		}
+		time.Sleep(time.Second) // it is settled without anybody asking
+		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", foyer.Evicted)
+	})
+}
+
+// When the disk is back that is noticed also if nobody writes.
+func TestHealthComesBack(t *testing.T) {
+	for _, fault := range []storetest.Fault{storetest.Refused, storetest.Kept, storetest.Lost} {
+		run(t, func(b *bench) {
+			b.store.Fail(fault)
+			b.send("192.0.2.10", "@id="+b.id(0)+" DEREGISTER nobody") // changes nothing but is recorded
+			if b.server.Healthy() {
+				t.Errorf("%v: healthy", fault)
+			}
+			time.Sleep(2 * probeEvery)
+			if !b.server.Healthy() {
+				t.Errorf("%v: not healthy", fault)
+			}
+		})
+	}
 }

@@ -80,8 +80,9 @@ type writer struct {
 	names   []foyer.Name
 	ends    []leaseEnd
 	journal journal
-	removed bool // the store failed because its database was removed
-	behind  bool // leases have ended, or are to be checkpointed, that the last catchUp had no room for
+	removed bool      // the store failed because its database was removed
+	failed  time.Time // when it last did
+	behind  bool      // leases have ended, or are to be checkpointed, that the last catchUp had no room for
 
 	// When the writing of checkpoints last began, by the lease clock, and
 	// whether it goes on.

@@ -139,7 +139,8 @@ func (s *Store) publishFold(t *tx) {
 	}
 }
 
-// expireOutcomes lets go of outcomes that have been kept long enough.
+// expireOutcomes lets go of outcomes that have been kept long enough, and of groups
+// without any.
 func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
 	s := t.store
 	t.clocks = s.clocks
@@ -163,7 +164,7 @@ func (t *tx) expireOutcomes(log *bbolt.Bucket) error {
 			return damaged(err)
 		}
 		t.clocks = groupClocks{position, at}
-		if !expired(at, t.now) {
+		if len(t.expired) > n && !expired(at, t.now) {
 			t.expired = t.expired[:n]
 			return nil
 		}
