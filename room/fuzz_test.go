@@ -74,7 +74,7 @@ func FuzzDatagrams(f *testing.F) {
 		if n := len(h.room.Players()) + len(h.players) + len(h.plain) + len(h.sessions) + len(h.joins) + len(h.departed.entries); n != 0 {
 			t.Errorf("%d things are left of players who are gone", n)
 		}
-		if n := max(len(h.goodbyes.entries), len(h.refused.entries), len(h.departed.entries)); n > inAll || len(h.players) > world.MaxPlayers {
+		if n := max(len(h.goodbyes.entries), len(h.refused.entries), len(h.departed.entries)); n > departedInAll || len(h.players) > world.MaxPlayers {
 			t.Error("a table is too large")
 		}
 	})

@@ -302,34 +302,49 @@ func TestTablesAreBounded(t *testing.T) {
 		h.put(from, "exit")
 		h.pass(50 * time.Millisecond) // as fast as they may come
 	}
-	wantKept := func(n, goodbyes int) {
+	wantKept := func(departed, refused, goodbyes int) {
 		t.Helper()
-		if len(h.departed.entries) != n || len(h.sessions) != n || len(h.joins) != n || len(h.refused.entries) != n || len(h.goodbyes.entries) != goodbyes {
-			t.Errorf("kept: %d departed, %d sessions, %d joins, %d refused joins, want %d; %d goodbyes, want %d",
-				len(h.departed.entries), len(h.sessions), len(h.joins), len(h.refused.entries), n, len(h.goodbyes.entries), goodbyes)
+		if len(h.departed.entries) != departed || len(h.sessions) != departed || len(h.joins) != departed || len(h.refused.entries) != refused || len(h.goodbyes.entries) != goodbyes {
+			t.Errorf("kept: %d departed, %d sessions, %d joins, want %d; %d refused joins, want %d; %d goodbyes, want %d",
+				len(h.departed.entries), len(h.sessions), len(h.joins), departed, len(h.refused.entries), refused, len(h.goodbyes.entries), goodbyes)
+		}
+		if len(h.spent.entries) != len(h.isSpent) || len(h.spent.entries) > spentInAll {
+			t.Errorf("kept: %d spent joins and %d", len(h.spent.entries), len(h.isSpent))
 		}
 	}
 	for i := range 2 * perHost {
 		visit(at(0, i))
 	}
-	wantKept(perHost, perHost)
+	wantKept(perHost, perHost, perHost)
 	h.want(at(0, 2*perHost-1), "exit", "Goodbye")
 	h.want(at(0, 0), "exit", notHere)
-	for host := range 2 * inAll {
+	for host := range inAll + 1 {
 		if host > 0 {
 			visit(at(host, 0))
 			h.heard(ann)
 		}
 	}
-	wantKept(inAll, int(keepGoodbye/(50*time.Millisecond)))
-	h.pass(keepDeparted)
-	wantKept(0, 0)
+	wantKept(perHost+inAll, inAll, int(keepGoodbye/(50*time.Millisecond)))
+	for i := range departedInAll {
+		from := at(inAll+1+i, 0)
+		sid := h.join(from, "Guest")
+		h.put(from, "@id="+h.id()+";sid="+sid+" exit")
+		h.sent = h.sent[:0]
+		h.pass(300 * time.Microsecond) // maxHosts in a second
+	}
+	h.goodbyes.expire(h.now)
+	wantKept(departedInAll, inAll, int((keepGoodbye-departedInAll*300*time.Microsecond)/(50*time.Millisecond)))
+	h.pass(keepDeparted + tickGap)
+	wantKept(0, 0, 0)
+	if len(h.spent.entries)+len(h.isSpent)+len(h.departed.hosts)+len(h.spent.hosts) != 0 {
+		t.Error("something is kept for ever")
+	}
 }
 
 // TestDearOnesAreForgottenLast: of one host's things those are kept longest of
 // which something depends.
 func TestDearOnesAreForgottenLast(t *testing.T) {
-	m := memory[int]{keep: time.Hour}
+	m := memory[int]{keep: time.Hour, perHost: perHost, inAll: inAll}
 	now := time.Unix(0, 0)
 	host, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	m.add(now, other, -1, false)
@@ -348,13 +363,51 @@ func TestDearOnesAreForgottenLast(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	// If all are, the oldest goes.
-	for i := range perHost {
-		m.add(now, host, i, true)
+	// A host has only so many, and the oldest one is as good as the others.
+	for i := range dearPerHost {
+		m.add(now, host, 1000+i, true)
 	}
-	m.add(now, host, perHost, true)
-	if m.entries[0].thing != -1 || m.entries[1].thing != 1 || len(m.entries) != 1+perHost {
+	if m.entries[0].thing != -1 || m.entries[1].thing == 0 || len(m.entries) != 1+perHost {
 		t.Errorf("got %v", m.entries)
+	}
+	for i := range perHost {
+		m.add(now, host, i, false)
+	}
+	for i := range dearPerHost {
+		if e := m.entries[1+i]; e.thing != 1000+i || !e.dear {
+			t.Errorf("got %v", e)
+		}
+	}
+}
+
+// TestDearOnesOfFewAreForgottenLast: of all hosts' things.
+func TestDearOnesOfFewAreForgottenLast(t *testing.T) {
+	m := memory[int]{keep: time.Hour, perHost: perHost, inAll: inAll}
+	now := time.Unix(0, 0)
+	at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
+	has := func(thing int) bool { return m.find(now, func(i *int) bool { return *i == thing }) != nil }
+	m.add(now, at(0), -1, true)
+	for i := range 2 * inAll {
+		m.add(now, at(1+i), i, false)
+	}
+	if !has(-1) || !has(2*inAll-1) || len(m.entries) != inAll {
+		t.Error("what something depends on is forgotten for what nothing does")
+	}
+	for i := range inAll / dearPerHost * 8 { // many hosts that make believe
+		for range 2 * dearPerHost {
+			m.add(now, at(1+i), i, true)
+		}
+	}
+	if !has(-1) || len(m.entries) != inAll {
+		t.Error("what something depends on is forgotten for the hosts that have most of it")
+	}
+	// A newcomer that is not dear does not push out what is.
+	for i := range inAll {
+		m.add(now, at(1+i), -2, true)
+	}
+	m.add(now, at(inAll+1), -3, false)
+	if has(-3) || len(m.entries) != inAll || len(m.hosts) > inAll {
+		t.Error("what something depends on is forgotten for one that is not")
 	}
 }
 
@@ -393,9 +446,25 @@ func TestHosts(t *testing.T) {
 		{"2001:db8::1", "2001:db8::ffff:1", true},
 		{"2001:db8::1", "2001:db8:0:1::1", false},
 		{"fe80::1%eth0", "fe80::2%eth0", true},
+		{"::1", "::2", false},
 	} {
 		if same := hostOf(netip.MustParseAddr(c.a)) == hostOf(netip.MustParseAddr(c.b)); same != c.same {
 			t.Errorf("%s and %s are one host: %v", c.a, c.b, same)
+		}
+	}
+}
+
+// TestLoopbackOfBothKinds: what counts for 127.0.0.1 does for ::1.
+func TestLoopbackOfBothKinds(t *testing.T) {
+	for _, from := range []string{"127.0.0.1:1001", "[::1]:1001"} {
+		h := newHall(t, Options{})
+		for i := range loopbackShares*perHost + 1 {
+			sid := h.join(from, fmt.Sprint("P", i))
+			h.put(from, "@id="+h.id()+";sid="+sid+" exit")
+			h.pass(50 * time.Millisecond)
+		}
+		if n := len(h.departed.entries); n != loopbackShares*perHost {
+			t.Errorf("of %s %d departed are kept", from, n)
 		}
 	}
 }

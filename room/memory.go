@@ -6,56 +6,94 @@ import (
 	"time"
 )
 
-// What a memory holds at most, of one host and in all. Whoever comes and goes
-// all the time pushes out only what is remembered of their own host, unless
-// there are more hosts than inAll.
+// What a memory holds at most, of one host and in all. Whoever comes and goes all
+// the time pushes out what is remembered of their own host first.
 const (
 	perHost = 64
 	inAll   = 1024
+
+	// dearPerHost is how many of a host's things may be dear. Whoever would push
+	// out others' dear things needs inAll of that memory / dearPerHost hosts to
+	// begin with, and as many as it holds things to push out a host's only one.
+	dearPerHost = 16
 )
 
 // A memory keeps what retries may still ask for, each thing for a fixed time
-// and on behalf of a host.
+// and on behalf of a host. If something depends on it, it is dear.
 type memory[T any] struct {
 	keep    time.Duration
-	forgot  func(T)   // called for each thing that is dropped; may be nil
-	entries []kept[T] // oldest first; bounded by perHost and inAll
+	perHost int
+	inAll   int
+	forgot  func(time.Time, *kept[T]) // called for each thing that is dropped; may be nil
+	entries []kept[T]                 // oldest first; bounded by perHost and inAll
+	hosts   map[netip.Addr]*tally     // those that entries are of
 }
 
 type kept[T any] struct {
 	thing T
-	host  netip.Addr
+	of    *tally
 	at    time.Time
 	dear  bool
 }
 
-// add keeps a thing. If there are too many of its host, one of that host goes,
-// else if there are too many in all, one of the host that has most: the oldest,
-// and dear ones last.
+// tally counts what is kept of a host.
+type tally struct {
+	host         netip.Addr
+	others, dear int
+}
+
+func (t *tally) count(dear bool) *int {
+	if dear {
+		return &t.dear
+	}
+	return &t.others
+}
+
+// add keeps a thing. If there are then too many of its host, the oldest of that
+// host goes; else if there are too many in all, the oldest of the host that has
+// most. Dear ones go only if there are no others, and the oldest one of a host
+// that has too many of them is dear no longer.
 func (m *memory[T]) add(now time.Time, addr netip.Addr, thing T, dear bool) {
 	m.expire(now)
 	host := hostOf(addr)
-	counts := make(map[netip.Addr]int)
-	for i := range m.entries {
-		counts[m.entries[i].host]++
+	of := m.hosts[host]
+	if of == nil {
+		if m.hosts == nil {
+			m.hosts = make(map[netip.Addr]*tally)
+		}
+		of = &tally{host: host}
+		m.hosts[host] = of
 	}
-	if counts[host] >= shareOf(host, perHost) {
-		m.makeRoom(host)
-	} else if len(m.entries) >= inAll {
-		m.makeRoom(mostCrowded(counts))
+	m.entries = append(m.entries, kept[T]{thing, of, now, dear})
+	*of.count(dear)++
+	if of.dear > shareOf(host, dearPerHost) {
+		i := slices.IndexFunc(m.entries, func(e kept[T]) bool { return e.of == of && e.dear })
+		m.entries[i].dear = false
+		of.dear--
+		of.others++
 	}
-	m.entries = append(m.entries, kept[T]{thing, host, now, dear})
+	if of.others+of.dear > shareOf(host, m.perHost) {
+		i := slices.IndexFunc(m.entries, func(e kept[T]) bool { return e.of == of && !e.dear })
+		m.drop(now, i)
+	} else if len(m.entries) > m.inAll {
+		m.drop(now, m.leastMissed())
+	}
 }
 
-// makeRoom drops one thing of a host that has some.
-func (m *memory[T]) makeRoom(host netip.Addr) {
-	drop := -1
-	for i := range m.entries {
-		if e := &m.entries[i]; e.host == host && (drop < 0 || m.entries[drop].dear && !e.dear) {
-			drop = i
+// leastMissed returns the index of what goes first when there is too much in all.
+func (m *memory[T]) leastMissed() int {
+	for _, dear := range []bool{false, true} {
+		first, most := -1, 0
+		for i := range m.entries {
+			if e := &m.entries[i]; e.dear == dear && *e.of.count(dear) > most {
+				first, most = i, *e.of.count(dear)
+			}
+		}
+		if first >= 0 {
+			return first
 		}
 	}
-	m.drop(drop, drop+1)
+	panic("nothing is kept") // too much is
 }
 
 // find returns the newest thing that is still kept and of which is reports
@@ -69,27 +107,40 @@ func (m *memory[T]) find(now time.Time, is func(*T) bool) *T {
 	return nil
 }
 
+// forget drops the things of which is reports true.
+func (m *memory[T]) forget(now time.Time, is func(*T) bool) {
+	for i := len(m.entries) - 1; i >= 0; i-- {
+		if is(&m.entries[i].thing) {
+			m.drop(now, i)
+		}
+	}
+}
+
 // expire drops what has been kept for long enough, and returns when to call it
 // again, or the zero time.
 func (m *memory[T]) expire(now time.Time) (next time.Time) {
-	old := 0
-	for old < len(m.entries) && now.Sub(m.entries[old].at) >= m.keep {
-		old++
+	for len(m.entries) > 0 {
+		if next := m.entries[0].at.Add(m.keep); now.Before(next) {
+			return next
+		}
+		m.drop(now, 0)
 	}
-	m.drop(0, old)
-	if len(m.entries) > 0 {
-		next = m.entries[0].at.Add(m.keep)
-	}
-	return next
+	return time.Time{}
 }
 
-func (m *memory[T]) drop(from, to int) {
-	if m.forgot != nil {
-		for _, e := range m.entries[from:to] {
-			m.forgot(e.thing)
-		}
+// drop drops one thing. What goes is mostly among the oldest, so those before it
+// are moved and not those behind.
+func (m *memory[T]) drop(now time.Time, i int) {
+	e := m.entries[i]
+	if *e.of.count(e.dear)--; e.of.others+e.of.dear == 0 {
+		delete(m.hosts, e.of.host)
 	}
-	m.entries = slices.Delete(m.entries, from, to)
+	copy(m.entries[1:i+1], m.entries[:i])
+	m.entries[0] = kept[T]{}
+	m.entries = m.entries[1:]
+	if m.forgot != nil {
+		m.forgot(now, &e)
+	}
 }
 
 // mostCrowded returns the host with the highest count.
@@ -104,9 +155,9 @@ func mostCrowded(counts map[netip.Addr]int) (host netip.Addr) {
 }
 
 // hostOf returns what counts as one host: who has one IPv6 address of a network
-// has them all.
+// has them all. The network of ::1 has no other, and does not look like loopback.
 func hostOf(a netip.Addr) netip.Addr {
-	if network, err := a.Prefix(64); err == nil && a.Is6() {
+	if network, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLoopback() {
 		return network.Addr()
 	}
 	return a

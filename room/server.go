@@ -79,7 +79,9 @@ type Server struct {
 	joins      map[foyer.ID]*session      // by the id of the join: the same sessions
 	departed   memory[*session]
 	refused    memory[recorded] // joins
-	goodbyes   memory[goodbye]  // of plain players who left
+	spent      memory[foyer.ID] // of joins whose replies are forgotten
+	isSpent    map[foyer.ID]bool
+	goodbyes   memory[goodbye] // of plain players who left
 	cookies    cookies
 	talk       budgets // of messages, of tagged players; see budget.go
 	plainTalk  budgets // of plain ones
@@ -139,16 +141,23 @@ func New(conn PacketConn, r *world.Room, o Options) *Server {
 		plain:      make(map[netip.AddrPort]*player),
 		sessions:   make(map[string]*session),
 		joins:      make(map[foyer.ID]*session),
-		refused:    memory[recorded]{keep: keepRefused},
-		goodbyes:   memory[goodbye]{keep: keepGoodbye},
+		isSpent:    make(map[foyer.ID]bool),
+		goodbyes:   memory[goodbye]{keep: keepGoodbye, perHost: perHost, inAll: inAll},
 		cookies:    newCookies(),
 		talk:       budgets{rate: hostTalkRate, burst: hostTalkBurst},
 		plainTalk:  budgets{rate: hostTalkRate, burst: hostTalkBurst},
 		plainBytes: budgets{rate: hostRate, burst: hostBurst},
 	}
-	s.departed = memory[*session]{keep: keepDeparted, forgot: func(gone *session) {
-		delete(s.sessions, gone.sid)
-		delete(s.joins, gone.joined.id)
+	s.departed = memory[*session]{keep: keepDeparted, perHost: perHost, inAll: departedInAll, forgot: func(now time.Time, e *kept[*session]) {
+		delete(s.sessions, e.thing.sid)
+		delete(s.joins, e.thing.joined.id)
+		s.spend(now, e.of.host, e.thing.player.came, e.thing.joined.id)
+	}}
+	s.refused = memory[recorded]{keep: keepRefused, perHost: perHost, inAll: inAll, forgot: func(now time.Time, e *kept[recorded]) {
+		s.spend(now, e.of.host, e.at, e.thing.id)
+	}}
+	s.spent = memory[foyer.ID]{keep: keepSpent, perHost: spentPerHost, inAll: spentInAll, forgot: func(_ time.Time, e *kept[foyer.ID]) {
+		delete(s.isSpent, e.thing)
 	}}
 	s.idle <- struct{}{}
 	return s
@@ -373,6 +382,7 @@ func (s *Server) tick(now time.Time) {
 		}
 	}
 	s.refused.expire(now)
+	s.spent.expire(now)
 	s.goodbyes.expire(now)
 	if next := s.departed.expire(now); !next.IsZero() {
 		s.wakeBy(next)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/wire"
 )
 
 const (
@@ -20,6 +21,10 @@ const (
 	// player has left: the longest that a datagram may be under way (RFC 9293,
 	// section 3.4.1).
 	keepDeparted = 2 * time.Minute
+
+	// departedInAll is how many such sessions are kept: with what depart leaves of
+	// them they are at most some 60 MB.
+	departedInAll = 16384
 
 	// window is how many events may be under way to a player, maxWaiting how
 	// many more may wait for their turn.
@@ -93,12 +98,19 @@ func (s *session) find(id foyer.ID) *recorded {
 
 func (s *session) record(r recorded) {
 	if len(s.replies) == maxReplies {
-		if id := s.replies[0].id; isTimed(id) && bytes.Compare(id[:], s.horizon[:]) > 0 {
-			s.horizon = id
-		}
-		s.replies = slices.Delete(s.replies, 0, 1)
+		s.forget(1)
 	}
 	s.replies = append(s.replies, r)
+}
+
+// forget drops the n oldest replies.
+func (s *session) forget(n int) {
+	for _, r := range s.replies[:n] {
+		if isTimed(r.id) && bytes.Compare(r.id[:], s.horizon[:]) > 0 {
+			s.horizon = r.id
+		}
+	}
+	s.replies = slices.Delete(s.replies, 0, n)
 }
 
 // isStale reports whether a request that is not recorded may be a late copy of
@@ -115,10 +127,20 @@ func (s *session) fresh() uint64 { return binary.BigEndian.Uint64(s.horizon[:8])
 // isTimed reports whether an id is of version 7, which begins with its time.
 func isTimed(id foyer.ID) bool { return id[6]>>4 == 7 }
 
-// depart is called when the player has left.
+// depart is called when the player has left. Kept are the id of the join and the
+// last replies, as much as goes into one datagram: what a client may still ask
+// for is how its last few commands ended.
 func (s *session) depart() {
 	s.left = true
 	s.events, s.waiting = nil, nil
+	s.joined.reply = nil
+	first, size := len(s.replies), 0
+	for first > 0 && size+len(s.replies[first-1].reply) <= wire.MaxDatagram {
+		first--
+		size += len(s.replies[first].reply)
+	}
+	s.forget(first)
+	s.replies = slices.Clone(s.replies) // without the room for more
 }
 
 // push has text said to the player. If too much is waiting, the oldest message

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"hash/maphash"
+	"net/netip"
 	"time"
 
 	"foyer"
@@ -30,10 +31,20 @@ const notHere = "you are not in this room"
 // player whom nobody is playing.
 const keepRefused = keepDeparted
 
+// When the reply to a join is forgotten early, for want of space, its id is kept
+// for as long as its cookie can be good. A host's joins have a rate, hostJoinRate:
+// there are more than spentPerHost within that time only if they are refused.
+const (
+	keepSpent    = 2 * cookieWindow
+	spentPerHost = 2048
+	spentInAll   = 16384 // some 3 MB
+)
+
 // request is a tagged request with an id.
 type request struct {
 	datagram
 	tags    wire.Tags
+	cookie  bool // it bears a good one
 	command world.Command
 	print   uint64
 }
@@ -41,9 +52,10 @@ type request struct {
 func (s *Server) handleTagged(now time.Time, d datagram) {
 	tags, line, err := wire.ParseTags(d.data)
 	session := s.sessions[string(tags.Sid)]
-	proven := false
+	proven, cookie := false, false
 	if err == nil {
-		proven = session != nil && d.from.Addr() == session.player.addr.Addr() || tags.Cookie != nil && s.cookies.valid(now, d.from.Addr(), tags.Cookie)
+		cookie = tags.Cookie != nil && s.cookies.valid(now, d.from.Addr(), tags.Cookie)
+		proven = cookie || session != nil && d.from.Addr() == session.player.addr.Addr()
 	}
 	if err == nil && session != nil {
 		if proven {
@@ -74,7 +86,7 @@ func (s *Server) handleTagged(now time.Time, d datagram) {
 		s.refuse(now, d, &tags, errNoID, 0)
 		return
 	}
-	s.handleRequest(now, session, proven, &request{d, tags, world.ParseCommand(string(line)), maphash.Bytes(s.seed, line)})
+	s.handleRequest(now, session, proven, &request{d, tags, cookie, world.ParseCommand(string(line)), maphash.Bytes(s.seed, line)})
 }
 
 func refusalOf(err error) *foyer.Error {
@@ -107,10 +119,16 @@ func (s *Server) handleRequest(now time.Time, session *session, proven bool, q *
 		s.askForCookie(now, q)
 	case rec != nil && rec.print != q.print:
 		s.refuse(now, q.datagram, &q.tags, errIDReused, 0)
+	case rec != nil && rec.reply == nil, rec == nil && joins && s.isSpent[q.tags.UUID]:
+		s.refuse(now, q.datagram, &q.tags, errStale, 0)
 	case rec != nil:
 		s.write(now, q.from, rec.reply)
 	case session != nil && session.isStale(q.tags.UUID):
 		s.refuse(now, q.datagram, &q.tags, errStale, session.fresh())
+	case joins && !q.cookie:
+		// The sid of a player who has left proves the address for longer than
+		// keepSpent.
+		s.askForCookie(now, q)
 	case joins:
 		s.joinTagged(now, q)
 	case session.left:
@@ -144,6 +162,15 @@ func (s *Server) find(now time.Time, session *session, id foyer.ID) *recorded {
 		return &joined.joined
 	}
 	return s.refused.find(now, func(r *recorded) bool { return r.id == id })
+}
+
+// spend keeps the id of a join whose reply is forgotten, unless its cookie is good
+// no longer.
+func (s *Server) spend(now time.Time, host netip.Addr, joined time.Time, id foyer.ID) {
+	if now.Sub(joined) < keepSpent {
+		s.isSpent[id] = true
+		s.spent.add(now, host, id, false)
+	}
 }
 
 func (s *Server) joinTagged(now time.Time, q *request) {
