@@ -183,6 +183,7 @@ func TestGapIsTold(t *testing.T) {
 			}
 		}
 		l := listen(sessions[1])
+		time.Sleep(10 * time.Second) // what waits is left out when the room closes
 		stop()
 		<-l.done
 		said, lost, gaps := 0, 0, 0

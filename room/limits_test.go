@@ -454,6 +454,26 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestFarewellToTheSlow: who is far behind is sent the end with what is under way,
+// and told what is left out.
+func TestFarewellToTheSlow(t *testing.T) {
+	h := newHall(t, Options{})
+	sid := h.join(ann, "Ann")
+	for i := range 300 {
+		h.tell(h.now, "", fmt.Sprint(i))
+	}
+	h.heard(ann)
+	h.sendFarewell(h.now)
+	got := h.heard(ann)
+	if want := fmt.Sprintf("@sid=%s;ev=%d;lost=%d disconnect", sid, window+1, 300-window); len(got) != window+1 || got[window] != want {
+		t.Errorf("%d datagrams, the last %q, want %q", len(got), got[len(got)-1], want)
+	}
+	h.put(ann, fmt.Sprintf("@sid=%s;ack=%d ", sid, window+1))
+	if !h.allAcknowledged() {
+		t.Error("it does not close when the end is acknowledged")
+	}
+}
+
 // TestLoopbackOfBothKinds: what counts for 127.0.0.1 does for ::1.
 func TestLoopbackOfBothKinds(t *testing.T) {
 	for _, from := range []string{"127.0.0.1:1001", "[::1]:1001"} {

@@ -37,6 +37,11 @@ const (
 	firstResend   = 200 * time.Millisecond
 	lastResend    = time.Second
 	hurriedResend = 50 * time.Millisecond
+
+	// quietAfter is after how long without a word only the oldest event is sent
+	// again until the player is heard: whoever is gone has less sent to where they
+	// were. Clients acknowledge every 2 to 3 s.
+	quietAfter = 10 * time.Second
 )
 
 // session is what the room knows of a tagged player beside their name and
@@ -51,8 +56,8 @@ type session struct {
 	horizon foyer.ID   // the greatest version 7 id whose reply is kept no more
 
 	lastEvent uint64
-	events    []event   // under way, oldest first; bounded by window
-	waiting   []message // oldest first; bounded by maxWaiting and a last one
+	events    []event   // under way, oldest first; bounded by window and the end
+	waiting   []message // oldest first; bounded by maxWaiting
 	hurried   bool      // the room closes
 }
 
@@ -153,10 +158,14 @@ func (s *session) push(text string) {
 	}
 }
 
-// pushLast has the last text said to the player, however much is waiting, and
-// all in a hurry.
+// pushLast has the last text said to the player, and all in a hurry. What has not
+// been sent yet is left out: on a slow line it would not leave time for the end.
 func (s *session) pushLast(now time.Time, text string) {
-	s.waiting = append(s.waiting, message{text: text})
+	last := message{text: text}
+	for _, m := range s.waiting {
+		last.lost += m.lost + 1
+	}
+	s.waiting = []message{last}
 	s.hurried = true
 	for i := range s.events {
 		s.events[i].due = now
@@ -179,13 +188,24 @@ func (s *session) acknowledge(n uint64) {
 // sendDue sends what is due, and returns when something will be due next, or the
 // zero time.
 func (s *session) sendDue(now time.Time, send func(*event)) (next time.Time) {
-	for len(s.waiting) > 0 && len(s.events) < window {
+	under := window
+	if s.hurried {
+		under++ // the end is sent with what is under way
+	}
+	quiet := now.Sub(s.player.heard) >= quietAfter
+	if quiet {
+		under = 1
+	}
+	for len(s.waiting) > 0 && len(s.events) < under {
 		s.lastEvent++
 		s.events = append(s.events, event{message: s.waiting[0], number: s.lastEvent})
 		s.waiting = s.waiting[1:]
 	}
 	for i := range s.events {
 		e := &s.events[i]
+		if quiet && i > 0 {
+			break
+		}
 		if !now.Before(e.due) {
 			switch {
 			case s.hurried:

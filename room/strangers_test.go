@@ -76,6 +76,46 @@ func TestMovedSession(t *testing.T) {
 	h.wantHeard("192.0.2.3:9", h.ev(sid, 3)+`Bob said "ho".`)
 }
 
+// TestSessionLeftBehind: whoever leaves an address cannot have the room talk to it
+// for long: what comes from elsewhere counts for nothing.
+func TestSessionLeftBehind(t *testing.T) {
+	h := newHall(t, Options{})
+	const victim, elsewhere = "10.1.0.1:1001", "10.2.0.1:1001"
+	sid := h.join(victim, "Victim")
+	mover := h.join(carol, "Carol")
+	speaker := h.join(bob, "Bob")
+	h.put(carol, "@sid="+mover+";ack=1 ")
+	h.heard(victim)
+	start, bytes, heard := h.now, 0, time.Duration(0)
+	say := "say " + strings.Repeat("x", 1000)
+	for h.now.Sub(start) < 5*time.Minute {
+		h.put(bob, "@id="+h.id()+";sid="+speaker+";ack=99 "+say)
+		h.put(elsewhere, "@sid="+sid+";ack=9999 ")
+		h.put(elsewhere, "@id="+h.id()+";sid="+sid+" look")
+		// Carol has moved, and says so when she asks again.
+		h.put("192.0.2.33:1", "@sid="+mover+";ack=9999 ")
+		if since := h.now.Sub(start) % playerReturns; since == 0 {
+			h.put("192.0.2.33:1", "@id="+h.id()+";sid="+mover+h.cookie("192.0.2.33:1")+" look")
+		}
+		h.pass(100 * time.Millisecond)
+		for _, text := range h.heard(victim) {
+			bytes += len(text) + wire.HeaderSize
+			heard = h.now.Sub(start)
+		}
+		h.sent = h.sent[:0]
+	}
+	if p := h.players["Victim"]; p != nil || heard > playerSilence {
+		t.Errorf("the session is still there after %v", heard)
+	}
+	if h.players["Carol"] == nil {
+		t.Error("who has moved is gone")
+	}
+	t.Logf("%d bytes", bytes)
+	if most := window * 1100 * (4 + int(quietAfter/lastResend)); bytes > most+25*1100 {
+		t.Errorf("it is sent %d bytes", bytes)
+	}
+}
+
 // TestForgedPlainJoins: plain players who have not sent a second thing give way
 // to whoever has shown more.
 func TestForgedPlainJoins(t *testing.T) {

@@ -57,10 +57,10 @@ func (s *Server) handleTagged(now time.Time, d datagram) {
 		cookie = tags.Cookie != nil && s.cookies.valid(now, d.from.Addr(), tags.Cookie)
 		proven = cookie || session != nil && d.from.Addr() == session.player.addr.Addr()
 	}
-	if err == nil && session != nil {
-		if proven {
-			session.player.addr = d.from
-		}
+	// What comes from anywhere else counts for nothing: else whoever has left an
+	// address could have the room go on talking to it.
+	if proven && session != nil {
+		session.player.addr = d.from
 		if !session.left {
 			session.player.heard = now
 			if tags.HasAck {
