@@ -15,15 +15,26 @@ const (
 	hostRate  = 32 << 10
 	hostBurst = 4 * hostRate
 
-	// talkRate and talkBurst are how much of what one player does the others
-	// are told, in messages a second and messages: faster than anybody types.
-	// A host's players have twice as much together, beside all coming in at once;
-	// those of either dialect by themselves, so that who forges source addresses,
-	// as can be done in the plain one, takes nothing from tagged players.
+	// talkRate and talkBurst are how much of what one player says the others are
+	// told, in messages a second and messages: faster than anybody types. A host's
+	// players have twice as much together; those of either dialect by themselves,
+	// so that who forges source addresses, as can be done in the plain one, takes
+	// nothing from tagged players.
 	talkRate      = 10
 	talkBurst     = 60
 	hostTalkRate  = 2 * talkRate
-	hostTalkBurst = maxPerHost + talkBurst
+	hostTalkBurst = 2 * talkBurst
+
+	// ownRate and ownBurst are what nobody of a player's host can take from them:
+	// only what they say beyond it comes from what the host has. It is empty when
+	// they come in, so that coming and going gains nothing.
+	ownRate  = 1
+	ownBurst = 5
+
+	// hostJoinRate and hostJoinBurst are how many players of a host may come in,
+	// in one dialect: all of them at once.
+	hostJoinRate  = 20
+	hostJoinBurst = maxPerHost
 
 	// maxHosts bounds each table of hosts. When it is full of hosts that were
 	// heard of within the last few seconds, the others share one bucket. Only

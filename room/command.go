@@ -16,7 +16,8 @@ const (
 	// plainReturns and playerReturns are after how long a plain and a tagged
 	// player give way to somebody of the same name and host, who is most likely
 	// the same person, cut off and back: they need not wait for themselves to
-	// be gone.
+	// be gone. A plain one may be forged, command and all, and so gives way to a
+	// tagged player of the same name from any host.
 	plainReturns  = time.Minute
 	playerReturns = playerSilence / 2
 
@@ -63,6 +64,8 @@ func (s *Server) giveNameBack(now time.Time, from netip.Addr, name string, k sta
 	case err != nil || p == nil:
 	case hostOf(p.addr.Addr()) == hostOf(from) && now.Sub(p.heard) >= p.returns():
 		s.lose(now, p, "was silent and has come back")
+	case k == tagged && p.session == nil && now.Sub(p.heard) >= plainReturns:
+		s.lose(now, p, "was silent and may never have been there")
 	case k == tagged && p.standing() == stranger && now.Sub(p.came) >= showsBy:
 		s.lose(now, p, "has not shown to be there")
 	}
@@ -122,7 +125,13 @@ func (s *Server) mayTalk(now time.Time, p *player) bool {
 		hosts = &s.talk
 	}
 	p.talk.refill(now, talkRate, talkBurst)
-	if p.talk.tokens < 1 || !hosts.spend(now, p.addr.Addr(), 1) {
+	p.own.refill(now, ownRate, ownBurst)
+	switch {
+	case p.talk.tokens < 1:
+		return false
+	case p.own.tokens >= 1:
+		p.own.tokens--
+	case !hosts.spend(now, p.addr.Addr(), 1):
 		return false
 	}
 	p.talk.tokens--

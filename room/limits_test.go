@@ -97,8 +97,8 @@ func TestSlowPlayers(t *testing.T) {
 // TestTalkers: whoever talks all the time is refused alone.
 func TestTalkers(t *testing.T) {
 	h := newHall(t, Options{})
-	const talker2, talker3 = "192.0.2.1:1002", "192.0.2.1:1003"
-	sids := map[string]string{ann: h.join(ann, "Ann"), talker2: h.join(talker2, "Ann2"), talker3: h.join(talker3, "Ann3"), carol: h.join(carol, "Carol")}
+	const talker2, talker3, quiet = "192.0.2.1:1002", "192.0.2.1:1003", "192.0.2.1:1004"
+	sids := map[string]string{quiet: h.join(quiet, "Quiet"), ann: h.join(ann, "Ann"), talker2: h.join(talker2, "Ann2"), talker3: h.join(talker3, "Ann3"), carol: h.join(carol, "Carol")}
 	h.put(bob, "join Bob")
 	done, refused := map[string]int{}, map[string]int{}
 	say := func(from string) {
@@ -112,11 +112,20 @@ func TestTalkers(t *testing.T) {
 		}
 	}
 	const seconds = 20
-	for range 100 * seconds {
+	for i := range 100 * seconds {
 		for _, from := range []string{ann, talker2, talker3} {
 			say(from)
 		}
+		if i%100 == 99 && i > 100 { // when they have left nothing
+			say(quiet)
+		}
+		if i == 99*seconds {
+			h.join("192.0.2.1:1005", "Newcomer")
+		}
 		h.pass(10 * time.Millisecond)
+	}
+	if done[quiet] != seconds-1 {
+		t.Errorf("who says one thing a second is refused %d times for their host's sake", refused[quiet])
 	}
 	for range seconds {
 		say(carol)
@@ -133,7 +142,7 @@ func TestTalkers(t *testing.T) {
 		}
 		most += done[from]
 	}
-	if limit := seconds*hostTalkRate + hostTalkBurst; most > limit || most < limit-5 {
+	if limit := seconds*(hostTalkRate+3*ownRate) + hostTalkBurst; most > limit || most < limit-5 {
 		t.Errorf("one host said %d, want about %d", most, limit)
 	}
 	for range talkBurst + 1 {
@@ -472,6 +481,38 @@ func TestFarewellToTheSlow(t *testing.T) {
 	if !h.allAcknowledged() {
 		t.Error("it does not close when the end is acknowledged")
 	}
+}
+
+// TestComingAndGoingGainsNothing: who comes in anew has no more to say for it.
+func TestComingAndGoingGainsNothing(t *testing.T) {
+	h := newHall(t, Options{})
+	const seconds = 20
+	said := 0
+	for range seconds * hostJoinRate {
+		sid := h.join(ann, "Ann")
+		for range 5 {
+			if strings.Contains(h.put(ann, "@id="+h.id()+";sid="+sid+" say x")[0], " OK ") {
+				said++
+			}
+		}
+		h.put(ann, "@id="+h.id()+";sid="+sid+" exit")
+		h.pass(time.Second / hostJoinRate)
+	}
+	if limit := seconds*(hostTalkRate+ownRate) + hostTalkBurst; said > limit {
+		t.Errorf("one player of a host said %d, want %d at most", said, limit)
+	}
+}
+
+// TestGoodbyeIsForgotten: who has come back and is gone again is not told that
+// they left well.
+func TestGoodbyeIsForgotten(t *testing.T) {
+	h := newHall(t, Options{})
+	h.put(bob, "join Bob")
+	h.want(bob, "exit", "Goodbye")
+	h.want(bob, "exit", "Goodbye")
+	h.put(bob, "join Bob")
+	h.evict(h.now, mustAddr(bob).Addr())
+	h.want(bob, "exit", notHere)
 }
 
 // TestLoopbackOfBothKinds: what counts for 127.0.0.1 does for ::1.

@@ -80,7 +80,7 @@ func (s *Server) joinPlain(now time.Time, d datagram, name string) {
 		s.log.debug(now, "not let in: too much for strangers", "from", d.from)
 		return
 	}
-	if !s.plainTalk.has(now, d.from.Addr(), 1) {
+	if !s.plainComes.has(now, d.from.Addr(), 1) {
 		s.answer(now, d, []byte("You cannot join: "+errComing.Text))
 		return
 	}
@@ -89,8 +89,9 @@ func (s *Server) joinPlain(now time.Time, d datagram, name string) {
 		s.answer(now, d, []byte(reply.Text))
 		return
 	}
-	s.plainTalk.spend(now, d.from.Addr(), 1)
-	p := &player{name: called, addr: d.from, came: now, heard: now}
+	s.plainComes.spend(now, d.from.Addr(), 1)
+	s.goodbyes.forget(now, func(g *goodbye) bool { return g.from == d.from })
+	p := newPlayer(now, called, d.from)
 	s.sendTo(now, p, []byte(reply.Text))
 	s.enter(now, p, reply.Notice)
 }

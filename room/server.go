@@ -83,8 +83,10 @@ type Server struct {
 	isSpent    map[foyer.ID]bool
 	goodbyes   memory[goodbye] // of plain players who left
 	cookies    cookies
-	talk       budgets // of messages, of tagged players; see budget.go
-	plainTalk  budgets // of plain ones
+	talk       budgets // of what tagged players say; see budget.go
+	plainTalk  budgets // and plain ones
+	coming     budgets // of joins of tagged players
+	plainComes budgets // and plain ones
 	plainBytes budgets // of bytes to send to plain players
 	strangers  bucket  // of those to all who have not shown to be there
 	timer      *time.Timer
@@ -103,6 +105,11 @@ type player struct {
 	session *session // nil for a plain player
 	shown   bool     // a plain player has sent more than a join
 	talk    bucket   // what they may have the others told
+	own     bucket   // what of it their host does not count
+}
+
+func newPlayer(now time.Time, name world.Player, addr netip.AddrPort) *player {
+	return &player{name: name, addr: addr, came: now, heard: now, own: bucket{at: now}}
 }
 
 func (p *player) standing() standing {
@@ -146,6 +153,8 @@ func New(conn PacketConn, r *world.Room, o Options) *Server {
 		cookies:    newCookies(),
 		talk:       budgets{rate: hostTalkRate, burst: hostTalkBurst},
 		plainTalk:  budgets{rate: hostTalkRate, burst: hostTalkBurst},
+		coming:     budgets{rate: hostJoinRate, burst: hostJoinBurst},
+		plainComes: budgets{rate: hostJoinRate, burst: hostJoinBurst},
 		plainBytes: budgets{rate: hostRate, burst: hostBurst},
 	}
 	s.departed = memory[*session]{keep: keepDeparted, perHost: perHost, inAll: departedInAll, forgot: func(now time.Time, e *kept[*session]) {

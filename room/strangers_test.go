@@ -186,6 +186,10 @@ func TestForgedName(t *testing.T) {
 	h.pass(showsBy)
 	v := h.id()
 	h.want(carol, "@id="+v+h.cookie(carol)+" join Bob", "@id="+v+";code=name-taken NOTOK Bob is already here")
+	h.pass(plainReturns - showsBy)
+	h.want("192.0.2.4:1", "join Bob", "Bob is already here")
+	h.join(carol, "Bob")
+	h.want(bob, "look", notHere)
 }
 
 // TestPlainAmplification: what strangers have sent to addresses that are not

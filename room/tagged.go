@@ -174,7 +174,7 @@ func (s *Server) spend(now time.Time, host netip.Addr, joined time.Time, id foye
 }
 
 func (s *Server) joinTagged(now time.Time, q *request) {
-	if !s.talk.has(now, q.from.Addr(), 1) {
+	if !s.coming.has(now, q.from.Addr(), 1) {
 		s.refuse(now, q.datagram, &q.tags, errComing, 0)
 		return
 	}
@@ -187,8 +187,8 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 		s.write(now, q.from, line)
 		return
 	}
-	s.talk.spend(now, q.from.Addr(), 1)
-	p := &player{name: name, addr: q.from, came: now, heard: now}
+	s.coming.spend(now, q.from.Addr(), 1)
+	p := newPlayer(now, name, q.from)
 	p.session = newSession(p)
 	p.session.joined = recorded{q.tags.UUID, q.print, replyLine(q, reply, p.session.sid)}
 	s.sendTo(now, p, p.session.joined.reply)
