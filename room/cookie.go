@@ -21,8 +21,8 @@ type cookies struct {
 }
 
 // cookieWindow is how long a cookie is handed out; it is good for one window
-// more. That is less than keepDeparted, so that a late copy of a join is
-// either recognized or refused.
+// more. For as long as that its id is kept, see keepSpent, so that a late copy of
+// a join is either recognized or refused.
 const cookieWindow = 30 * time.Second
 
 func newCookies() cookies {

@@ -6,7 +6,8 @@
 // A plain player is whoever sends from the address that joined. Requests and
 // replies are bare text. A player not heard from for an hour has left; one not
 // heard from for a minute gives way to a player of the same name from the same
-// host, and one not heard from for five minutes to anybody if the room is full.
+// host, or to a tagged one from any, and one not heard from for five minutes to
+// anybody if the room is full.
 //
 // What the dialect has no reply for is answered in words: "You cannot join: …",
 // "Alice is already here", "You are already here as Alice", "The room is full",
@@ -46,8 +47,9 @@
 //	too-large        the datagram has more than 1,232 bytes
 //
 // A request takes effect at most once: its reply is recorded under its id and
-// sent again for every retry, also after the player has left, for two minutes.
-// The last 32 replies of a session are kept. A version 7 id that is not
+// sent again for every retry. The last 32 replies of a session are kept, and for
+// two minutes after the player has left the last of them, 1,232 bytes in all. A
+// join whose reply is kept no more is refused as stale-request. A version 7 id that is not
 // recorded and not newer than the newest one that is kept no more is refused as
 // stale-request; the tag now then holds a time of which ids are taken, for a
 // client whose clock was set back. Refusals of code busy and of those below it
@@ -64,7 +66,8 @@
 // player of the same name from the same host.
 //
 // What others are told is limited in turn: a say to 10 a second for each player,
-// say and join together to 20 a second for a host.
+// and beyond one a second for each to 20 a second for a host; join to 20 a second
+// for a host.
 //
 // # Strangers
 //

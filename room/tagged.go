@@ -37,7 +37,7 @@ const keepRefused = keepDeparted
 const (
 	keepSpent    = 2 * cookieWindow
 	spentPerHost = 2048
-	spentInAll   = 16384 // some 3 MB
+	spentInAll   = 16384 // some 4 MB
 )
 
 // request is a tagged request with an id.
