@@ -12,7 +12,7 @@ import (
 
 // A quota bounds what the registry is made to write and to remember, for each
 // host and in all. Who is over a bound is refused alone, before anything is
-// applied; docs/decisions/0006-what-a-host-may-use.md has the reasons. It
+// applied; docs/decisions/0008-what-a-host-may-use.md has the reasons. It
 // belongs to the writer.
 //
 // A host is a source. The bounds of a host are not for loopback, which is the
