@@ -36,9 +36,13 @@ const (
 	// Nothing happened and nothing was recorded; trying again may work.
 	Busy        Code = "busy"
 	Unavailable Code = "unavailable"
+
+	// Of rooms only.
+	UnknownSession Code = "unknown-session"
+	BadCookie      Code = "bad-cookie"
 )
 
-// Codes returns every code that a registry sends.
+// Codes returns every code.
 func Codes() []Code {
 	return []Code{
 		Malformed, UnknownVerb, BadName, BadAddress, TooLarge,
@@ -46,6 +50,7 @@ func Codes() []Code {
 		NotOwner, BadSignature, Unauthorized, ForeignAddress, Evicted,
 		IDReused, StaleRequest,
 		Busy, Unavailable,
+		UnknownSession, BadCookie,
 	}
 }
 
@@ -60,19 +65,33 @@ type Error struct {
 	Text string // one line, without the code
 }
 
-// Errors to compare with, one for each code that programs act upon.
+// Errors to compare with, one for each code.
 var (
-	ErrNameTaken      = &Error{NameTaken, "the name is already registered"}
-	ErrAddressTaken   = &Error{AddressTaken, "the address is already registered"}
-	ErrUnknownName    = &Error{UnknownName, "no such name is registered"}
-	ErrReplaced       = &Error{Replaced, "the name is now registered at another address"}
+	ErrMalformed   = &Error{Malformed, "the request cannot be read"}
+	ErrUnknownVerb = &Error{UnknownVerb, "there is no such request"}
+	ErrBadName     = &Error{BadName, "the name cannot be one"}
+	ErrBadAddress  = &Error{BadAddress, "the address cannot be one"}
+	ErrTooLarge    = &Error{TooLarge, "the request is too long"}
+
+	ErrNameTaken    = &Error{NameTaken, "the name is already registered"}
+	ErrAddressTaken = &Error{AddressTaken, "the address is already registered"}
+	ErrUnknownName  = &Error{UnknownName, "no such name is registered"}
+	ErrReplaced     = &Error{Replaced, "the name is now registered at another address"}
+
 	ErrNotOwner       = &Error{NotOwner, "the name belongs to somebody else"}
+	ErrBadSignature   = &Error{BadSignature, "the signature does not fit the request and the key"}
 	ErrUnauthorized   = &Error{Unauthorized, "this registry is closed to strangers"}
 	ErrForeignAddress = &Error{ForeignAddress, "the address is not the sender's own"}
 	ErrEvicted        = &Error{Evicted, "the operator has taken this name off"}
-	ErrStaleRequest   = &Error{StaleRequest, "the request's id is too old or too far ahead"}
-	ErrBusy           = &Error{Busy, "the registry is busy"}
-	ErrUnavailable    = &Error{Unavailable, "the registry cannot write now"}
+
+	ErrIDReused     = &Error{IDReused, "the id belongs to another request"}
+	ErrStaleRequest = &Error{StaleRequest, "the request's id is too old or too far ahead"}
+
+	ErrBusy        = &Error{Busy, "the registry is busy"}
+	ErrUnavailable = &Error{Unavailable, "the registry cannot write now"}
+
+	ErrUnknownSession = &Error{UnknownSession, "the room does not know the session"}
+	ErrBadCookie      = &Error{BadCookie, "the sender's address has yet to be proven"}
 )
 
 // Errorf returns an error of the given code with a formatted text.

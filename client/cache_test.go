@@ -71,7 +71,7 @@ func TestCache(t *testing.T) {
 			}
 		}
 		expect("gone", 2)
-		if _, err := c.Lookup(t.Context(), "two  spaces"); !errors.Is(err, &foyer.Error{Code: foyer.BadName}) {
+		if _, err := c.Lookup(t.Context(), "two  spaces"); !errors.Is(err, foyer.ErrBadName) {
 			t.Error(err)
 		}
 		r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", "OK "+string(foyerAt))}, true })

@@ -282,7 +282,7 @@ func TestManyRefusals(t *testing.T) {
 		all[51].Key = all[51].Key[:3]
 		all[52].TTL = -1
 		found, renewed := c.LookupAll(ctx, names), c.RenewAll(ctx, all)
-		if !errors.Is(found[50].Err, &foyer.Error{Code: foyer.BadName}) || found[51].Err != nil {
+		if !errors.Is(found[50].Err, foyer.ErrBadName) || found[51].Err != nil {
 			t.Errorf("got %v, %v", found[50], found[51])
 		}
 		for i, code := range map[int]foyer.Code{50: foyer.BadAddress, 51: foyer.BadSignature, 52: foyer.Malformed} {

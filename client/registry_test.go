@@ -514,10 +514,10 @@ func TestRubbish(t *testing.T) {
 			for _, text := range []string{"OK", "OK 192.0.2.7:1", "OK room://192.0.2.7:1 ", "OK room://-:1"} {
 				r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", text)}, true })
 				_, err := c.Lookup(t.Context(), "Foyer")
-				if !errors.Is(err, &foyer.Error{Code: foyer.BadAddress}) || strings.Contains(err.Error(), "\n") {
+				if !errors.Is(err, foyer.ErrBadAddress) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%q: %v", text, err)
 				}
-				if _, err := c.Renew(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); plain && !errors.Is(err, &foyer.Error{Code: foyer.BadAddress}) {
+				if _, err := c.Renew(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); plain && !errors.Is(err, foyer.ErrBadAddress) {
 					t.Errorf("%q: %v", text, err)
 				}
 			}

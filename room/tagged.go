@@ -18,10 +18,10 @@ var (
 	errTooLarge       = foyer.Errorf(foyer.TooLarge, "the datagram has more than %d bytes", wire.MaxDatagram)
 	errIDReused       = &foyer.Error{Code: foyer.IDReused, Text: "the id belongs to another request"}
 	errStale          = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is older than what this room remembers"}
-	errUnknownSession = &foyer.Error{Code: "unknown-session", Text: notHere}
+	errUnknownSession = &foyer.Error{Code: foyer.UnknownSession, Text: notHere}
 	errTooFast        = &foyer.Error{Code: foyer.Busy, Text: "that is too fast, try again in a moment"}
 	errComing         = &foyer.Error{Code: foyer.Busy, Text: "too many are coming from where you are, try again in a moment"}
-	errCookie         = &foyer.Error{Code: "bad-cookie", Text: "ask again with this cookie"}
+	errCookie         = &foyer.Error{Code: foyer.BadCookie, Text: "ask again with this cookie"}
 )
 
 // notHere is what somebody hears who is not in the room.
