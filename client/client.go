@@ -1,6 +1,6 @@
 // Package client asks registries and rooms on behalf of rooms, players and
 // other programs. It has two halves: discovery ([Client.Lookup],
-// [Client.Register], [Client.Renew], [Client.Deregister] and [Client.Keep],
+// [Client.Register], [Client.Renew], [Client.Deregister] and [Client.Claim],
 // which does it all for as long as a room runs), and sessions in rooms
 // ([Client.Join]).
 //
@@ -129,7 +129,7 @@ type Client struct {
 	plains  chan struct{}   // one element for each plain socket
 	life    context.Context // until Close
 	end     context.CancelFunc
-	running sync.WaitGroup // the reader, and the cache's look-ups
+	running sync.WaitGroup // the reader, the cache's look-ups, and leases
 
 	clock atomic.Int64 // what to add to our time to get the registry's, in milliseconds
 
@@ -189,8 +189,9 @@ func New(o Options) (*Client, error) {
 }
 
 // Close ends the requests to registries that are in flight, look-ups in the
-// DNS included, with [net.ErrClosed], and the Client's goroutine. Sessions have
-// sockets of their own and are closed by themselves.
+// DNS included, with [net.ErrClosed], the Client's goroutine, and its leases,
+// whose rooms it does not deregister. Sessions have sockets of their own and are
+// closed by themselves.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.life.Err() != nil {

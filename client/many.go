@@ -16,11 +16,11 @@ type Found struct {
 	Err    error // as Lookup's
 }
 
-// A Renewed is what [Client.RenewAll] has for one registration: the lease that
+// A Renewed is what [Client.RenewAll] has for one registration: the ttl that
 // was granted, or why it was not.
 type Renewed struct {
-	Lease time.Duration // 0 for a registration without one
-	Err   error         // as Renew's
+	TTL time.Duration // as granted, 0 for none
+	Err error         // as Renew's
 }
 
 // LookupAll looks many names up and returns what it found in the order of the
@@ -72,7 +72,7 @@ func (c *Client) RenewAll(ctx context.Context, registrations []Registration) []R
 		question: func(i int) (*question, error) { return newQuestion(wire.Renew, registrations[i]) },
 		done: func(l *line, a answer, err error) {
 			r := &results[l.index]
-			r.Lease, r.Err = c.renewed(l.question, a, err)
+			r.TTL, r.Err = c.renewed(l.question, a, err)
 		},
 	}
 	b.run(ctx)

@@ -59,7 +59,7 @@ func checkRenewed(t *testing.T, renewed []client.Renewed, lease time.Duration) {
 		switch {
 		case i%7 == 0 && !errors.Is(r.Err, foyer.ErrUnknownName):
 			t.Errorf("%d: %v", i, r)
-		case i%7 != 0 && (r.Err != nil || r.Lease != lease):
+		case i%7 != 0 && (r.Err != nil || r.TTL != lease):
 			t.Errorf("%d: %v", i, r)
 		}
 	}

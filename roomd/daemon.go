@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"foyer"
@@ -62,9 +63,9 @@ func (d *daemon) run(ctx context.Context) error {
 	return d.serve(ctx, conn, registry, registration)
 }
 
-// serve runs the two parts of the daemon, the room on its socket and the
-// keeping of its registration, and the console beside them. Whichever ends
-// ends the other: players are told before the name is given up.
+// serve runs the room on its socket, keeps it registered, and has the console
+// beside them. When the room ends the name is given up, after the players were
+// told; when the name is lost the room ends.
 func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.Client, r client.Registration) error {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
@@ -75,33 +76,53 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 		defer quit()
 		served <- server.Serve(ctx)
 	}()
-	registered := false
-	kept := make(chan error, 1)
-	go func() {
-		defer quit()
-		kept <- registry.Keep(ctx, r, func(c client.Change) {
-			d.report(r, c)
-			if c.Kind == client.Registered {
-				registered = true
-				// Not waited for: a read cannot be interrupted. It ends with
-				// its input or with the process.
-				go operate(d.in, d.out, server, quit)
-			}
-		})
-	}()
+	lease, err := registry.Claim(ctx, r)
+	if err != nil {
+		quit()
+		serveErr := <-served
+		if !errors.Is(err, context.Canceled) {
+			return notRegistered(&r, err)
+		}
+		giveUp(ctx, registry, r)
+		return serveErr
+	}
 
-	keepErr := <-kept // also the other part's end ends it
-	serveErr := <-served
-	switch {
-	case errors.Is(keepErr, foyer.ErrReplaced) && registered:
-		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), keepErr)
-	case !errors.Is(keepErr, context.Canceled):
-		return notRegistered(&r, keepErr)
+	var serveErr, releaseErr error
+	var ending sync.WaitGroup
+	ending.Go(func() {
+		serveErr = <-served
+		// Not cut short by what ended the room, but by the client's Timeout.
+		releaseErr = lease.Release(context.WithoutCancel(ctx))
+	})
+	for e := range lease.Events() {
+		d.report(r, e)
+		if e.Kind == client.Registered {
+			// Not waited for: a read cannot be interrupted. It ends with
+			// its input or with the process.
+			go operate(d.in, d.out, server, quit)
+		}
 	}
-	if err := d.deregister(ctx, registry, r, registered); err != nil {
-		return errors.Join(serveErr, err)
+	quit()
+	ending.Wait()
+	switch err := lease.Err(); {
+	case errors.Is(err, foyer.ErrReplaced):
+		return fmt.Errorf("%q belongs to another room now: %w", string(r.Name), err)
+	case !errors.Is(err, net.ErrClosed):
+		return notRegistered(&r, err)
 	}
+	if releaseErr != nil {
+		return errors.Join(serveErr, fmt.Errorf("%q was not deregistered: %w", string(r.Name), releaseErr))
+	}
+	d.log.Info("deregistered")
 	return serveErr
+}
+
+// giveUp is for a room that was stopped while the registry was still being asked.
+// It may have heard, and may not be there at all.
+func giveUp(ctx context.Context, registry *client.Client, r client.Registration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	registry.Deregister(ctx, r.Name, r.Key)
 }
 
 // notRegistered says of a refusal which room it is about. Silence is not about
@@ -123,35 +144,16 @@ func notRegistered(r *client.Registration, err error) error {
 	return fmt.Errorf("%q cannot be registered: %w", string(r.Name), err)
 }
 
-// deregister gives the name up. It is not cut short by what ended the room, but
-// takes no longer than the client's Timeout.
-func (d *daemon) deregister(ctx context.Context, registry *client.Client, r client.Registration, registered bool) error {
-	ctx = context.WithoutCancel(ctx)
-	if !registered {
-		// Stopped while the registry was still being asked. It may have heard,
-		// and may not be there at all.
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		registry.Deregister(ctx, r.Name, r.Key)
-		return nil
-	}
-	if err := registry.Deregister(ctx, r.Name, r.Key); err != nil {
-		return fmt.Errorf("%q was not deregistered: %w", string(r.Name), err)
-	}
-	d.log.Info("deregistered")
-	return nil
-}
-
 // report tells people what became of the registration.
-func (d *daemon) report(r client.Registration, c client.Change) {
-	switch c.Kind {
+func (d *daemon) report(r client.Registration, e client.Event) {
+	switch e.Kind {
 	case client.Registered:
-		d.log.Info("registered", "address", r.Address, "lease", c.Lease)
+		d.log.Info("registered", "address", r.Address, "lease", e.TTL)
 		fmt.Fprintf(d.out, "roomd: %s listening on %s\n", r.Name, r.Address)
 	case client.Answering, client.RegisteredAnew:
-		d.log.Info(c.Kind.String(), "address", r.Address, "lease", c.Lease)
+		d.log.Info(e.Kind.String(), "address", r.Address, "lease", e.TTL)
 	default:
-		d.log.Warn(c.Kind.String(), "error", c.Err)
+		d.log.Warn(e.Kind.String(), "error", e.Err)
 	}
 }
 

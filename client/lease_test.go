@@ -15,43 +15,56 @@ import (
 	"foyer/internal/udptest"
 )
 
-// keeping is a Keep under way.
-type keeping struct {
-	changes chan client.Change
-	ended   chan error
-	cancel  context.CancelFunc
+// keeping is a lease under watch.
+type keeping struct{ *client.Lease }
+
+func keep(t *testing.T, c *client.Client, reg client.Registration) keeping {
+	t.Helper()
+	l, err := c.Claim(t.Context(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keeping{l}
 }
 
-func keep(t *testing.T, c *client.Client, reg client.Registration) *keeping {
-	ctx, cancel := context.WithCancel(t.Context())
-	k := &keeping{make(chan client.Change, 100), make(chan error, 1), cancel}
-	go func() { k.ended <- c.Keep(ctx, reg, func(ch client.Change) { k.changes <- ch }) }()
-	t.Cleanup(cancel)
-	return k
-}
-
-// after returns the changes within d.
-func (k *keeping) after(d time.Duration) (kinds []client.ChangeKind) {
+// after returns the events within d.
+func (k keeping) after(d time.Duration) (kinds []client.EventKind) {
 	time.Sleep(d)
 	synctest.Wait()
 	for {
 		select {
-		case ch := <-k.changes:
-			kinds = append(kinds, ch.Kind)
+		case e, ok := <-k.Events():
+			if !ok {
+				return kinds
+			}
+			kinds = append(kinds, e.Kind)
 		default:
 			return kinds
 		}
 	}
 }
 
-func expect(t *testing.T, what string, got []client.ChangeKind, want ...client.ChangeKind) {
+// ended waits for the lease's end, leaves its events alone, and returns why.
+func (k keeping) ended(t *testing.T) error {
+	t.Helper()
+	for range 3600 {
+		if err := k.Err(); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+	t.Fatal("it goes on")
+	return nil
+}
+
+func expect(t *testing.T, what string, got []client.EventKind, want ...client.EventKind) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
-func TestKeep(t *testing.T) {
+func TestLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRegistry(t, n, 7666, false)
@@ -100,34 +113,36 @@ func TestKeep(t *testing.T) {
 			r.rooms["Foyer"] = registered{"room://192.0.2.7:1", foyer.Key(testKey(1)[32:]).String(), 30}
 		})
 		expect(t, "replaced", k.after(time.Minute), client.Replaced)
-		if err := <-k.ended; !errors.Is(err, foyer.ErrReplaced) {
+		if err := k.ended(t); !errors.Is(err, foyer.ErrReplaced) {
 			t.Errorf("ended with %v", err)
 		}
 	})
 }
 
-func TestKeepFails(t *testing.T) {
+func TestLeaseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
 		r := newFakeRegistry(t, n, 7666, false)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
 		reg := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second}
 		r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
-		k := keep(t, c, reg)
-		if err := <-k.ended; !errors.Is(err, foyer.ErrNameTaken) {
-			t.Errorf("ended with %v", err)
+		if l, err := c.Claim(t.Context(), reg); l != nil || !errors.Is(err, foyer.ErrNameTaken) {
+			t.Errorf("got %v, %v", l, err)
 		}
 		r.instead(func(string) ([]string, bool) { return nil, true })
-		k = keep(t, c, reg)
-		if err := <-k.ended; !errors.Is(err, client.ErrNoAnswer) {
-			t.Errorf("ended with %v", err)
+		if l, err := c.Claim(t.Context(), reg); l != nil || !errors.Is(err, client.ErrNoAnswer) {
+			t.Errorf("got %v, %v", l, err)
 		}
-		expect(t, "of failures", k.after(0))
+		before := len(r.received())
+		time.Sleep(time.Minute)
+		if after := len(r.received()); after != before {
+			t.Errorf("%d more requests", after-before)
+		}
 	})
 }
 
-// TestKeepEvicted: the registry's operator has taken the name off.
-func TestKeepEvicted(t *testing.T) {
+// TestLeaseEvicted: the registry's operator has taken the name off.
+func TestLeaseEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(4)
 		r := newFakeRegistry(t, n, 7666, false)
@@ -139,19 +154,14 @@ func TestKeepEvicted(t *testing.T) {
 		})
 		r.do(func() { clear(r.rooms) })
 		expect(t, "evicted", k.after(time.Minute), client.Refused)
-		select {
-		case err := <-k.ended:
-			if !errors.Is(err, foyer.ErrEvicted) || !strings.Contains(err.Error(), "off until noon") {
-				t.Errorf("ended with %v", err)
-			}
-		default:
-			t.Error("it goes on")
+		if err := k.Err(); !errors.Is(err, foyer.ErrEvicted) || !strings.Contains(err.Error(), "off until noon") {
+			t.Errorf("ended with %v", err)
 		}
 	})
 }
 
-// TestKeepLosesName: the registry forgot the room, and somebody else was faster.
-func TestKeepLosesName(t *testing.T) {
+// TestLeaseLosesName: the registry forgot the room, and somebody else was faster.
+func TestLeaseLosesName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRegistry(t, n, 7666, false)
@@ -161,7 +171,7 @@ func TestKeepLosesName(t *testing.T) {
 			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
 			expect(t, "at first", k.after(time.Minute), client.Registered)
 			r.do(func() { r.rooms["Foyer"] = registered{"room://192.0.2.7:1", owner, 0} })
-			if err := <-k.ended; !errors.Is(err, foyer.ErrReplaced) {
+			if err := k.ended(t); !errors.Is(err, foyer.ErrReplaced) {
 				t.Errorf("ended with %v", err)
 			}
 			expect(t, "replaced", k.after(0), client.Replaced)
@@ -169,7 +179,7 @@ func TestKeepLosesName(t *testing.T) {
 	})
 }
 
-func TestKeepWithoutLease(t *testing.T) {
+func TestLeaseWithoutLease(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(4)
@@ -185,60 +195,134 @@ func TestKeepWithoutLease(t *testing.T) {
 	}
 }
 
-func TestKeepEnds(t *testing.T) {
+// TestLeaseReleased: the context of Claim bounds the claim only, and a lease ends
+// with Release, which deregisters once.
+func TestLeaseReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
-		reg := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 5 * time.Second}
-		k := keep(t, c, reg)
-		expect(t, "at first", k.after(time.Minute), client.Registered)
-		k.cancel()
-		if err := <-k.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("ended with %v", err)
+		ctx, cancel := context.WithCancel(t.Context())
+		l, err := c.Claim(ctx, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 5 * time.Second, Key: testKey(1)})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := c.Deregister(t.Context(), reg.Name, nil); err != nil {
+		cancel()
+		k := keeping{l}
+		before := len(r.received())
+		expect(t, "at first", k.after(time.Minute), client.Registered)
+		if renewals := len(r.received()) - before; renewals < 30 || k.Err() != nil {
+			t.Errorf("%d renewals, %v", renewals, k.Err())
+		}
+		if err := k.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
-		before := len(r.received())
+		if err := k.Err(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("ended with %v", err)
+		}
+		if _, open := <-k.Events(); open || len(r.rooms) != 0 {
+			t.Errorf("released: the channel is open: %v; registered: %v", open, r.rooms)
+		}
+		before = len(r.received())
 		time.Sleep(time.Minute)
+		if err := k.Release(t.Context()); err != nil {
+			t.Errorf("again: %v", err)
+		}
 		if after := len(r.received()); after != before {
 			t.Errorf("%d more requests", after-before)
 		}
 	})
 }
 
-// TestKeepUnobserved: who does not care about changes passes no notify.
-func TestKeepUnobserved(t *testing.T) {
+// TestLeaseReleaseFails: Release ends a renewal that is under way, waits no
+// longer than its context, and can be called again.
+func TestLeaseReleaseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := udptest.New(10)
+		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
-		ended := make(chan error, 1)
-		go func() {
-			ended <- c.Keep(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second}, nil)
-		}()
-		time.Sleep(time.Minute)
+		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
 		r.instead(func(string) ([]string, bool) { return nil, true })
-		time.Sleep(time.Minute) // silent
-		r.instead(nil)
-		r.do(func() { clear(r.rooms) })
-		time.Sleep(time.Minute)
-		r.do(func() {
-			if r.rooms["Foyer"].address != string(foyerAt) {
-				t.Error("was not registered anew")
-			}
-			r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
-		})
-		if err := <-ended; !errors.Is(err, foyer.ErrReplaced) {
+		time.Sleep(12 * time.Second)
+		if lines := r.received(); !strings.Contains(lines[len(lines)-1].line, " RENEW ") {
+			t.Fatalf("no renewal is under way, but %q", lines[len(lines)-1].line)
+		}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := k.Release(ctx); !errors.Is(err, client.ErrNoAnswer) || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		if err := k.Err(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("ended with %v", err)
+		}
+		r.instead(nil)
+		if err := k.Release(t.Context()); err != nil || len(r.rooms) != 0 {
+			t.Errorf("again: %v; registered: %v", err, r.rooms)
 		}
 	})
 }
 
-// TestKeepLostReply: the reply to the room's new registration is lost for good;
+// TestLeaseLeavesSuccessor: Release does not end the registration of whoever has
+// the name now, not even with the key of the same owner.
+func TestLeaseLeavesSuccessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(5)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
+		r.do(func() {
+			r.rooms["Foyer"] = registered{"room://192.0.2.7:1", foyer.Key(testKey(1)[32:]).String(), 30}
+		})
+		if err := k.ended(t); !errors.Is(err, foyer.ErrReplaced) {
+			t.Errorf("ended with %v", err)
+		}
+		before := len(r.received())
+		if err := k.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if after := len(r.received()); after != before {
+			t.Errorf("%d more requests", after-before)
+		}
+	})
+}
+
+// TestLeaseUnread: where nobody reads events, the lease is kept all the same, and
+// the last ones stay to be read.
+func TestLeaseUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(10)
+		r := newFakeRegistry(t, n, 7666, false)
+		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
+		time.Sleep(time.Minute)
+		for range 20 {
+			r.instead(func(string) ([]string, bool) { return nil, true })
+			time.Sleep(time.Minute) // silent
+			r.instead(nil)
+			r.do(func() { clear(r.rooms) })
+			time.Sleep(time.Minute)
+			r.do(func() {
+				if r.rooms["Foyer"].address != string(foyerAt) {
+					t.Error("was not registered anew")
+				}
+			})
+		}
+		r.do(func() { r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"} })
+		if err := k.ended(t); !errors.Is(err, foyer.ErrReplaced) {
+			t.Errorf("ended with %v", err)
+		}
+		want := []client.EventKind{client.RegisteredAnew}
+		for range 7 {
+			want = append(want, client.Silent, client.RegisteredAnew)
+		}
+		expect(t, "left", k.after(0), append(want, client.Replaced)...)
+	})
+}
+
+// TestLeaseLostReply: the reply to the room's new registration is lost for good;
 // the next renewal finds it done.
-func TestKeepLostReply(t *testing.T) {
+func TestLeaseLostReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
 		r := newFakeRegistry(t, n, 7666, false)
@@ -257,9 +341,9 @@ func TestKeepLostReply(t *testing.T) {
 	})
 }
 
-// TestKeepOvertaken: between the renewal that shows that the registry forgot the
+// TestLeaseOvertaken: between the renewal that shows that the registry forgot the
 // room and the new registration, somebody else takes the name.
-func TestKeepOvertaken(t *testing.T) {
+func TestLeaseOvertaken(t *testing.T) {
 	for _, code := range []foyer.Code{foyer.NameTaken, foyer.NotOwner} {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(7)
@@ -272,7 +356,7 @@ func TestKeepOvertaken(t *testing.T) {
 			})
 			r.do(func() { clear(r.rooms) })
 			expect(t, "overtaken", k.after(time.Minute), client.Replaced)
-			err := <-k.ended
+			err := k.ended(t)
 			if !errors.Is(err, foyer.ErrReplaced) || !errors.Is(err, &foyer.Error{Code: code}) || err.Error() != "somebody else has it" {
 				t.Errorf("ended with %v", err)
 			}
@@ -280,7 +364,7 @@ func TestKeepOvertaken(t *testing.T) {
 	}
 }
 
-func TestKeepClosed(t *testing.T) {
+func TestLeaseClosed(t *testing.T) {
 	for _, when := range []time.Duration{time.Minute, 12 * time.Second} { // between requests, and while one is in flight
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(8)
@@ -295,24 +379,27 @@ func TestKeepClosed(t *testing.T) {
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
-			expect(t, "at the end", k.after(time.Minute))
-			if err := <-k.ended; !errors.Is(err, net.ErrClosed) {
+			if err := k.Err(); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "client") {
 				t.Errorf("ended with %v", err)
+			}
+			expect(t, "at the end", k.after(time.Minute))
+			if err := k.Release(t.Context()); !errors.Is(err, net.ErrClosed) || len(r.rooms) != 1 {
+				t.Errorf("released afterwards: %v; registered: %v", err, r.rooms)
 			}
 		})
 	}
 }
 
-func TestChangeKinds(t *testing.T) {
+func TestEventKinds(t *testing.T) {
 	seen := map[string]bool{}
 	for k := client.Registered; k <= client.Replaced; k++ {
-		if s := k.String(); seen[s] || strings.Contains(s, "ChangeKind") {
+		if s := k.String(); seen[s] || strings.Contains(s, "EventKind") {
 			t.Errorf("kind %d is called %q", int(k), s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if got := client.ChangeKind(99).String(); got != "ChangeKind(99)" {
+	if got := client.EventKind(99).String(); got != "EventKind(99)" {
 		t.Errorf("got %q", got)
 	}
 }
