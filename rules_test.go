@@ -26,13 +26,13 @@ var mayImport = map[string][]string{
 	"storage/bolt":      {"storage", ".", "go.etcd.io/bbolt", "golang.org/x/sys"},
 	"storage/storetest": {"storage", "."},
 	"discovery":         {".", "wire", "storage", "internal/udp", "golang.org/x/time"},
-	"client":            {".", "wire", "github.com/google/uuid"},
+	"client":            {".", "wire", "internal/private", "github.com/google/uuid"},
 	"world":             {"."},
 	"room":              {"world", ".", "wire", "golang.org/x/time"},
 
 	"registry": {"discovery", "storage", "storage/bolt", "client", "wire", ".", "internal/command", "internal/udp", "internal/load",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
-	"roomd": {"room", "world", "client", ".", "internal/command",
+	"roomd": {"room", "world", "client", ".", "internal/command", "internal/private",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"playerctl": {"client", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
 
@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"internal/udp":       {"golang.org/x/sys"},
 	"internal/udptest":   {},
 	"internal/testenv":   {},
+	"internal/private":   {},
 	"internal/namespace": {"internal/testenv", "golang.org/x/sys"},
 	"internal/play":      {"client", ".", "internal/command"},
 	"internal/load":      {"wire", ".", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -145,6 +147,26 @@ func ExampleClient_Claim() {
 	}
 	watching.Wait()
 	// Output: registered
+}
+
+func ExampleOpenKey() {
+	dir, err := os.MkdirTemp("", "foyer-example-") // one that stays, for a room that is to stay
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	key, err := client.OpenKey(filepath.Join(dir, "cellar.key"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	cellar := client.Registration{Name: "Cellar", Address: "room://hall.example:40004", Key: key}
+
+	later, err := client.OpenKey(filepath.Join(dir, "cellar.key"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the same owner:", later.Equal(cellar.Key))
+	// Output: the same owner: true
 }
 
 func ExampleClient_Join() {

@@ -17,13 +17,3 @@ func lockFile(f *os.File) (held bool, err error) {
 	}
 	return false, err
 }
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir *os.Root) error {
-	d, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

@@ -16,6 +16,3 @@ func lockFile(f *os.File) (held bool, err error) {
 	}
 	return false, err
 }
-
-// syncDir does nothing: a folder cannot be flushed here.
-func syncDir(*os.Root) error { return nil }

@@ -286,12 +286,7 @@ func TestReplaced(t *testing.T) {
 	ann := dial(t, p.address())
 	ann.ask("join Ann", "Hall\n\nA hall.\n\nThe room is empty.")
 
-	dir, err := os.OpenRoot(state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	key, err := readKey(dir, fileName("Hall")+".key")
+	key, err := client.OpenKey(filepath.Join(state, fileName("Hall")+".key"))
 	if err != nil {
 		t.Fatal(err)
 	}

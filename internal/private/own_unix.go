@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package private
 
 import (
 	"io/fs"
@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// foreign returns who owns a file, and whether that is not who runs roomd.
+// foreign returns who owns a file, and whether that is not who runs this program.
 func foreign(info fs.FileInfo) (owner int, theirs bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -20,3 +20,13 @@ func foreign(info fs.FileInfo) (owner int, theirs bool) {
 
 // hasMode reports whether the file has any of the bits.
 func hasMode(info fs.FileInfo, bits fs.FileMode) bool { return info.Mode()&bits != 0 }
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(folder *os.Root) error {
+	d, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
