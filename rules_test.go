@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"storage/bolt":      {"storage", ".", "go.etcd.io/bbolt", "golang.org/x/sys"},
 	"storage/storetest": {"storage", "."},
 	"discovery":         {".", "wire", "storage", "internal/udp", "golang.org/x/time"},
-	"client":            {".", "wire", "internal/private", "github.com/google/uuid"},
+	"client":            {".", "wire", "internal/private", "internal/seam", "internal/udp", "github.com/google/uuid"},
 	"world":             {"."},
 	"room":              {"world", ".", "wire", "golang.org/x/time"},
 
@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"internal/udptest":   {},
 	"internal/testenv":   {},
 	"internal/private":   {},
+	"internal/seam":      {"internal/udp"},
 	"internal/namespace": {"internal/testenv", "golang.org/x/sys"},
 	"internal/play":      {"client", ".", "internal/command"},
 	"internal/load":      {"wire", ".", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/udp"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -119,7 +120,7 @@ const errorPause = time.Millisecond
 
 // readFrom hands datagrams to took until conn is closed. What took gets is
 // valid until it returns.
-func (c *Client) readFrom(conn PacketConn, took func(datagram []byte, from netip.AddrPort)) {
+func (c *Client) readFrom(conn udp.PacketConn, took func(datagram []byte, from netip.AddrPort)) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buffer)

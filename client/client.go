@@ -27,13 +27,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 )
 
 // Timeout is how long a request waits for its reply, all its retries and, where
@@ -58,17 +60,8 @@ const (
 	maxRegistries = 16
 )
 
-// A PacketConn is a UDP socket: the methods of [net.UDPConn] that a Client
-// uses, with the same errors.
-type PacketConn interface {
-	ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error)
-	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
-	SetReadDeadline(t time.Time) error
-	LocalAddr() net.Addr
-	Close() error
-}
-
-var _ PacketConn = (*net.UDPConn)(nil)
+// PacketConn is what a session reads from and writes to.
+type PacketConn = udp.PacketConn
 
 // Options say how a Client works. The zero value is good for joining rooms
 // whose addresses are known.
@@ -99,19 +92,20 @@ type Options struct {
 	// until a registry has answered anything.
 	Stale time.Duration
 
-	// Listen opens a socket on any free port. A Client opens one for its
-	// tagged requests, one for each session, and one for each plain request.
-	// Nil means UDP sockets of the system.
-	Listen func() (PacketConn, error)
-
-	// Rand is what jitter and ids are drawn from; nil means the system's
-	// chance. A test sets it, to one that nothing else uses, to be able to
-	// repeat a run.
-	Rand *rand.ChaCha8
+	// LocalAddr is the IP address of this machine to ask from; registries of the
+	// other IP version cannot be reached then. The zero Addr leaves the choice
+	// to the system.
+	LocalAddr netip.Addr
 
 	// Logger gets, at level debug, what is otherwise invisible: datagrams that
 	// were ignored, dialects found out. Nil means nobody.
 	Logger *slog.Logger
+
+	seam seam.Seam // of tests
+}
+
+func init() {
+	seam.Client = func(options any, s seam.Seam) { options.(*Options).seam = s }
 }
 
 // A Client asks registries and joins rooms. Its methods may be called at the
@@ -119,11 +113,11 @@ type Options struct {
 type Client struct {
 	registries []registry // set once
 	plain      bool       // set once
-	listen     func() (PacketConn, error)
+	listen     func() (udp.PacketConn, error)
 	log        *slog.Logger
 	chance     chance
 
-	conn    PacketConn      // for tagged requests to registries
+	conn    udp.PacketConn  // for tagged requests to registries
 	slots   chan struct{}   // one element for each request in flight
 	flights chan struct{}   // one element for each datagram of several lines in flight
 	plains  chan struct{}   // one element for each plain socket
@@ -150,9 +144,9 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		plain:     o.Plain,
-		listen:    o.Listen,
+		listen:    o.seam.Listen,
 		log:       o.Logger,
-		chance:    chance{source: o.Rand},
+		chance:    chance{source: o.seam.Rand},
 		slots:     make(chan struct{}, maxInFlight),
 		flights:   make(chan struct{}, maxFlights),
 		plains:    make(chan struct{}, maxPlain),
@@ -175,7 +169,9 @@ func New(o Options) (*Client, error) {
 		c.registries = append(c.registries, r)
 	}
 	if c.listen == nil {
-		c.listen = func() (PacketConn, error) { return net.ListenUDP("udp", nil) }
+		c.listen = func() (udp.PacketConn, error) {
+			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(o.LocalAddr, 0)))
+		}
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/udp"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -31,7 +32,7 @@ type call struct {
 	corrections int   // of the clock
 	apart       bool  // the lines are to be asked one by one
 
-	plainConn PacketConn // nil until it is needed
+	plainConn udp.PacketConn // nil until it is needed
 	plainRead sync.WaitGroup
 
 	// Guarded by Client.mu. No more entries than peers.

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 )
 
 // A nowhere is a socket to which nothing comes.
@@ -30,7 +33,7 @@ func (n *nowhere) Close() error {
 func newOffline(t testing.TB) *Client {
 	c, err := New(Options{
 		Registries: []string{"192.0.2.2:7666"},
-		Listen:     func() (PacketConn, error) { return &nowhere{closed: make(chan struct{})}, nil },
+		seam:       seam.Seam{Listen: func() (udp.PacketConn, error) { return &nowhere{closed: make(chan struct{})}, nil }},
 	})
 	if err != nil {
 		t.Fatal(err)

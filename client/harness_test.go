@@ -15,6 +15,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 	"foyer/internal/udptest"
 	"foyer/wire"
 )
@@ -53,8 +55,10 @@ func newClient(t testing.TB, n *udptest.Network, o client.Options) *client.Clien
 	t.Helper()
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], 1)
-	o.Rand = rand.NewChaCha8(key)
-	o.Listen = func() (client.PacketConn, error) { return n.Listen(netip.AddrPortFrom(home, 0)) }
+	seam.Client(&o, seam.Seam{
+		Listen: func() (udp.PacketConn, error) { return n.Listen(netip.AddrPortFrom(home, 0)) },
+		Rand:   rand.NewChaCha8(key),
+	})
 	c, err := client.New(o)
 	if err != nil {
 		t.Fatal(err)

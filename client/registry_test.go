@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 	"foyer/internal/udptest"
 	"foyer/wire"
 )
@@ -532,12 +535,13 @@ func TestNoSockets(t *testing.T) {
 		p := serve(t, n, office, 7666, silent)
 		left := 0
 		none := errors.New("too many open files")
-		o := client.Options{Registries: []string{p.addr()}, Plain: true, Listen: func() (client.PacketConn, error) {
+		o := client.Options{Registries: []string{p.addr()}, Plain: true}
+		seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) {
 			if left--; left < 0 {
 				return nil, none
 			}
 			return n.Listen(netip.AddrPortFrom(home, 0))
-		}}
+		}})
 		if _, err := client.New(o); !errors.Is(err, none) {
 			t.Error(err)
 		}
@@ -556,6 +560,42 @@ func TestNoSockets(t *testing.T) {
 	})
 }
 
+// TestLocalAddr: requests come from the address that is asked for, in both
+// dialects.
+func TestLocalAddr(t *testing.T) {
+	registry, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registry.Close()
+	for _, plain := range []bool{false, true} {
+		o := client.Options{Registries: []string{registry.LocalAddr().String()}, Plain: plain, LocalAddr: netip.MustParseAddr("127.0.0.1")}
+		if runtime.GOOS == "linux" { // has all of 127.0.0.0/8
+			o.LocalAddr = netip.MustParseAddr("127.0.0.2")
+		}
+		c, err := client.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := make(chan struct{})
+		go func() {
+			defer close(asked)
+			c.Lookup(ctx, "Foyer")
+		}()
+		if _, from, err := registry.ReadFromUDPAddrPort(make([]byte, 2000)); err != nil || from.Addr().Unmap() != o.LocalAddr {
+			t.Errorf("plain %v: asked from %v, %v", plain, from, err)
+		}
+		cancel()
+		<-asked
+		c.Close()
+	}
+	if c, err := client.New(client.Options{LocalAddr: netip.MustParseAddr("192.0.2.1")}); err == nil {
+		c.Close()
+		t.Error("another machine's address is taken")
+	}
+}
+
 // TestIPv6 asks a registry, and joins a room, by their IPv6 addresses.
 func TestIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -567,10 +607,9 @@ func TestIPv6(t *testing.T) {
 			}
 			return []string{reply(line, "", "OK room://[2001:DB8:0::2]:7666")}
 		})
-		c, err := client.New(client.Options{
-			Registries: []string{"[2001:db8::2]:7666"},
-			Listen:     func() (client.PacketConn, error) { return n.Listen(netip.AddrPortFrom(here, 0)) },
-		})
+		o := client.Options{Registries: []string{"[2001:db8::2]:7666"}}
+		seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return n.Listen(netip.AddrPortFrom(here, 0)) }})
+		c, err := client.New(o)
 		if err != nil {
 			t.Fatal(err)
 		}

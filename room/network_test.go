@@ -16,6 +16,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 	"foyer/internal/udptest"
 	"foyer/room"
 	"foyer/storage/storetest"
@@ -62,9 +64,9 @@ func serve(t *testing.T, net *udptest.Network, things ...string) (address foyer.
 
 func newClient(t *testing.T, net *udptest.Network, i int) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Options{Listen: func() (client.PacketConn, error) {
-		return net.Listen(netip.AddrPortFrom(host(i), 0))
-	}})
+	var o client.Options
+	seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return net.Listen(netip.AddrPortFrom(host(i), 0)) }})
+	c, err := client.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

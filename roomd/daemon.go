@@ -55,7 +55,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	registration.Address = address
-	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log, Listen: d.sourceOf(ctx)})
+	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log, LocalAddr: d.source(ctx)})
 	if err != nil {
 		return err
 	}
@@ -190,28 +190,26 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error
 	return conn, address, nil
 }
 
-// sourceOf returns how to open sockets for asking the registry, or nil: from the
-// address that is advertised, where this machine has that and would use another
-// one, as a registry takes no other address than the one that it is asked from.
-func (d *daemon) sourceOf(ctx context.Context) func() (client.PacketConn, error) {
+// source returns the address to ask the registry from: the one that is
+// advertised, where this machine has that and would use another one, as a registry
+// takes no other address than the one that it is asked from. Otherwise it leaves
+// the choice to the system.
+func (d *daemon) source(ctx context.Context) (none netip.Addr) {
 	ip, err := netip.ParseAddr(d.advertise)
 	if err != nil {
-		return nil
+		return none
 	}
 	ip = ip.Unmap()
 	local, err := localAddr(ctx, d.registries)
 	if err != nil || local.IsLoopback() || local.Is4() != ip.Is4() {
-		return nil
+		return none
 	}
-	listen := func() (client.PacketConn, error) {
-		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
-	}
-	c, err := listen()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
 	if err != nil {
-		return nil // something before this machine translates
+		return none // something before this machine translates
 	}
 	c.Close()
-	return listen
+	return ip
 }
 
 // localAddr returns the address from which this machine reaches the first of

@@ -26,6 +26,8 @@ import (
 	"foyer/client"
 	"foyer/discovery"
 	"foyer/internal/namespace"
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 )
 
 // A host is a machine of its own, as far as its network goes.
@@ -58,10 +60,9 @@ func (h host) launch(name string, args ...string) *program {
 // client returns a client on that machine.
 func (h host) client(registries ...string) *client.Client {
 	h.t.Helper()
-	c, err := client.New(client.Options{
-		Registries: registries,
-		Listen:     func() (client.PacketConn, error) { return h.ListenUDP() },
-	})
+	o := client.Options{Registries: registries}
+	seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return h.ListenUDP() }})
+	c, err := client.New(o)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/seam"
+	"foyer/internal/udp"
 	"foyer/internal/udptest"
 	"foyer/storage"
 	"foyer/wire"
@@ -129,13 +131,13 @@ func (w *world) populate(t *testing.T) {
 			var seed [32]byte
 			binary.BigEndian.PutUint64(seed[:], w.seed)
 			binary.BigEndian.PutUint64(seed[8:], uint64(n))
-			var err error
-			a.client, err = client.New(client.Options{
-				Registries: []string{w.registry.address.String()},
-				Rand:       rand.NewChaCha8(seed),
-				Listen:     func() (client.PacketConn, error) { return w.net.Listen(netip.AddrPortFrom(a.host, 0)) },
+			o := client.Options{Registries: []string{w.registry.address.String()}}
+			seam.Client(&o, seam.Seam{
+				Listen: func() (udp.PacketConn, error) { return w.net.Listen(netip.AddrPortFrom(a.host, 0)) },
+				Rand:   rand.NewChaCha8(seed),
 			})
-			if err != nil {
+			var err error
+			if a.client, err = client.New(o); err != nil {
 				t.Fatal(err)
 			}
 			w.actors = append(w.actors, a)
