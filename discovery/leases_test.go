@@ -160,6 +160,20 @@ func TestStrangersRenewNothing(t *testing.T) {
 	})
 }
 
+// A retry of a renewal whose id is no longer in its window, but still recorded, gets
+// the answer that is.
+func TestOldRetryOfARenewal(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@id="+b.id(0)+";ttl=3600 REGISTER room://192.0.2.10:1 Foyer", "OK")
+		b.expectCode(b.registerSigned(1, "room://192.0.2.10:2", "Hall"), "OK")
+		plain, signed := "@id="+b.id(0)+";ttl=1800 RENEW room://192.0.2.10:1 Foyer", b.signed(1, ";ttl=1800", "RENEW room://192.0.2.10:2 Hall")
+		replies := []string{b.ask(plain), b.ask(signed)}
+		time.Sleep(idWindow + time.Minute)
+		b.expect(plain, replies[0])
+		b.expect(signed, replies[1])
+	})
+}
+
 // A signed RENEW that somebody recorded and sends again does not shorten the lease
 // that its owner has asked for since.
 func TestReplaysDoNotShortenLeases(t *testing.T) {

@@ -372,9 +372,11 @@ func (s *Server) renew(x *exchange, r *request, q *storage.Query) (fits, answere
 	if r.signed() || r.recorded() {
 		now := s.clock.now()
 		switch stale := r.checkTime(now); {
-		case stale == nil && r.recorded():
+		case r.recorded() && stale != nil:
+			return false, false // it may have changed the lease when it was not
+		case r.recorded():
 			asked = r.idTime()
-		case stale != nil && r.signed():
+		case stale != nil:
 			return x.reply(r, &decision{err: stale}, now), true
 		}
 	}
