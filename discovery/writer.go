@@ -139,6 +139,7 @@ func (w *writer) tick() {
 	w.noteLate()
 	w.catchUp()
 	w.checkStore()
+	w.probe()
 	w.journal.sum(w.log, false)
 }
 
