@@ -26,7 +26,8 @@ var mayImport = map[string][]string{
 	"storage/bolt":      {"storage", ".", "go.etcd.io/bbolt", "golang.org/x/sys"},
 	"storage/storetest": {"storage", "."},
 	"discovery":         {".", "wire", "storage", "internal/udp", "golang.org/x/time"},
-	"client":            {".", "wire", "internal/private", "internal/seam", "internal/udp", "github.com/google/uuid"},
+	"client":            {".", "wire", "internal/exchange", "internal/private", "internal/seam", "internal/udp", "github.com/google/uuid"},
+	"player":            {"client", ".", "wire", "internal/exchange", "internal/seam", "internal/udp", "github.com/google/uuid"},
 	"world":             {"."},
 	"room":              {"world", ".", "wire", "golang.org/x/time"},
 
@@ -34,8 +35,9 @@ var mayImport = map[string][]string{
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"roomd": {"room", "world", "client", ".", "internal/command", "internal/private",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
-	"playerctl": {"client", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
+	"playerctl": {"player", "client", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
 
+	"internal/exchange":  {"github.com/google/uuid"},
 	"internal/command":   {"github.com/spf13/cobra", "github.com/spf13/pflag"},
 	"internal/udp":       {"golang.org/x/sys"},
 	"internal/udptest":   {},

@@ -1,8 +1,7 @@
-// Package client asks registries and rooms on behalf of rooms, players and
-// other programs. It has two halves: discovery ([Client.Lookup],
-// [Client.Register], [Client.Renew], [Client.Deregister] and [Client.Claim],
-// which does it all for as long as a room runs), and sessions in rooms
-// ([Client.Join]).
+// Package client asks registries on behalf of rooms, players and other
+// programs: [Client.Lookup], [Client.Register], [Client.Renew],
+// [Client.Deregister], and [Client.Claim], which does it all for as long as a
+// room runs. Who plays in the rooms that it finds uses package player.
 //
 // Who has many names uses [Client.LookupAll] and [Client.RenewAll], which put
 // as many lines into a datagram as fit; who asks for the same ones often
@@ -34,6 +33,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"foyer/internal/exchange"
 	"foyer/internal/seam"
 	"foyer/internal/udp"
 )
@@ -60,11 +60,7 @@ const (
 	maxRegistries = 16
 )
 
-// PacketConn is what a session reads from and writes to.
-type PacketConn = udp.PacketConn
-
-// Options say how a Client works. The zero value is good for joining rooms
-// whose addresses are known.
+// Options say how a Client works.
 type Options struct {
 	// Registries are the registries to ask, each host:port, at most 16. They
 	// are tried in this order, the one that answered last first.
@@ -108,14 +104,13 @@ func init() {
 	seam.Client = func(options any, s seam.Seam) { options.(*Options).seam = s }
 }
 
-// A Client asks registries and joins rooms. Its methods may be called at the
-// same time.
+// A Client asks registries. Its methods may be called at the same time.
 type Client struct {
 	registries []registry // set once
 	plain      bool       // set once
 	listen     func() (udp.PacketConn, error)
 	log        *slog.Logger
-	chance     chance
+	chance     *exchange.Chance
 
 	conn    udp.PacketConn  // for tagged requests to registries
 	slots   chan struct{}   // one element for each request in flight
@@ -146,7 +141,7 @@ func New(o Options) (*Client, error) {
 		plain:     o.Plain,
 		listen:    o.seam.Listen,
 		log:       o.Logger,
-		chance:    chance{source: o.seam.Rand},
+		chance:    exchange.NewChance(o.seam.Rand),
 		slots:     make(chan struct{}, maxInFlight),
 		flights:   make(chan struct{}, maxFlights),
 		plains:    make(chan struct{}, maxPlain),
@@ -186,8 +181,7 @@ func New(o Options) (*Client, error) {
 
 // Close ends the requests to registries that are in flight, look-ups in the
 // DNS included, with [net.ErrClosed], the Client's goroutine, and its leases,
-// whose rooms it does not deregister. Sessions have sockets of their own and are
-// closed by themselves.
+// whose rooms it does not deregister.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.life.Err() != nil {

@@ -16,13 +16,6 @@ var (
 
 	// ErrNoRegistry means that the Client was given no registries to ask.
 	ErrNoRegistry = errors.New("no registry to ask")
-
-	// ErrDisconnected means that the room has ended the session, as it does
-	// when it shuts down.
-	ErrDisconnected = errors.New("the room has closed")
-
-	// ErrLeft means that the player has left the room.
-	ErrLeft = errors.New("the player has left the room")
 )
 
 var errClosed = fmt.Errorf("the client is closed: %w", net.ErrClosed)

@@ -168,31 +168,3 @@ func ExampleOpenKey() {
 	fmt.Println("the same owner:", later.Equal(cellar.Key))
 	// Output: the same owner: true
 }
-
-func ExampleClient_Join() {
-	c, err := client.New(client.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer c.Close()
-	ctx := context.Background()
-	session, summary, err := c.Join(ctx, "room://hall.example:40001", "Alice")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer session.Close()
-	fmt.Println(summary)
-	go func() {
-		for text := range session.Messages() {
-			fmt.Println(text) // Bob entered the room.
-		}
-		fmt.Println(session.Err())
-	}()
-	reply, err := session.Do(ctx, "north")
-	if err != nil {
-		log.Fatal(err)
-	}
-	if reply.OK {
-		fmt.Println("the next room is", reply.Text)
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/exchange"
 	"foyer/internal/udp"
 	"foyer/wire"
 
@@ -51,15 +52,6 @@ type line struct {
 	since   int   // attempts since then
 }
 
-const (
-	// patience is how many attempts go to the registry that answered last,
-	// before each goes to the next in turn.
-	patience = 2
-
-	// maxCorrections is how often a request believes a peer about the time.
-	maxCorrections = 2
-)
-
 // errCrowded is for a request that had to wait for others until its time was
 // over.
 var errCrowded = errors.New("too many other requests were in flight all the time")
@@ -86,7 +78,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 // The lines that it returns instead are to be asked one by one: the plain
 // dialect has one question to a datagram. A single line is never among them.
 func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, answer, error)) (rest []*line) {
-	k := &call{c: c, open: lines, done: done, stay: patience, arrived: make(chan arrival, arrivals+2*len(lines))}
+	k := &call{c: c, open: lines, done: done, stay: exchange.Patience, arrived: make(chan arrival, arrivals+2*len(lines))}
 	var err error
 	if k.peers, err = c.peers(ctx); err != nil {
 		k.fail(func(*line) error { return err })
@@ -96,9 +88,9 @@ func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, a
 	k.begin()
 	defer k.end()
 
-	times := schedule{chance: &c.chance}
+	times := exchange.Schedule{Chance: c.chance}
 	k.attempt(ctx)
-	timer := time.NewTimer(times.next())
+	timer := time.NewTimer(times.Next())
 	defer timer.Stop()
 	for len(k.open) > 0 && !k.apart {
 		select {
@@ -108,7 +100,7 @@ func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, a
 			k.fail(func(*line) error { return errClosed })
 		case <-timer.C:
 			k.attempt(ctx)
-			timer.Reset(times.next())
+			timer.Reset(times.Next())
 		case got := <-k.arrived:
 			k.take(ctx, got)
 		}
@@ -149,7 +141,7 @@ func (k *call) take(ctx context.Context, got arrival) {
 			k.turn++
 			k.stay = 1
 		}
-	case got.refusal != nil && got.refusal.Code == foyer.StaleRequest && isTime(got.now) && k.corrections < maxCorrections:
+	case got.refusal != nil && got.refusal.Code == foyer.StaleRequest && exchange.IsTime(got.now) && k.corrections < exchange.MaxCorrections:
 		// The other lines' ids are of the same time.
 		k.corrections++
 		k.c.setClock(got.now)
@@ -184,9 +176,6 @@ func (k *call) failure(ctx context.Context, l *line) error {
 	}
 	return noAnswer(ctx, k.c.names(), k.sendErr)
 }
-
-// isTime reports whether a tag now holds what a version 7 UUID can hold.
-func isTime(ms uint64) bool { return ms > 0 && ms < 1<<47 }
 
 // setClock takes over the registry's time, in Unix milliseconds.
 func (c *Client) setClock(now uint64) {
@@ -230,7 +219,7 @@ func (c *Client) answered(id [16]byte, peer netip.AddrPort) {
 // begin gives the lines new ids.
 func (k *call) begin() {
 	for _, l := range k.open {
-		l.id = k.c.chance.id(k.c.now())
+		l.id = k.c.chance.ID(k.c.now())
 		l.text = nil
 	}
 	k.c.mu.Lock()

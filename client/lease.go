@@ -214,7 +214,7 @@ func (l *Lease) pause(ctx context.Context, ttl time.Duration, state EventKind) {
 	if state == Silent {
 		wait = min(wait, silentPause)
 	}
-	t := time.NewTimer(l.c.chance.jitter(wait, 0.1))
+	t := time.NewTimer(l.c.chance.Jitter(wait, 0.1))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"foyer/internal/exchange"
 )
 
 // A registry is one of Options.Registries.
@@ -29,25 +31,6 @@ func parseRegistry(spec string) (registry, error) {
 		r.addr = netip.AddrPortFrom(ip.Unmap(), port)
 	}
 	return r, nil
-}
-
-// maxAddresses is how many addresses of one host are tried.
-const maxAddresses = 4
-
-// lookupHost returns the addresses of a host in the order of the resolver.
-func lookupHost(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	addrs := make([]netip.AddrPort, 0, maxAddresses)
-	for _, ip := range ips[:min(len(ips), maxAddresses)] {
-		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), port))
-	}
-	return addrs, nil
 }
 
 // A resolution is what the DNS said about a registry's host.
@@ -128,7 +111,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 
 // resolve asks the DNS. Where that fails, an older answer is better than none.
 func (c *Client) resolve(ctx context.Context, r registry) ([]netip.AddrPort, error) {
-	addrs, err := lookupHost(ctx, r.host, r.port)
+	addrs, err := exchange.LookupHost(ctx, r.host, r.port)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {

@@ -459,10 +459,6 @@ func TestWrongUse(t *testing.T) {
 		_, err = c.Renew(ctx, client.Registration{Name: "Foyer", Address: foyerAt, Key: testKey(1)[:63]})
 		want("renew", err, foyer.BadSignature)
 		want("deregister", c.Deregister(ctx, "", nil), foyer.BadName)
-		_, _, err = c.Join(ctx, foyerAt, "\x1b[2J")
-		want("join", err, foyer.BadName)
-		_, _, err = c.Join(ctx, "room://nowhere", "Alice")
-		want("join", err, foyer.BadAddress)
 		if got := p.received(); len(got) != 0 {
 			t.Errorf("sent %v", got)
 		}
@@ -554,9 +550,6 @@ func TestNoSockets(t *testing.T) {
 		if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, none) || !errors.Is(err, client.ErrNoAnswer) {
 			t.Error(err)
 		}
-		if _, _, err := c.Join(t.Context(), foyerAt, "Alice"); !errors.Is(err, none) {
-			t.Error(err)
-		}
 	})
 }
 
@@ -596,15 +589,12 @@ func TestLocalAddr(t *testing.T) {
 	}
 }
 
-// TestIPv6 asks a registry, and joins a room, by their IPv6 addresses.
+// TestIPv6 asks a registry by its IPv6 address.
 func TestIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(16)
 		there, here := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::1")
 		p := serve(t, n, there, 7666, func(_ netip.AddrPort, line string) []string {
-			if strings.Contains(line, "join") {
-				return []string{reply(line, ";sid=x", "OK "+summary)}
-			}
 			return []string{reply(line, "", "OK room://[2001:DB8:0::2]:7666")}
 		})
 		o := client.Options{Registries: []string{"[2001:db8::2]:7666"}}
@@ -618,7 +608,6 @@ func TestIPv6(t *testing.T) {
 		if err != nil || a.Address != p.address(t) {
 			t.Errorf("got %v, %v", a, err)
 		}
-		join(t, c, a.Address)
 	})
 }
 

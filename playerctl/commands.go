@@ -32,7 +32,7 @@ var directions = []string{"north", "south", "east", "west", "up", "down"}
 const invalid = "Invalid command"
 
 // command carries out one line that the player has typed.
-func (p *player) command(ctx context.Context, line string) error {
+func (p *game) command(ctx context.Context, line string) error {
 	line = strings.TrimSpace(command.Printable(line))
 	switch {
 	case line == "":
@@ -73,7 +73,7 @@ func (p *player) command(ctx context.Context, line string) error {
 }
 
 // lost has the player join again where the room has lost them.
-func (p *player) lost(ctx context.Context, err error) error {
+func (p *game) lost(ctx context.Context, err error) error {
 	if errors.Is(err, errLost) {
 		return p.rejoin(ctx)
 	}
@@ -81,7 +81,7 @@ func (p *player) lost(ctx context.Context, err error) error {
 }
 
 // relay shows the room's answer to a command that changes nothing here.
-func (p *player) relay(ctx context.Context, command string) error {
+func (p *game) relay(ctx context.Context, command string) error {
 	text, _, err := p.ask(ctx, command)
 	if err == nil {
 		p.console.Show(text)
@@ -89,7 +89,7 @@ func (p *player) relay(ctx context.Context, command string) error {
 	return err
 }
 
-func (p *player) take(ctx context.Context, item string) error {
+func (p *game) take(ctx context.Context, item string) error {
 	text, ok, err := p.ask(ctx, "take "+item)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (p *player) take(ctx context.Context, item string) error {
 	return nil
 }
 
-func (p *player) drop(ctx context.Context, item string) error {
+func (p *game) drop(ctx context.Context, item string) error {
 	i := p.find(item)
 	if i < 0 {
 		p.console.Show("You are not holding " + item)
@@ -124,7 +124,7 @@ func (p *player) drop(ctx context.Context, item string) error {
 
 // walk goes in a direction. The room's answer is the name of the room there,
 // and the player has then left this one, or says that there is no way.
-func (p *player) walk(ctx context.Context, direction string) error {
+func (p *game) walk(ctx context.Context, direction string) error {
 	text, ok, err := p.ask(ctx, direction)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (p *player) walk(ctx context.Context, direction string) error {
 	return p.move(ctx, text)
 }
 
-func (p *player) inventory() string {
+func (p *game) inventory() string {
 	if len(p.held) == 0 {
 		return "You are holding nothing."
 	}

@@ -7,11 +7,15 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/player"
 )
 
-// network is the real world: package client, with its errors told in the
-// player's words.
-type network struct{ c *client.Client }
+// network is the real world: packages client and player, with their errors told
+// in the player's words.
+type network struct {
+	*client.Client
+	plain bool
+}
 
 // dial returns the world behind the registries.
 func dial(registries []string, plain bool) (world, error) {
@@ -19,21 +23,19 @@ func dial(registries []string, plain bool) (world, error) {
 	if err != nil {
 		return nil, err
 	}
-	return network{c}, nil
+	return network{c, plain}, nil
 }
 
-func (n network) Close() error { return n.c.Close() }
-
 func (n network) Lookup(ctx context.Context, name foyer.Name) (foyer.Address, error) {
-	a, err := n.c.Lookup(ctx, name)
+	a, err := n.Client.Lookup(ctx, name)
 	if errors.Is(err, foyer.ErrUnknownName) {
 		err = fmt.Errorf("no room called %s is registered", name)
 	}
 	return a.Address, err
 }
 
-func (n network) Join(ctx context.Context, name foyer.Name, at foyer.Address, player string) (session, string, error) {
-	s, summary, err := n.c.Join(ctx, at, player)
+func (n network) Join(ctx context.Context, name foyer.Name, at foyer.Address, as string) (session, string, error) {
+	s, summary, err := player.Join(ctx, at, as, player.Options{Plain: n.plain})
 	if err != nil {
 		if refusal, ok := errors.AsType[*foyer.Error](err); ok {
 			return nil, "", fmt.Errorf("the room %s does not let you in: %w", name, refusal)
@@ -45,7 +47,7 @@ func (n network) Join(ctx context.Context, name foyer.Name, at foyer.Address, pl
 
 // A stay is a session in a room that has a name.
 type stay struct {
-	*client.Session
+	*player.Session
 	room foyer.Name
 }
 
@@ -65,7 +67,7 @@ func inRoom(name foyer.Name, err error) error {
 	if refusal, ok := errors.AsType[*foyer.Error](err); ok && refusal.Code == "unknown-session" {
 		return errLost
 	}
-	if errors.Is(err, client.ErrDisconnected) {
+	if errors.Is(err, player.ErrDisconnected) {
 		return errClosed
 	}
 	return err

@@ -51,7 +51,7 @@ func newCommand() *cobra.Command {
 		defer world.Close()
 		console := newConsole(cmd.InOrStdin(), cmd.OutOrStdout())
 		defer console.Close()
-		p := &player{name: string(name), world: world, console: console}
+		p := &game{name: string(name), world: world, console: console}
 		return p.play(cmd.Context(), start)
 	}
 	return cmd

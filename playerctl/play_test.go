@@ -119,7 +119,7 @@ func play(t *testing.T, w *fakeWorld, input string) (string, error) {
 	var out bytes.Buffer
 	c := newConsole(strings.NewReader(input), &out)
 	defer c.Close()
-	p := &player{name: "Alice", world: w, console: c}
+	p := &game{name: "Alice", world: w, console: c}
 	err := p.play(t.Context(), "Foyer")
 	return out.String(), err
 }
@@ -302,7 +302,7 @@ func TestWhileWaiting(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := world{w.rooms["Foyer"], stdin, new(bytes.Buffer), cancel, make(chan error, 1)}
 		c := newConsole(in, s.out)
-		p := &player{name: "Alice", world: w, console: c}
+		p := &game{name: "Alice", world: w, console: c}
 		go func() {
 			s.ended <- p.play(ctx, "Foyer")
 			c.Close()
@@ -384,7 +384,7 @@ func TestRoomDies(t *testing.T) {
 		defer stdin.Close()
 		c := newConsole(in, io.Discard)
 		defer c.Close()
-		p := &player{name: "Alice", world: w, console: c}
+		p := &game{name: "Alice", world: w, console: c}
 		ended := make(chan error, 1)
 		go func() { ended <- p.play(t.Context(), "Foyer") }()
 		synctest.Wait() // the player is in the room
@@ -409,7 +409,7 @@ func TestBrokenPipe(t *testing.T) {
 	w := newWorld("Foyer")
 	c := newConsole(strings.NewReader("take lamp\nlook\nlook\nlook\n"), &brokenPipe{2})
 	defer c.Close()
-	p := &player{name: "Alice", world: w, console: c}
+	p := &game{name: "Alice", world: w, console: c}
 	if err := p.play(t.Context(), "Foyer"); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("ended with %v", err)
 	}

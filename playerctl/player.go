@@ -43,9 +43,9 @@ type session interface {
 // errLost is what a session answers when its room does not know it any more.
 var errLost = errors.New("the room has taken you for gone")
 
-// A player is in one room at a time and carries things from room to room. One
-// goroutine owns it.
-type player struct {
+// A game is a player in one room at a time, who carries things from room to
+// room. One goroutine owns it.
+type game struct {
 	name    string // canonical
 	world   world
 	console *console
@@ -72,7 +72,7 @@ var (
 
 // play joins the room and plays until the player leaves, the room closes or
 // something fails.
-func (p *player) play(ctx context.Context, start foyer.Name) error {
+func (p *game) play(ctx context.Context, start foyer.Name) error {
 	at, err := p.world.Lookup(ctx, start)
 	if errors.Is(err, client.ErrNoAnswer) {
 		err = command.AskElsewhere(err)
@@ -99,7 +99,7 @@ func (p *player) play(ctx context.Context, start foyer.Name) error {
 }
 
 // turn waits for one thing to happen and deals with it.
-func (p *player) turn(ctx context.Context) error {
+func (p *game) turn(ctx context.Context) error {
 	if p.console.err != nil || ctx.Err() != nil {
 		return p.leave(ctx)
 	}
@@ -126,7 +126,7 @@ func (p *player) turn(ctx context.Context) error {
 }
 
 // enter looks the room up and joins it.
-func (p *player) enter(ctx context.Context, name foyer.Name) error {
+func (p *game) enter(ctx context.Context, name foyer.Name) error {
 	at, err := p.world.Lookup(ctx, name)
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (p *player) enter(ctx context.Context, name foyer.Name) error {
 	return p.join(ctx, name, at)
 }
 
-func (p *player) join(ctx context.Context, name foyer.Name, at foyer.Address) error {
+func (p *game) join(ctx context.Context, name foyer.Name, at foyer.Address) error {
 	// A join that is called off halfway would leave a ghost in the room.
 	s, summary, err := p.world.Join(context.WithoutCancel(ctx), name, at, p.name)
 	if err != nil {
@@ -148,7 +148,7 @@ func (p *player) join(ctx context.Context, name foyer.Name, at foyer.Address) er
 // ask sends a command to the room, and shows what the room says meanwhile. A
 // signal does not cut it short: whether a take took effect must be known before
 // the player leaves.
-func (p *player) ask(ctx context.Context, command string) (text string, ok bool, err error) {
+func (p *game) ask(ctx context.Context, command string) (text string, ok bool, err error) {
 	answered := make(chan struct{})
 	go func() { // ends with the request, after five seconds at most
 		defer close(answered)
@@ -171,7 +171,7 @@ func (p *player) ask(ctx context.Context, command string) (text string, ok bool,
 }
 
 // showWaiting shows the messages that came before the answer did.
-func (p *player) showWaiting(messages <-chan string) {
+func (p *game) showWaiting(messages <-chan string) {
 	for {
 		select {
 		case m, open := <-messages:
@@ -187,7 +187,7 @@ func (p *player) showWaiting(messages <-chan string) {
 
 // move follows the player to the room that the last one named. If there is no
 // getting in, the player is back where they were.
-func (p *player) move(ctx context.Context, answer string) error {
+func (p *game) move(ctx context.Context, answer string) error {
 	left, leftAt := p.room, p.at
 	p.session.Close()
 	next, err := foyer.ParseName(answer)
@@ -213,7 +213,7 @@ func (p *player) move(ctx context.Context, answer string) error {
 
 // rejoin is for a room that has lost the player, after a long silence perhaps:
 // what was taken there has stayed there.
-func (p *player) rejoin(ctx context.Context) error {
+func (p *game) rejoin(ctx context.Context) error {
 	p.session.Close()
 	p.console.Show("The room had taken you for gone. You enter it again; what you took here has stayed here.")
 	p.held = slices.DeleteFunc(p.held, func(t thing) bool { return t.here })
@@ -222,7 +222,7 @@ func (p *player) rejoin(ctx context.Context) error {
 
 // leave drops everything in the room and says goodbye. It takes five seconds at
 // most if the room is silent; a second signal does not wait for that.
-func (p *player) leave(ctx context.Context) error {
+func (p *game) leave(ctx context.Context) error {
 	p.console.Close()
 	for _, t := range slices.Clone(p.held) {
 		if err := p.drop(ctx, t.name); err != nil {
@@ -238,7 +238,7 @@ func (p *player) leave(ctx context.Context) error {
 }
 
 // leftOr takes it as leaving that the room has already lost the player.
-func (p *player) leftOr(err error) error {
+func (p *game) leftOr(err error) error {
 	if errors.Is(err, errLost) {
 		return errLeft
 	}
@@ -247,7 +247,7 @@ func (p *player) leftOr(err error) error {
 
 // find returns the index of what is held under a name: the very name, or else
 // one that differs in upper and lower case only. It is -1 for nothing.
-func (p *player) find(name string) int {
+func (p *game) find(name string) int {
 	i := slices.IndexFunc(p.held, func(t thing) bool { return t.name == name })
 	if i < 0 {
 		i = slices.IndexFunc(p.held, func(t thing) bool { return strings.EqualFold(t.name, name) })

@@ -98,7 +98,7 @@ func TestTerminal(t *testing.T) {
 			go func() {
 				c := newConsole(s.tty, s.tty)
 				defer c.Close()
-				ended <- (&player{name: "Alice", world: w, console: c}).play(ctx, "Foyer")
+				ended <- (&game{name: "Alice", world: w, console: c}).play(ctx, "Foyer")
 			}()
 			s.expect("The room is empty.\r\n")
 			s.expect("> ")

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"foyer"
-	"foyer/client"
 	"foyer/internal/udptest"
+	"foyer/player"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -105,11 +105,9 @@ func TestStrangersSilenceNobody(t *testing.T) {
 		var heard [players]*listener
 		for i := range players {
 			wellBehaved.Go(func() {
-				c := newClient(t, net, i)
-				defer c.Close()
 				time.Sleep(time.Duration(i) * time.Second) // some join when it has been going on for long
 				began := time.Now()
-				s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+				s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 				if err != nil {
 					t.Errorf("P%d does not get in: %v", i, err)
 					return
@@ -164,11 +162,9 @@ func TestGapIsTold(t *testing.T) {
 		net.SetFaults(udptest.Faults{MinDelay: 100 * time.Microsecond, MaxDelay: 200 * time.Microsecond})
 		address, _, stop := serve(t, net)
 		defer stop()
-		var sessions [2]*client.Session
+		var sessions [2]*player.Session
 		for i := range sessions {
-			c := newClient(t, net, i)
-			defer c.Close()
-			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,10 +207,7 @@ func TestForgedEvents(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net)
 		defer stop()
-		ann, bob := newClient(t, net, 0), newClient(t, net, 1)
-		defer ann.Close()
-		defer bob.Close()
-		s, _, err := ann.Join(t.Context(), address, "Ann")
+		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,7 +228,7 @@ func TestForgedEvents(t *testing.T) {
 		if n := net.Stats().Sent - before - 3<<16; n != 0 {
 			t.Errorf("%d datagrams were sent in answer", n)
 		}
-		other, _, err := bob.Join(t.Context(), address, "Bob")
+		other, _, err := player.Join(t.Context(), address, "Bob", options(net, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,9 +255,7 @@ func TestThingsOfTheDeparted(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net, "lamp")
 		defer stop()
-		c := newClient(t, net, 0)
-		defer c.Close()
-		s, _, err := c.Join(t.Context(), address, "Ann")
+		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,9 +300,7 @@ func TestJoinsOverBadNetwork(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range players {
 			all.Go(func() {
-				c := newClient(t, net, i)
-				defer c.Close()
-				s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+				s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 				if err != nil {
 					t.Errorf("P%d: %v", i, err)
 					return

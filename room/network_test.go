@@ -19,6 +19,7 @@ import (
 	"foyer/internal/seam"
 	"foyer/internal/udp"
 	"foyer/internal/udptest"
+	"foyer/player"
 	"foyer/room"
 	"foyer/storage/storetest"
 	"foyer/world"
@@ -62,15 +63,10 @@ func serve(t *testing.T, net *udptest.Network, things ...string) (address foyer.
 	})
 }
 
-func newClient(t *testing.T, net *udptest.Network, i int) *client.Client {
-	t.Helper()
-	var o client.Options
-	seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return net.Listen(netip.AddrPortFrom(host(i), 0)) }})
-	c, err := client.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+// options returns those of a player on a host of its own.
+func options(net *udptest.Network, i int) (o player.Options) {
+	seam.Player(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return net.Listen(netip.AddrPortFrom(host(i), 0)) }})
+	return o
 }
 
 // listener collects a session's messages until it is over.
@@ -79,7 +75,7 @@ type listener struct {
 	done  chan struct{}
 }
 
-func listen(s *client.Session) *listener {
+func listen(s *player.Session) *listener {
 	l := &listener{done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
@@ -99,12 +95,10 @@ func TestEverythingOnce(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, slices.Repeat([]string{"coin"}, coins)...)
 
-		var sessions [players]*client.Session
+		var sessions [players]*player.Session
 		var listeners [players]*listener
 		for i := range players {
-			c := newClient(t, net, i)
-			defer c.Close()
-			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +150,7 @@ func TestEverythingOnce(t *testing.T) {
 		}
 		for i, l := range listeners {
 			<-l.done
-			if err := sessions[i].Err(); !errors.Is(err, client.ErrDisconnected) {
+			if err := sessions[i].Err(); !errors.Is(err, player.ErrDisconnected) {
 				t.Errorf("P%d: the session ended with %v", i, err)
 			}
 			heard := map[string][]int{}
@@ -194,11 +188,9 @@ func TestFastTalker(t *testing.T) {
 		net.SetFaults(udptest.Faults{MinDelay: 100 * time.Microsecond, MaxDelay: 200 * time.Microsecond})
 		address, _, stop := serve(t, net)
 		defer stop()
-		var sessions [3]*client.Session
+		var sessions [3]*player.Session
 		for i := range sessions {
-			c := newClient(t, net, i)
-			defer c.Close()
-			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -233,9 +225,7 @@ func TestIdlePlayersStay(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, "lamp")
 		defer stop()
-		c := newClient(t, net, 0)
-		defer c.Close()
-		s, _, err := c.Join(t.Context(), address, "Ann")
+		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,12 +262,10 @@ func TestFarewellOverBadNetwork(t *testing.T) {
 		net := udptest.New(n)
 		address, _, stop := serve(t, net)
 		const players = 8
-		var sessions [players]*client.Session
+		var sessions [players]*player.Session
 		var listeners [players]*listener
 		for i := range players {
-			c := newClient(t, net, i)
-			defer c.Close()
-			s, _, err := c.Join(t.Context(), address, fmt.Sprint("P", i))
+			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -294,7 +282,7 @@ func TestFarewellOverBadNetwork(t *testing.T) {
 		}
 		for i, l := range listeners {
 			<-l.done
-			if err := sessions[i].Err(); !errors.Is(err, client.ErrDisconnected) {
+			if err := sessions[i].Err(); !errors.Is(err, player.ErrDisconnected) {
 				t.Errorf("P%d: %v", i, err)
 			}
 		}
@@ -307,9 +295,7 @@ func TestFarewellToTheDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net)
-		c := newClient(t, net, 0)
-		defer c.Close()
-		s, _, err := c.Join(t.Context(), address, "Ann")
+		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -402,9 +388,7 @@ func TestPlainBesideTagged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net, "lamp")
-		c := newClient(t, net, 0)
-		defer c.Close()
-		ann, _, err := c.Join(t.Context(), address, "Ann")
+		ann, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,5 @@
 // Package seam lets the tests of this module put a network and a source of chance
-// of their own under a client. Programs have no use for that, so the options that
+// of their own under a client or a player. Programs have no use for that, so the options that
 // they see have no place for it.
 package seam
 
@@ -19,6 +19,7 @@ type Seam struct {
 	Rand *rand.ChaCha8
 }
 
-// Client puts s under the Client that is made with options, a *client.Options.
-// Package client sets it: this package cannot import what imports it.
-var Client func(options any, s Seam)
+// Client puts s under the Client that is made with options, a *client.Options, and
+// Player under the sessions that are, with a *player.Options. The packages set
+// them: this one cannot import what imports it.
+var Client, Player func(options any, s Seam)

@@ -1,8 +1,9 @@
-package client
+package player
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/client"
+	"foyer/internal/exchange"
+	"foyer/internal/udp"
 )
 
 // messageBuffer is how many messages of a room wait for the caller. In the
@@ -28,18 +32,19 @@ type Reply struct {
 	Code foyer.Code
 }
 
-// A Session is a player's stay in one room, from [Client.Join] until the player
+// A Session is a player's stay in one room, from [Join] until the player
 // leaves by a command, the room ends it, or [Session.Close]. Its methods may be
 // called at the same time; commands are sent one after the other.
 //
 // It has a socket and a goroutine of its own, both of which Close ends, so that
 // nothing that a room sends late to one session reaches another.
 type Session struct {
-	c    *Client       // set once
-	name string        // of the room's address, for people; set once
-	conn PacketConn    // set once
-	peer talker        // the dialect; set once
-	turn chan struct{} // holds one element while a request is under way
+	log    *slog.Logger     // set once
+	chance *exchange.Chance // set once
+	name   string           // of the room's address, for people; set once
+	conn   udp.PacketConn   // set once
+	peer   talker           // the dialect; set once
+	turn   chan struct{}    // holds one element while a request is under way
 
 	messages chan string   // closed by the reader
 	over     chan struct{} // closed when err is set
@@ -103,78 +108,9 @@ func (p *pending) answer(r reply) {
 	}
 }
 
-// errOnlyPlain says that the room does not know tags.
-var errOnlyPlain = errors.New("the room speaks only the plain dialect")
-
-// Join enters the room at addr as player and returns the session and the room's
-// summary. Its error is a [*foyer.Error] if the room does not let the player
-// in, a [*NoAnswerError] if it does not answer.
-func (c *Client) Join(ctx context.Context, addr foyer.Address, player string) (*Session, string, error) {
-	name, err := foyer.ParseName(player)
-	if err != nil {
-		return nil, "", err
-	}
-	if addr, err = foyer.ParseAddress(string(addr)); err != nil {
-		return nil, "", err
-	}
-	ctx, cancel := limited(ctx)
-	defer cancel()
-	addrs, err := resolveRoom(ctx, addr)
-	if err != nil {
-		return nil, "", &NoAnswerError{Peer: peerName(addr), Err: err}
-	}
-	command := "join " + string(name)
-	if !c.plain {
-		s, summary, err := c.join(ctx, addr, addrs, command, &tagged{})
-		if !errors.Is(err, errOnlyPlain) {
-			return s, summary, err
-		}
-		c.log.Debug("a room speaks only the plain dialect", "room", addr)
-	}
-	// From a new socket: replies to tagged attempts may still be under way.
-	return c.join(ctx, addr, addrs, command, &plain{})
-}
-
-func peerName(addr foyer.Address) string { return "room " + addr.HostPort() }
-
-func resolveRoom(ctx context.Context, addr foyer.Address) ([]netip.AddrPort, error) {
-	host, service, err := net.SplitHostPort(addr.HostPort())
-	if err != nil {
-		return nil, err
-	}
-	port, _ := parsePort(service) // checked by foyer.ParseAddress
-	return lookupHost(ctx, host, port)
-}
-
-func (c *Client) join(ctx context.Context, addr foyer.Address, addrs []netip.AddrPort, command string, peer talker) (*Session, string, error) {
-	conn, err := c.listen()
-	if err != nil {
-		return nil, "", err
-	}
-	s := &Session{
-		c:        c,
-		name:     peerName(addr),
-		conn:     conn,
-		peer:     peer,
-		turn:     make(chan struct{}, 1),
-		messages: make(chan string, messageBuffer),
-		over:     make(chan struct{}),
-		addrs:    addrs,
-	}
-	s.reader.Go(s.read)
-	r, err := s.exchange(ctx, command)
-	if err == nil && !r.OK {
-		err = &foyer.Error{Code: r.Code, Text: r.Text}
-	}
-	if err != nil {
-		s.Close()
-		return nil, "", err
-	}
-	return s, r.Text, nil
-}
-
 // Do sends a command and returns the room's reply, which may be a refusal ("You
-// cannot go north from this room."). Its error is a [*NoAnswerError], or says
+// cannot go north from this room."). Its error is a
+// [*client.NoAnswerError], or says
 // why the session is over: see [Session.Err].
 //
 // A successful direction, and exit, end the session: the player has left, and
@@ -182,7 +118,7 @@ func (c *Client) join(ctx context.Context, addr foyer.Address, addrs []netip.Add
 //
 // In the tagged dialect the room carries a command out once. In the plain one a
 // command that must not be carried out twice is sent only once, so that a lost
-// datagram means a [*NoAnswerError].
+// datagram means a [*client.NoAnswerError].
 func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 	command = strings.TrimSpace(command)
 	if command == "" {
@@ -232,9 +168,9 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 		defer s.mu.Unlock()
 		s.pending = nil
 	}()
-	times := schedule{chance: &s.c.chance}
+	times := exchange.Schedule{Chance: s.chance}
 	sendErr := s.attempt(p, 0)
-	timer := time.NewTimer(times.next())
+	timer := time.NewTimer(times.Next())
 	defer timer.Stop()
 	for attempts := 1; ; {
 		select {
@@ -253,7 +189,7 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 			if again {
 				sendErr = s.attempt(p, attempts)
 				attempts++
-				timer.Reset(times.next())
+				timer.Reset(times.Next())
 			}
 		}
 	}
@@ -289,7 +225,7 @@ func (s *Session) probe() {
 	s.stopProbe = cancel
 	s.mu.Unlock()
 	_, err := s.exchange(ctx, "look")
-	if errors.Is(err, ErrNoAnswer) && context.Cause(ctx) == errTimeout {
+	if errors.Is(err, client.ErrNoAnswer) && context.Cause(ctx) == errTimeout {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.finish(err)
@@ -308,7 +244,7 @@ func (s *Session) attempt(p *pending, earlier int) error {
 // as none has answered, after a few attempts to the next in turn. It is called
 // with s.mu held; writing does not wait for anybody.
 func (s *Session) send(line []byte, earlier int) error {
-	to := s.addrs[max(earlier-patience+1, 0)%len(s.addrs)]
+	to := s.addrs[max(earlier-exchange.Patience+1, 0)%len(s.addrs)]
 	_, err := s.conn.WriteToUDPAddrPort(line, to)
 	return err
 }
@@ -322,7 +258,7 @@ func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],
 // [net.ErrClosed] after Close, a [*foyer.Error] if the room does not know the
-// player any more, a [*NoAnswerError] if it has been silent for 15 seconds and
+// player any more, a [*client.NoAnswerError] if it has been silent for 15 seconds and
 // then did not answer for 10 more (in the tagged dialect: the plain one has no request that
 // could be made behind the player's back); nil if it is not over.
 func (s *Session) Err() error {
@@ -396,7 +332,7 @@ func (s *Session) read() {
 		case idle:
 			s.peer.idle(s, time.Now())
 		case !slices.Contains(s.addrs, from):
-			s.c.ignored(from)
+			s.ignored(from)
 		default:
 			if why := s.peer.took(s, buffer[:n], from); why != nil {
 				s.finish(why)
@@ -404,6 +340,15 @@ func (s *Session) read() {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// errorPause is how long the reader rests after an error. Some systems report
+// here what became of datagrams sent earlier: that must not end the reader, nor
+// keep it busy.
+const errorPause = time.Millisecond
+
+func (s *Session) ignored(from netip.AddrPort) {
+	s.log.Debug("a datagram was ignored", "from", from)
 }
 
 // tell hands a message to the caller and reports whether there was room for it.

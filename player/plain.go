@@ -1,4 +1,4 @@
-package client
+package player
 
 import (
 	"net/netip"
@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/client"
 )
 
 const (
 	// lateFor is how long after a command its reply may still arrive: copies of
 	// it, and, from a room that answers slowly, itself.
-	lateFor = 2 * Timeout
+	lateFor = 2 * client.Timeout
 
 	// maxRecent bounds the commands that are remembered for that.
 	maxRecent = 16
@@ -84,7 +85,7 @@ func (t *plain) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	case isMessage(text):
 		t.tell(s, text)
 	case t.isLate(s, text):
-		s.c.ignored(from)
+		s.ignored(from)
 	case p != nil && isJoin(p.command):
 		if t.decide.IsZero() {
 			t.refusal, t.decide = text, time.Now().Add(refusalGrace)
@@ -107,7 +108,7 @@ func (t *plain) reply(s *Session, text string, from netip.AddrPort) error {
 
 func (t *plain) tell(s *Session, text string) {
 	if !s.tell(text) {
-		s.c.log.Debug("a message was lost: nobody reads them")
+		s.log.Debug("a message was lost: nobody reads them")
 	}
 }
 

@@ -1,4 +1,4 @@
-package client_test
+package player_test
 
 import (
 	"errors"
@@ -13,14 +13,15 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
+	"foyer/player"
 )
 
 // plainRoom answers as rooms do that know no tags. Before each reply it tells
 // the player what chatter returns.
-func plainRoom(t testing.TB, n *udptest.Network, port uint16, chatter func() []string) *peer {
+func plainRoom(t testing.TB, n *udptest.Network, port uint16, chatter func() []string) *udptest.Peer {
 	items := map[string]bool{"old lamp": true}
 	here := map[netip.AddrPort]bool{}
-	return serve(t, n, office, port, func(from netip.AddrPort, line string) []string {
+	return serve(t, n, port, func(from netip.AddrPort, line string) []string {
 		verb, rest, _ := strings.Cut(line, " ")
 		text := "Invalid command"
 		switch verb {
@@ -65,8 +66,9 @@ func TestPlainRoom(t *testing.T) {
 					"Bob left the room, heading up.", "Bob left the game.",
 				}
 				p := plainRoom(t, n, 40001, func() []string { return chatter })
-				c := newClient(t, n, client.Options{Plain: only})
-				s := join(t, c, p.address(t))
+				o := options(n)
+				o.Plain = only
+				s := join(t, o, p)
 				if !s.Plain() {
 					t.Error("the session is not plain")
 				}
@@ -79,7 +81,7 @@ func TestPlainRoom(t *testing.T) {
 				want(t, s, "dance", false, "Invalid command")
 				want(t, s, "south", false, "You cannot go south from this room.")
 				want(t, s, "north", true, "Great Hall")
-				if !errors.Is(s.Err(), client.ErrLeft) {
+				if !errors.Is(s.Err(), player.ErrLeft) {
 					t.Errorf("over: %v", s.Err())
 				}
 				requests := 9
@@ -91,8 +93,8 @@ func TestPlainRoom(t *testing.T) {
 					t.Errorf("told %q", told)
 				}
 				tagged := 0
-				for _, got := range p.received() {
-					if strings.HasPrefix(got.line, "@") {
+				for _, got := range p.Received() {
+					if strings.HasPrefix(got.Line, "@") {
 						tagged++
 					}
 				}
@@ -113,9 +115,9 @@ func TestPlainRoomComplaints(t *testing.T) {
 			"join Alice": summary, "drop old lamp": "There is no space here for old lamp", "say far too much": "That is too long to say",
 			"join Bob": "You are already here as Alice",
 		}
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string { return []string{texts[line]} })
-		c := newClient(t, n, client.Options{Plain: true})
-		s := join(t, c, p.address(t))
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string { return []string{texts[line]} })
+		o := plainOptions(n)
+		s := join(t, o, p)
 		for _, command := range []string{"drop old lamp", "say far too much", "join Bob"} {
 			want(t, s, command, false, texts[command])
 		}
@@ -126,7 +128,7 @@ func TestPlainRoomComplaints(t *testing.T) {
 		}
 		start := time.Now()
 		var refusal *foyer.Error
-		if _, _, err := c.Join(t.Context(), p.address(t), "Bob"); !errors.As(err, &refusal) || refusal.Text != texts["join Bob"] || time.Since(start) != 0 {
+		if _, _, err := player.Join(t.Context(), address(t, p), "Bob", o); !errors.As(err, &refusal) || refusal.Text != texts["join Bob"] || time.Since(start) != 0 {
 			t.Errorf("join after %v: %v", time.Since(start), err)
 		}
 	})
@@ -138,8 +140,8 @@ func TestPlainRoomLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
 		p := plainRoom(t, n, 40001, noChatter)
-		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
-		to := p.player(t)
+		s := join(t, plainOptions(n), p)
+		to := playerAt(t, p)
 		n.SetLink(office, home, udptest.Faults{Duplicate: 1, Reorder: 0.5, Hold: time.Second})
 		for range 10 {
 			want(t, s, "look", true, summary)
@@ -153,10 +155,10 @@ func TestPlainRoomLate(t *testing.T) {
 		}
 		n.ClearLinks()
 		time.Sleep(3 * time.Second)
-		p.conn.WriteToUDPAddrPort([]byte("ring taken"), to) // late
-		p.conn.WriteToUDPAddrPort([]byte("The lights go out."), to)
+		p.WriteToUDPAddrPort([]byte("ring taken"), to) // late
+		p.WriteToUDPAddrPort([]byte("The lights go out."), to)
 		synctest.Wait()
-		p.conn.WriteToUDPAddrPort([]byte("ring taken"), to)
+		p.WriteToUDPAddrPort([]byte("ring taken"), to)
 		want(t, s, "north", true, "Great Hall")
 		s.Close()
 		var told []string
@@ -174,16 +176,16 @@ func TestPlainRoomOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		p := plainRoom(t, n, 40001, noChatter)
-		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
+		s := join(t, plainOptions(n), p)
 		n.SetLink(office, home, udptest.Faults{Loss: 1})
 		for command, times := range map[string]int{"take ring": 1, "drop ring": 1, "say Hello": 1, "north": 1, "look": 9, "exit": 9} {
-			before := len(p.received())
+			before := len(p.Received())
 			start := time.Now()
 			if _, err := s.Do(t.Context(), command); !errors.Is(err, client.ErrNoAnswer) || time.Since(start) != client.Timeout {
 				t.Errorf("%s after %v: %v", command, time.Since(start), err)
 			}
 			// Jitter decides whether there is time for a tenth attempt.
-			if got := len(p.received()) - before; got != times && (times == 1 || got != times+1) {
+			if got := len(p.Received()) - before; got != times && (times == 1 || got != times+1) {
 				t.Errorf("%s was sent %d times", command, got)
 			}
 		}
@@ -193,14 +195,14 @@ func TestPlainRoomOnce(t *testing.T) {
 func TestPlainRoomRefusesJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(4)
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.HasPrefix(line, "@") {
 				return []string{"Invalid command"}
 			}
 			return []string{"Alice is already here"}
 		})
 		start := time.Now()
-		_, _, err := newClient(t, n, client.Options{}).Join(t.Context(), p.address(t), "Alice")
+		_, _, err := player.Join(t.Context(), address(t, p), "Alice", options(n))
 		var refusal *foyer.Error
 		if !errors.As(err, &refusal) || refusal.Text != "Alice is already here" || time.Since(start) != time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
@@ -220,13 +222,13 @@ func TestPlainRoomLoss(t *testing.T) {
 			return lost < 0 || string(payload) != summary
 		})
 		p := plainRoom(t, n, 40001, func() []string { return []string{"Bob entered the room."} })
-		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
-		p.conn.WriteToUDPAddrPort([]byte("disconnect"), p.player(t))
+		s := join(t, plainOptions(n), p)
+		p.WriteToUDPAddrPort([]byte("disconnect"), playerAt(t, p))
 		told := 0
 		for range s.Messages() {
 			told++
 		}
-		if told != 4 || !errors.Is(s.Err(), client.ErrDisconnected) {
+		if told != 4 || !errors.Is(s.Err(), player.ErrDisconnected) {
 			t.Errorf("told %d messages; over: %v", told, s.Err())
 		}
 	})
@@ -237,9 +239,9 @@ func TestPlainRoomUnreadMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
 		p := plainRoom(t, n, 40001, noChatter)
-		s := join(t, newClient(t, n, client.Options{Plain: true}), p.address(t))
+		s := join(t, plainOptions(n), p)
 		for i := range 3000 {
-			p.conn.WriteToUDPAddrPort(fmt.Appendf(nil, `Bob said "%d".`, i), p.player(t))
+			p.WriteToUDPAddrPort(fmt.Appendf(nil, `Bob said "%d".`, i), playerAt(t, p))
 		}
 		time.Sleep(time.Second)
 		want(t, s, "look", true, summary)

@@ -1,4 +1,4 @@
-package client
+package player
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/client"
+	"foyer/internal/exchange"
 	"foyer/wire"
 
 	"github.com/google/uuid"
@@ -37,16 +39,11 @@ const (
 	// one waits for it, and who plays for hours where a fifth is lost each way
 	// must not lose their place to one request in ten thousand. So the end of a
 	// room is noticed within 25 seconds.
-	probeFor = 2 * Timeout
+	probeFor = 2 * client.Timeout
 
 	// maxSid bounds the session id and the cookie that a room may choose, in
 	// bytes.
 	maxSid = 100
-
-	// unknownSession is the code of a room that does not know the session, and
-	// badCookie that of one that wants to see first that its replies arrive.
-	unknownSession foyer.Code = "unknown-session"
-	badCookie      foyer.Code = "bad-cookie"
 )
 
 // tagged is a talker: requests bear an id, so that the room carries them out
@@ -83,8 +80,8 @@ func (t *tagged) request(s *Session, command string) (*pending, bool) {
 
 // renew gives a request an id that it has not had.
 func (t *tagged) renew(s *Session, p *pending) {
-	t.clock = later(s.c.now(), t.clock.Add(time.Millisecond))
-	p.id = s.c.chance.id(t.clock)
+	t.clock = later(time.Now(), t.clock.Add(time.Millisecond))
+	p.id = s.chance.ID(t.clock)
 	t.write(s, p)
 }
 
@@ -106,19 +103,19 @@ func later(a, b time.Time) time.Time {
 // count: they bear an older one.
 func (t *tagged) said(s *Session) {
 	t.ackAt = time.Time{}
-	t.quiet = time.Now().Add(s.c.chance.jitter(keepAlive, 0.2))
+	t.quiet = time.Now().Add(s.chance.Jitter(keepAlive, 0.2))
 }
 
 func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	tags, text, err := wire.ParseTags(datagram)
 	switch {
 	case err != nil:
-		s.c.ignored(from)
+		s.ignored(from)
 	case !tags.Any:
 		// What others do in a room where somebody was who had this port
 		// before is no answer either.
 		if t.tags || s.pending == nil || isMessage(string(text)) {
-			s.c.ignored(from)
+			s.ignored(from)
 			return nil
 		}
 		s.pending.answer(reply{err: errOnlyPlain})
@@ -127,12 +124,12 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 		return t.event(s, tags.Ev, event{string(text), tags.Lost})
 	case tags.HasEv: // forged, or the reply to join has not come yet: the room says it again
 		t.tags = true
-		s.c.ignored(from)
+		s.ignored(from)
 	case tags.ID != nil && s.pending != nil && tags.UUID == s.pending.id:
 		t.tags, t.heard = true, time.Now()
 		return t.reply(s, datagram, from)
 	default: // a second copy of an earlier reply
-		s.c.ignored(from)
+		s.ignored(from)
 	}
 	return nil
 }
@@ -140,7 +137,7 @@ func (t *tagged) took(s *Session, datagram []byte, from netip.AddrPort) error {
 func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 	r, err := wire.ParseReply(datagram)
 	if err != nil || max(len(r.Sid), len(r.Cookie)) > maxSid {
-		s.c.ignored(from)
+		s.ignored(from)
 		return nil
 	}
 	if !t.joined && r.OK {
@@ -150,18 +147,18 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 	got := Reply{OK: r.OK, Text: string(r.Text), Code: foyer.Code(r.Code)}
 	switch {
 	case got.OK:
-	case got.Code == unknownSession:
+	case got.Code == foyer.UnknownSession:
 		why := &foyer.Error{Code: got.Code, Text: got.Text}
 		s.pending.answer(reply{err: why})
 		return why
-	case got.Code == badCookie && len(r.Cookie) > 0:
+	case got.Code == foyer.BadCookie && len(r.Cookie) > 0:
 		if !bytes.Equal(r.Cookie, s.pending.cookie) { // else it is the answer to an earlier attempt
 			s.pending.cookie = slices.Clone(r.Cookie)
 			t.write(s, s.pending)
 			s.send(s.pending.line, 0)
 		}
 		return nil
-	case got.Code == foyer.StaleRequest && isTime(r.Now) && s.pending.renewals < maxCorrections:
+	case got.Code == foyer.StaleRequest && exchange.IsTime(r.Now) && s.pending.renewals < exchange.MaxCorrections:
 		s.pending.renewals++
 		t.clock = later(t.clock, time.UnixMilli(int64(r.Now)))
 		t.renew(s, s.pending)
@@ -271,6 +268,6 @@ func (t *tagged) acknowledge(s *Session) {
 	tags := wire.Tags{Sid: t.sid, Ack: t.told, HasAck: true}
 	t.said(s)
 	if _, err := s.conn.WriteToUDPAddrPort(wire.AppendTags(nil, &tags), s.addrs[0]); err != nil {
-		s.c.log.Debug("an acknowledgement was not sent", "error", err) // the next one says the same
+		s.log.Debug("an acknowledgement was not sent", "error", err) // the next one says the same
 	}
 }

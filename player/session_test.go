@@ -1,4 +1,4 @@
-package client_test
+package player_test
 
 import (
 	"context"
@@ -17,6 +17,8 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
+	"foyer/player"
+	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -25,7 +27,7 @@ const summary = "Foyer\n\nA hall with many doors.\n\nThe room is empty."
 // A fakeRoom is as much of a tagged room as one player can tell from a real
 // one.
 type fakeRoom struct {
-	*peer
+	*udptest.Peer
 	t testing.TB
 
 	// Owned by the peer's goroutine.
@@ -42,7 +44,7 @@ func newFakeRoom(t testing.TB, n *udptest.Network, port uint16) *fakeRoom {
 		t: t, sid: "Z3Vlc3M", outcomes: map[string]string{}, done: map[string]int{},
 		items: map[string]bool{}, acks: make(chan uint64, 1<<16),
 	}
-	r.peer = serve(t, n, office, port, r.answer)
+	r.Peer = serve(t, n, port, r.answer)
 	return r
 }
 
@@ -107,7 +109,7 @@ func (r *fakeRoom) tell(to netip.AddrPort, count uint64) {
 	acked := uint64(0)
 	for acked < count {
 		for ev := acked + 1; ev <= min(acked+window, count); ev++ {
-			r.conn.WriteToUDPAddrPort(fmt.Appendf(nil, "@sid=%s;ev=%d message %d", "Z3Vlc3M", ev, ev), to)
+			r.WriteToUDPAddrPort(fmt.Appendf(nil, "@sid=%s;ev=%d message %d", "Z3Vlc3M", ev, ev), to)
 		}
 		again := time.NewTimer(200 * time.Millisecond)
 		for wait := true; wait && acked < count; {
@@ -126,44 +128,13 @@ func (r *fakeRoom) tell(to netip.AddrPort, count uint64) {
 	}
 }
 
-func join(t testing.TB, c *client.Client, addr foyer.Address) *client.Session {
-	t.Helper()
-	s, text, err := c.Join(t.Context(), addr, "Alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text != summary {
-		t.Errorf("joined %q", text)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
-// player returns where the session's datagrams come from.
-func (p *peer) player(t testing.TB) netip.AddrPort {
-	t.Helper()
-	lines := p.received()
-	if len(lines) == 0 {
-		t.Fatal("nobody came")
-	}
-	return lines[len(lines)-1].from
-}
-
-func want(t testing.TB, s *client.Session, command string, ok bool, text string) {
-	t.Helper()
-	r, err := s.Do(t.Context(), command)
-	if err != nil || r.OK != ok || r.Text != text {
-		t.Errorf("%s: got %v, %v", command, r, err)
-	}
-}
-
 func TestSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRoom(t, n, 40001)
 		r.items["lamp"] = true
-		c := newClient(t, n, client.Options{})
-		s := join(t, c, r.address(t))
+		o := options(n)
+		s := join(t, o, r)
 		if s.Plain() || s.Err() != nil {
 			t.Errorf("plain %t, over %v", s.Plain(), s.Err())
 		}
@@ -177,16 +148,16 @@ func TestSession(t *testing.T) {
 			t.Error("two lines were sent")
 		}
 		want(t, s, "north", true, "Great Hall")
-		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), client.ErrLeft) {
+		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), player.ErrLeft) {
 			t.Errorf("over: %v", s.Err())
 		}
-		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrLeft) {
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, player.ErrLeft) {
 			t.Errorf("look from outside: %v", err)
 		}
-		s = join(t, c, r.address(t))
+		s = join(t, o, r)
 		want(t, s, "EXIT", false, "Invalid command")
 		want(t, s, "exit", true, "Goodbye")
-		if !errors.Is(s.Err(), client.ErrLeft) {
+		if !errors.Is(s.Err(), player.ErrLeft) {
 			t.Errorf("over: %v", s.Err())
 		}
 	})
@@ -195,7 +166,7 @@ func TestSession(t *testing.T) {
 // TestSessionLoss: everything that is said arrives once and in order, and
 // everything that is done is done once, over a network at its worst.
 func TestSessionLoss(t *testing.T) {
-	sd := seed(t)
+	sd := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(sd)
 		r := newFakeRoom(t, n, 40001)
@@ -203,11 +174,11 @@ func TestSessionLoss(t *testing.T) {
 		for i := range count {
 			r.items[strconv.Itoa(i)] = true
 		}
-		c := newClient(t, n, client.Options{})
-		s := join(t, c, r.address(t))
+		o := options(n)
+		s := join(t, o, r)
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.2, MinDelay: time.Millisecond, MaxDelay: 10 * time.Millisecond})
 		var both sync.WaitGroup
-		to := r.player(t)
+		to := playerAt(t, r)
 		both.Go(func() { r.tell(to, count) })
 		both.Go(func() {
 			for i := range count {
@@ -227,7 +198,7 @@ func TestSessionLoss(t *testing.T) {
 			}
 		}
 		both.Wait()
-		r.stop()
+		r.Stop()
 		for command, times := range r.done {
 			if times != 1 {
 				t.Errorf("%s was done %d times", command, times)
@@ -246,13 +217,13 @@ func TestSlowCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
 		r := newFakeRoom(t, n, 40001)
-		c := newClient(t, n, client.Options{})
-		s := join(t, c, r.address(t))
-		go r.tell(r.player(t), 3000)
+		o := options(n)
+		s := join(t, o, r)
+		go r.tell(playerAt(t, r), 3000)
 		time.Sleep(time.Minute)
 		var acked uint64
-		for _, got := range r.received() {
-			if tags, _, _ := wire.ParseTags([]byte(got.line)); tags.HasAck {
+		for _, got := range r.Received() {
+			if tags, _, _ := wire.ParseTags([]byte(got.Line)); tags.HasAck {
 				acked = tags.Ack
 			}
 		}
@@ -272,27 +243,27 @@ func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRoom(t, n, 40001)
-		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		s := join(t, options(n), r)
 		time.Sleep(time.Hour)
-		lines := r.received()
+		lines := r.Received()
 		looks := 0
 		for i := range lines[1:] {
 			// A look says that the player is here, too, and does not wait.
-			look := strings.HasSuffix(lines[i+1].line, " look")
+			look := strings.HasSuffix(lines[i+1].Line, " look")
 			if look {
 				looks++
 			}
-			if gap := lines[i+1].at.Sub(lines[i].at); gap > 3*time.Second || gap < 2*time.Second && i > 0 && !look {
-				t.Errorf("nothing was sent for %v, then %q", gap, lines[i+1].line)
+			if gap := lines[i+1].At.Sub(lines[i].At); gap > 3*time.Second || gap < 2*time.Second && i > 0 && !look {
+				t.Errorf("nothing was sent for %v, then %q", gap, lines[i+1].Line)
 			}
 		}
 		if looks < 3600/17 || looks > 3600/15 {
 			t.Errorf("%d looks in an hour", looks)
 		}
 		want(t, s, "exit", true, "Goodbye")
-		before := len(r.received())
+		before := len(r.Received())
 		time.Sleep(time.Hour)
-		if got := len(r.received()); got != before {
+		if got := len(r.Received()); got != before {
 			t.Errorf("%d datagrams after leaving", got-before)
 		}
 	})
@@ -303,12 +274,12 @@ func TestDeadRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRoom(t, n, 40001)
-		s := join(t, newClient(t, n, client.Options{}), r.address(t))
+		s := join(t, options(n), r)
 		time.Sleep(time.Minute)
 		if s.Err() != nil {
 			t.Fatal(s.Err())
 		}
-		r.stop()
+		r.Stop()
 		start := time.Now()
 		for text := range s.Messages() {
 			t.Errorf("told %q", text)
@@ -332,8 +303,8 @@ func TestCommandBeforeProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRoom(t, n, 40001)
-		s := join(t, newClient(t, n, client.Options{}), r.address(t))
-		r.stop()
+		s := join(t, options(n), r)
+		r.Stop()
 		time.Sleep(16 * time.Second)
 		start := time.Now()
 		if _, err := s.Do(t.Context(), "say Hello"); !errors.Is(err, client.ErrNoAnswer) || time.Since(start) != client.Timeout {
@@ -356,9 +327,9 @@ func TestRestartedRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRoom(t, n, 40001)
-		s := join(t, newClient(t, n, client.Options{}), r.address(t))
-		r.stop()
-		serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		s := join(t, options(n), r)
+		r.Stop()
+		serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.HasSuffix(line, " ") {
 				return nil // an acknowledgement
 			}
@@ -378,8 +349,8 @@ func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(4)
 		r := newFakeRoom(t, n, 40001)
-		s := join(t, newClient(t, n, client.Options{}), r.address(t))
-		to := r.player(t)
+		s := join(t, options(n), r)
+		to := playerAt(t, r)
 		forger := netip.AddrPortFrom(abroad, 40001)
 		for _, line := range []string{"@ev=1 forged", "disconnect", "@ev=1 disconnect", "forged"} {
 			n.Inject(forger, to, []byte(line))
@@ -390,7 +361,7 @@ func TestEvents(t *testing.T) {
 			ours + "ev=", "@", "", "untagged", "disconnect", "@id=01890a5d-ac96-774b-bcce-b302099a8057 OK nobody asked",
 			ours + "ev=3 again", ours + "ev=1 one", ours + "ev=1 one", "@unknown=1;sid=Z3Vlc3M;ev=4 four",
 		} {
-			r.conn.WriteToUDPAddrPort([]byte(line), to)
+			r.WriteToUDPAddrPort([]byte(line), to)
 		}
 		time.Sleep(time.Second)
 		for _, want := range []string{"one", "two", "three", "four"} {
@@ -403,14 +374,14 @@ func TestEvents(t *testing.T) {
 				t.Errorf("not told %q", want)
 			}
 		}
-		lines := r.received()
-		if last := lines[len(lines)-1]; last.line != "@sid=Z3Vlc3M;ack=4 " || last.at.Sub(lines[0].at) > 50*time.Millisecond {
-			t.Errorf("acknowledged with %q after %v", last.line, last.at.Sub(lines[0].at))
+		lines := r.Received()
+		if last := lines[len(lines)-1]; last.Line != "@sid=Z3Vlc3M;ack=4 " || last.At.Sub(lines[0].At) > 50*time.Millisecond {
+			t.Errorf("acknowledged with %q after %v", last.Line, last.At.Sub(lines[0].At))
 		}
 		// The acknowledgement was lost, and the room says it again.
-		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=4 four"), to)
+		r.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=4 four"), to)
 		time.Sleep(time.Second)
-		if got := r.received(); len(got) != len(lines)+1 || got[len(lines)].line != "@sid=Z3Vlc3M;ack=4 " {
+		if got := r.Received(); len(got) != len(lines)+1 || got[len(lines)].Line != "@sid=Z3Vlc3M;ack=4 " {
 			t.Errorf("got %v", got[len(lines):])
 		}
 		select {
@@ -425,29 +396,29 @@ func TestDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRoom(t, n, 40001)
-		s := join(t, newClient(t, n, client.Options{}), r.address(t))
-		to := r.player(t)
-		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=2 disconnect"), to)
+		s := join(t, options(n), r)
+		to := playerAt(t, r)
+		r.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=2 disconnect"), to)
 		time.Sleep(time.Second)
 		if s.Err() != nil {
 			t.Error("ended before it had heard everything")
 		}
-		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=1 Fire!"), to)
+		r.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=1 Fire!"), to)
 		if got := <-s.Messages(); got != "Fire!" {
 			t.Errorf("told %q", got)
 		}
-		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), client.ErrDisconnected) {
+		if _, open := <-s.Messages(); open || !errors.Is(s.Err(), player.ErrDisconnected) {
 			t.Errorf("over: %v", s.Err())
 		}
 		// The acknowledgement was lost.
 		synctest.Wait()
-		before := len(r.received())
-		r.conn.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=2 disconnect"), to)
+		before := len(r.Received())
+		r.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=2 disconnect"), to)
 		time.Sleep(time.Minute)
-		if got := r.received()[before:]; len(got) != 1 || got[0].line != "@sid=Z3Vlc3M;ack=2 " {
+		if got := r.Received()[before:]; len(got) != 1 || got[0].Line != "@sid=Z3Vlc3M;ack=2 " {
 			t.Errorf("got %v", got)
 		}
-		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrDisconnected) {
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, player.ErrDisconnected) {
 			t.Errorf("look: %v", err)
 		}
 	})
@@ -457,15 +428,15 @@ func TestDisconnect(t *testing.T) {
 func TestDisconnectAmidRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.Contains(line, "join") {
 				return []string{reply(line, ";sid=x", "OK "+summary)}
 			}
 			return []string{"@sid=x;ev=1 disconnect"}
 		})
-		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		s := join(t, options(n), p)
 		start := time.Now()
-		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, client.ErrDisconnected) || time.Since(start) != 0 {
+		if _, err := s.Do(t.Context(), "look"); !errors.Is(err, player.ErrDisconnected) || time.Since(start) != 0 {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
@@ -479,11 +450,11 @@ func TestSessionRefusals(t *testing.T) {
 				return []string{reply(line, ";code="+code, "NOTOK for a reason")}
 			}
 		}
-		c := newClient(t, n, client.Options{})
+		o := options(n)
 		for i, code := range []string{"name-taken", "bad-name", "busy", "unheard-of"} {
-			p := serve(t, n, office, uint16(40001+i), refusal(code))
+			p := serve(t, n, uint16(40001+i), refusal(code))
 			start := time.Now()
-			_, _, err := c.Join(t.Context(), p.address(t), "Alice")
+			_, _, err := player.Join(t.Context(), address(t, p), "Alice", o)
 			var got *foyer.Error
 			if !errors.As(err, &got) || string(got.Code) != code || got.Text != "for a reason" {
 				t.Errorf("%s: %v", code, err)
@@ -492,16 +463,16 @@ func TestSessionRefusals(t *testing.T) {
 				t.Errorf("%s after %v", code, time.Since(start))
 			}
 		}
-		p := serve(t, n, office, 50001, silent)
+		p := serve(t, n, 50001, silent)
 		start := time.Now()
-		_, _, err := c.Join(t.Context(), p.address(t), "Alice")
+		_, _, err := player.Join(t.Context(), address(t, p), "Alice", o)
 		if took := time.Since(start); took != client.Timeout || !errors.Is(err, client.ErrNoAnswer) ||
 			err.Error() != "room 192.0.2.2:50001 did not answer within 5 seconds" {
 			t.Errorf("after %v: %v", took, err)
 		}
 
 		r := newFakeRoom(t, n, 50002)
-		s := join(t, c, r.address(t))
+		s := join(t, o, r)
 		r.sid = "another"
 		time.Sleep(time.Millisecond)
 		_, err = s.Do(t.Context(), "look")
@@ -522,7 +493,7 @@ func TestSessionAgain(t *testing.T) {
 		n := udptest.New(8)
 		var ids []string
 		refusals := []string{"", ";code=busy", ";code=busy", ";code=stale-request;now=5000000000000", ""}
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			tags, command, _ := wire.ParseTags([]byte(line))
 			if len(command) == 0 {
 				return nil
@@ -535,7 +506,7 @@ func TestSessionAgain(t *testing.T) {
 			}
 			return []string{reply(line, ";sid=x", "OK "+summary)}
 		})
-		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		s := join(t, options(n), p)
 		want(t, s, "look", true, summary)
 		if len(ids) != 5 || ids[1] != ids[2] || ids[2] != ids[3] || ids[3] == ids[4] || !slices.IsSorted(ids) {
 			t.Errorf("ids %q", ids)
@@ -549,13 +520,13 @@ func TestSessionAgain(t *testing.T) {
 func TestSessionContextAndClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(9)
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.Contains(line, "join") {
 				return []string{reply(line, ";sid=x", "OK "+summary)}
 			}
 			return nil
 		})
-		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		s := join(t, options(n), p)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -590,19 +561,19 @@ func TestEventsBeforeJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
 		const first = "@sid=x;ev=1 Bob entered the room."
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if !strings.Contains(line, "join") {
 				return nil
 			}
 			return []string{"Carol left the game.", first, "Invalid command", reply(line, ";sid=x", "OK "+summary)}
 		})
-		s := join(t, newClient(t, n, client.Options{}), p.address(t))
-		p.conn.WriteToUDPAddrPort([]byte(first), p.player(t))
+		s := join(t, options(n), p)
+		p.WriteToUDPAddrPort([]byte(first), playerAt(t, p))
 		if got := <-s.Messages(); got != "Bob entered the room." || s.Plain() {
 			t.Errorf("told %q; plain: %t", got, s.Plain())
 		}
 		time.Sleep(time.Second)
-		if lines := p.received(); len(lines) != 2 || lines[1].line != "@sid=x;ack=1 " {
+		if lines := p.Received(); len(lines) != 2 || lines[1].Line != "@sid=x;ack=1 " {
 			t.Errorf("got %v", lines)
 		}
 	})
@@ -614,7 +585,7 @@ func TestCookie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(11)
 		var ids []string
-		p := serve(t, n, office, 40001, func(_ netip.AddrPort, line string) []string {
+		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			tags, command, _ := wire.ParseTags([]byte(line))
 			if len(command) == 0 {
 				return nil
@@ -627,7 +598,7 @@ func TestCookie(t *testing.T) {
 			return []string{reply(line, ";sid=x", "OK "+summary)}
 		})
 		start := time.Now()
-		s := join(t, newClient(t, n, client.Options{}), p.address(t))
+		s := join(t, options(n), p)
 		want(t, s, "look", true, summary)
 		if len(ids) != 4 || ids[0] != ids[1] || ids[2] != ids[3] || ids[1] == ids[2] || time.Since(start) != 0 {
 			t.Errorf("after %v: ids %q", time.Since(start), ids)

@@ -1,4 +1,4 @@
-package client
+package player
 
 import "testing"
 
@@ -6,7 +6,7 @@ import "testing"
 // lost, but not yet for what follows it.
 func TestGapIsToldOnce(t *testing.T) {
 	peer := &tagged{sid: []byte("sid")}
-	s := newOfflineSession(t, newOffline(t), peer)
+	s := newOfflineSession(t, peer)
 	for range messageBuffer - 1 {
 		s.messages <- ""
 	}

@@ -1,0 +1,109 @@
+package player
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"foyer"
+	"foyer/client"
+	"foyer/internal/exchange"
+	"foyer/internal/seam"
+	"foyer/internal/udp"
+)
+
+// Options say how rooms are spoken to. The zero value is good for playing.
+type Options struct {
+	// Plain keeps to the plain dialect: no tags are ever sent.
+	Plain bool
+
+	// Logger gets, at level debug, what is otherwise invisible: datagrams that
+	// were ignored, dialects found out. Nil means nobody.
+	Logger *slog.Logger
+
+	seam seam.Seam // of tests
+}
+
+func init() {
+	seam.Player = func(options any, s seam.Seam) { options.(*Options).seam = s }
+}
+
+// Join enters the room at addr as player and returns the session and the room's
+// summary. Its error is a [*foyer.Error] if the room does not let the player
+// in, a [*client.NoAnswerError] if it does not answer.
+func Join(ctx context.Context, addr foyer.Address, player string, o Options) (*Session, string, error) {
+	name, err := foyer.ParseName(player)
+	if err != nil {
+		return nil, "", err
+	}
+	if addr, err = foyer.ParseAddress(string(addr)); err != nil {
+		return nil, "", err
+	}
+	if o.seam.Listen == nil {
+		o.seam.Listen = func() (udp.PacketConn, error) { return net.ListenUDP("udp", nil) }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	addrs, err := resolve(ctx, addr)
+	if err != nil {
+		return nil, "", &client.NoAnswerError{Peer: peerName(addr), Err: err}
+	}
+	command := "join " + string(name)
+	if !o.Plain {
+		s, summary, err := join(ctx, addr, addrs, command, &tagged{}, o)
+		if !errors.Is(err, errOnlyPlain) {
+			return s, summary, err
+		}
+		o.Logger.Debug("a room speaks only the plain dialect", "room", addr)
+	}
+	// From a new socket: replies to tagged attempts may still be under way.
+	return join(ctx, addr, addrs, command, &plain{}, o)
+}
+
+func peerName(addr foyer.Address) string { return "room " + addr.HostPort() }
+
+func resolve(ctx context.Context, addr foyer.Address) ([]netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(addr.HostPort())
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	return exchange.LookupHost(ctx, host, uint16(port))
+}
+
+func join(ctx context.Context, addr foyer.Address, addrs []netip.AddrPort, command string, peer talker, o Options) (*Session, string, error) {
+	conn, err := o.seam.Listen()
+	if err != nil {
+		return nil, "", err
+	}
+	s := &Session{
+		log:      o.Logger,
+		chance:   exchange.NewChance(o.seam.Rand),
+		name:     peerName(addr),
+		conn:     conn,
+		peer:     peer,
+		turn:     make(chan struct{}, 1),
+		messages: make(chan string, messageBuffer),
+		over:     make(chan struct{}),
+		addrs:    addrs,
+	}
+	s.reader.Go(s.read)
+	r, err := s.exchange(ctx, command)
+	if err == nil && !r.OK {
+		err = &foyer.Error{Code: r.Code, Text: r.Text}
+	}
+	if err != nil {
+		s.Close()
+		return nil, "", err
+	}
+	return s, r.Text, nil
+}
