@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"foyer"
 	"foyer/client"
 )
 
@@ -18,6 +19,42 @@ var (
 	// ErrLeft means that the player has left the room.
 	ErrLeft = errors.New("the player has left the room")
 )
+
+// A LookupError means that a room was not found: there is none of that name, and
+// Err is a [*foyer.Error], or no registry could tell, and Err is a
+// [*client.NoAnswerError].
+type LookupError struct {
+	Room foyer.Name
+	Err  error
+}
+
+func (e *LookupError) Error() string {
+	if errors.Is(e.Err, foyer.ErrUnknownName) {
+		return fmt.Sprintf("no room called %s is registered", e.Room)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *LookupError) Unwrap() error { return e.Err }
+
+// An UnreachableError means that a room showed the way to another one, which
+// could not be entered.
+type UnreachableError struct {
+	Room string // as the one that showed the way calls it
+	Err  error  // why it could not be entered
+	Back error  // why the player could not go back either; nil if they could
+}
+
+func (e *UnreachableError) Error() string {
+	if e.Back != nil {
+		return fmt.Sprintf("cannot get to %s: %v; %v", e.Room, e.Err, e.Back)
+	}
+	return fmt.Sprintf("cannot get to %s: %v", e.Room, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 var (
 	errClosed = fmt.Errorf("the session is closed: %w", net.ErrClosed)

@@ -2,11 +2,41 @@ package player_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
+	"foyer/client"
 	"foyer/player"
 )
+
+func ExamplePlayer() {
+	c, err := client.New(client.Options{Registries: []string{"127.0.0.1:7666"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	ctx := context.Background()
+	alice := player.New(c, "Alice", player.Options{})
+	defer alice.Close()
+	summary, err := alice.Start(ctx, "Foyer")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(summary)
+	reply, err := alice.Go(ctx, "north")
+	away, unreachable := errors.AsType[*player.UnreachableError](err)
+	switch {
+	case unreachable && away.Back == nil:
+		fmt.Println(away, "so Alice is back in the", alice.Room())
+	case err != nil:
+		log.Fatal(err)
+	case reply.OK:
+		fmt.Println(reply.Text) // the summary of the room there
+	default:
+		fmt.Println(reply.Text) // You cannot go north from this room.
+	}
+}
 
 func ExampleJoin() {
 	ctx := context.Background()

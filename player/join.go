@@ -35,11 +35,17 @@ func init() {
 // summary. Its error is a [*foyer.Error] if the room does not let the player
 // in, a [*client.NoAnswerError] if it does not answer.
 func Join(ctx context.Context, addr foyer.Address, player string, o Options) (*Session, string, error) {
-	name, err := foyer.ParseName(player)
+	addr, err := foyer.ParseAddress(string(addr))
 	if err != nil {
 		return nil, "", err
 	}
-	if addr, err = foyer.ParseAddress(string(addr)); err != nil {
+	return enter(ctx, addr, "room "+addr.HostPort(), player, o)
+}
+
+// enter is Join to a room that errors call by the name given.
+func enter(ctx context.Context, addr foyer.Address, room, player string, o Options) (*Session, string, error) {
+	name, err := foyer.ParseName(player)
+	if err != nil {
 		return nil, "", err
 	}
 	if o.seam.Listen == nil {
@@ -52,21 +58,19 @@ func Join(ctx context.Context, addr foyer.Address, player string, o Options) (*S
 	defer cancel()
 	addrs, err := resolve(ctx, addr)
 	if err != nil {
-		return nil, "", &client.NoAnswerError{Peer: peerName(addr), Err: err}
+		return nil, "", &client.NoAnswerError{Peer: room, Err: err}
 	}
 	command := "join " + string(name)
 	if !o.Plain {
-		s, summary, err := join(ctx, addr, addrs, command, &tagged{}, o)
+		s, summary, err := join(ctx, room, addrs, command, &tagged{}, o)
 		if !errors.Is(err, errOnlyPlain) {
 			return s, summary, err
 		}
 		o.Logger.Debug("a room speaks only the plain dialect", "room", addr)
 	}
 	// From a new socket: replies to tagged attempts may still be under way.
-	return join(ctx, addr, addrs, command, &plain{}, o)
+	return join(ctx, room, addrs, command, &plain{}, o)
 }
-
-func peerName(addr foyer.Address) string { return "room " + addr.HostPort() }
 
 func resolve(ctx context.Context, addr foyer.Address) ([]netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(addr.HostPort())
@@ -80,7 +84,7 @@ func resolve(ctx context.Context, addr foyer.Address) ([]netip.AddrPort, error) 
 	return exchange.LookupHost(ctx, host, uint16(port))
 }
 
-func join(ctx context.Context, addr foyer.Address, addrs []netip.AddrPort, command string, peer talker, o Options) (*Session, string, error) {
+func join(ctx context.Context, room string, addrs []netip.AddrPort, command string, peer talker, o Options) (*Session, string, error) {
 	conn, err := o.seam.Listen()
 	if err != nil {
 		return nil, "", err
@@ -88,7 +92,7 @@ func join(ctx context.Context, addr foyer.Address, addrs []netip.AddrPort, comma
 	s := &Session{
 		log:      o.Logger,
 		chance:   exchange.NewChance(o.seam.Rand),
-		name:     peerName(addr),
+		name:     room,
 		conn:     conn,
 		peer:     peer,
 		turn:     make(chan struct{}, 1),

@@ -41,7 +41,7 @@ type Reply struct {
 type Session struct {
 	log    *slog.Logger     // set once
 	chance *exchange.Chance // set once
-	name   string           // of the room's address, for people; set once
+	name   string           // of the room, for people; set once
 	conn   udp.PacketConn   // set once
 	peer   talker           // the dialect; set once
 	turn   chan struct{}    // holds one element while a request is under way
@@ -257,10 +257,10 @@ func (s *Session) send(line []byte, earlier int) error {
 func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],
-// [net.ErrClosed] after Close, a [*foyer.Error] if the room does not know the
-// player any more, a [*client.NoAnswerError] if it has been silent for 15 seconds and
-// then did not answer for 10 more (in the tagged dialect: the plain one has no request that
-// could be made behind the player's back); nil if it is not over.
+// [net.ErrClosed] after Close, [foyer.ErrUnknownSession] if the room has taken the
+// player for gone, or a [*client.NoAnswerError] if it has been silent for 15 seconds
+// and then did not answer for 10 more (in the tagged dialect: the plain one has no
+// request that could be made behind the player's back); nil if it is not over.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

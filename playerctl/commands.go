@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"foyer"
 	"foyer/internal/command"
+	"foyer/player"
 )
 
 const help = `look                 see where you are, what is here and who
@@ -32,13 +34,13 @@ var directions = []string{"north", "south", "east", "west", "up", "down"}
 const invalid = "Invalid command"
 
 // command carries out one line that the player has typed.
-func (p *game) command(ctx context.Context, line string) error {
+func (g *game) command(ctx context.Context, line string) error {
 	line = strings.TrimSpace(command.Printable(line))
 	switch {
 	case line == "":
 		return nil
 	case len(line) > maxLine:
-		p.console.Show(fmt.Sprintf("That is longer than %d bytes.", maxLine))
+		g.console.Show(fmt.Sprintf("That is longer than %d bytes.", maxLine))
 		return nil
 	}
 	verb, object, _ := strings.Cut(line, " ")
@@ -48,101 +50,110 @@ func (p *game) command(ctx context.Context, line string) error {
 	}
 	switch verb = strings.ToLower(verb); {
 	case verb == "help" && object == "":
-		p.console.Show(help)
+		g.console.Show(help)
 		return nil
 	case verb == "inventory" && object == "":
-		p.console.Show(p.inventory())
+		g.console.Show(g.inventory())
 		return nil
 	case verb == "exit" && object == "":
-		return p.leave(ctx)
+		return g.leave(ctx)
 	case verb == "take" && object != "":
-		return p.lost(ctx, p.take(ctx, object))
+		return g.lost(ctx, g.take(ctx, object))
 	case verb == "drop" && object != "":
-		return p.lost(ctx, p.drop(ctx, object))
+		return g.lost(ctx, g.drop(ctx, object))
 	case slices.Contains(directions, verb) && object == "":
-		return p.lost(ctx, p.walk(ctx, verb))
+		return g.lost(ctx, g.walk(ctx, verb))
 	case verb == "look" && object == "":
-		return p.lost(ctx, p.relay(ctx, verb))
+		return g.lost(ctx, g.relay(ctx, verb))
 	case verb == "say":
-		return p.lost(ctx, p.relay(ctx, strings.TrimSpace(verb+" "+object)))
+		return g.lost(ctx, g.relay(ctx, strings.TrimSpace(verb+" "+object)))
 	case verb == "join" || line[0] == '@':
-		p.console.Show(invalid) // what the program says to rooms is not for the player to type
+		g.console.Show(invalid) // what the program says to rooms is not for the player to type
 		return nil
 	}
-	return p.lost(ctx, p.relay(ctx, line))
+	return g.lost(ctx, g.relay(ctx, line))
 }
 
 // lost has the player join again where the room has lost them.
-func (p *game) lost(ctx context.Context, err error) error {
-	if errors.Is(err, errLost) {
-		return p.rejoin(ctx)
+func (g *game) lost(ctx context.Context, err error) error {
+	if errors.Is(err, foyer.ErrUnknownSession) {
+		return g.rejoin(ctx)
 	}
 	return err
 }
 
 // relay shows the room's answer to a command that changes nothing here.
-func (p *game) relay(ctx context.Context, command string) error {
-	text, _, err := p.ask(ctx, command)
+func (g *game) relay(ctx context.Context, command string) error {
+	reply, err := g.ask(ctx, command)
 	if err == nil {
-		p.console.Show(text)
+		g.console.Show(reply.Text)
 	}
 	return err
 }
 
-func (p *game) take(ctx context.Context, item string) error {
-	text, ok, err := p.ask(ctx, "take "+item)
+func (g *game) take(ctx context.Context, item string) error {
+	reply, err := g.ask(ctx, "take "+item)
 	if err != nil {
 		return err
 	}
-	p.console.Show(text)
+	g.console.Show(reply.Text)
 	// The room's spelling of the item counts, where it is the same item.
-	if taken, is := strings.CutSuffix(text, " taken"); ok && is {
+	if taken, is := strings.CutSuffix(reply.Text, " taken"); reply.OK && is {
 		if !strings.EqualFold(taken, item) {
 			taken = item
 		}
-		p.held = append(p.held, thing{taken, true})
+		g.held = append(g.held, thing{taken, true})
 	}
 	return nil
 }
 
-func (p *game) drop(ctx context.Context, item string) error {
-	i := p.find(item)
+func (g *game) drop(ctx context.Context, item string) error {
+	i := g.find(item)
 	if i < 0 {
-		p.console.Show("You are not holding " + item)
+		g.console.Show("You are not holding " + item)
 		return nil
 	}
-	text, ok, err := p.ask(ctx, "drop "+p.held[i].name)
+	reply, err := g.ask(ctx, "drop "+g.held[i].name)
 	if err != nil {
 		return err
 	}
-	p.console.Show(text)
-	if ok && strings.HasSuffix(text, " dropped") {
-		p.held = slices.Delete(p.held, i, i+1)
+	g.console.Show(reply.Text)
+	if reply.OK && strings.HasSuffix(reply.Text, " dropped") {
+		g.held = slices.Delete(g.held, i, i+1)
 	}
 	return nil
 }
 
-// walk goes in a direction. The room's answer is the name of the room there,
-// and the player has then left this one, or says that there is no way.
-func (p *game) walk(ctx context.Context, direction string) error {
-	text, ok, err := p.ask(ctx, direction)
-	if err != nil {
+// walk goes in a direction, and shows the room there, or why the player is still,
+// or again, in the present one.
+func (g *game) walk(ctx context.Context, direction string) (err error) {
+	var reply player.Reply
+	g.listening(func() { reply, err = g.player.Go(context.WithoutCancel(ctx), direction) })
+	away, unreachable := errors.AsType[*player.UnreachableError](err)
+	switch {
+	case unreachable:
+		g.console.Show(fmt.Sprintf("You cannot get to %s: %v.", away.Room, away.Err))
+		if away.Back != nil {
+			return away.Back
+		}
+	case err != nil:
 		return err
+	case reply.OK:
+		for i := range g.held {
+			g.held[i].here = false
+		}
 	}
-	if !ok || text == invalid || text == fmt.Sprintf("You cannot go %s from this room.", direction) {
-		p.console.Show(text)
-		return nil
-	}
-	return p.move(ctx, text)
+	g.console.Show(reply.Text)
+	return nil
 }
 
-func (p *game) inventory() string {
-	if len(p.held) == 0 {
+func (g *game) inventory() string {
+	if len(g.held) == 0 {
 		return "You are holding nothing."
 	}
 	var b strings.Builder
 	b.WriteString("You are holding:")
-	for _, t := range p.held {
+	for _, t := range g.held {
 		b.WriteString("\n  " + t.name)
 	}
 	return b.String()

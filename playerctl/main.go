@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"foyer"
+	"foyer/client"
 	"foyer/internal/command"
+	"foyer/player"
 )
 
 func main() {
@@ -44,15 +46,15 @@ func newCommand() *cobra.Command {
 		if err != nil {
 			return command.Usagef("the room %q: %w", args[1], err)
 		}
-		world, err := dial(*registries, *plain)
+		c, err := client.New(client.Options{Registries: *registries, Plain: *plain})
 		if err != nil {
 			return err
 		}
-		defer world.Close()
+		defer c.Close()
 		console := newConsole(cmd.InOrStdin(), cmd.OutOrStdout())
 		defer console.Close()
-		p := &game{name: string(name), world: world, console: console}
-		return p.play(cmd.Context(), start)
+		g := &game{player: player.New(c, string(name), player.Options{Plain: *plain}), console: console}
+		return g.play(cmd.Context(), start)
 	}
 	return cmd
 }

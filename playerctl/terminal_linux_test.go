@@ -91,14 +91,15 @@ func TestTerminal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWorld("Foyer")
+			w := newWorld(t, "Foyer")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ended := make(chan error, 1)
+			c := newConsole(s.tty, s.tty)
+			g := w.game(c)
 			go func() {
-				c := newConsole(s.tty, s.tty)
 				defer c.Close()
-				ended <- (&game{name: "Alice", world: w, console: c}).play(ctx, "Foyer")
+				ended <- g.play(ctx, "Foyer")
 			}()
 			s.expect("The room is empty.\r\n")
 			s.expect("> ")
@@ -111,7 +112,7 @@ func TestTerminal(t *testing.T) {
 			// there again behind it.
 			s.enter("take la")
 			s.expect("take la")
-			w.rooms["Foyer"].messages <- "Bob says \x1b]0;boo\a."
+			w.rooms["Foyer"].tell("Bob says \x1b]0;boo\a.")
 			s.expect("Bob says �]0;boo�.\r\n")
 			s.expect("> take la")
 			s.enter("mp\r")
@@ -130,7 +131,7 @@ func TestTerminal(t *testing.T) {
 			case "signal":
 				cancel()
 			case "closing":
-				close(w.rooms["Foyer"].messages)
+				w.rooms["Foyer"].tell("disconnect")
 			}
 			s.expect(end.shown)
 			if err := <-ended; err != nil {
