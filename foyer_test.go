@@ -167,3 +167,16 @@ func FuzzParseName(f *testing.F) {
 		}
 	})
 }
+
+func TestDirections(t *testing.T) {
+	for _, d := range Directions() {
+		if got, ok := ParseDirection(d.String()); !ok || got != d {
+			t.Errorf("%v is read as %v, %t", d, got, ok)
+		}
+	}
+	for _, s := range []string{"", "North", "n", "nowhere", "north "} {
+		if d, ok := ParseDirection(s); ok {
+			t.Errorf("%q is read as %v", s, d)
+		}
+	}
+}

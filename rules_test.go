@@ -28,14 +28,14 @@ var mayImport = map[string][]string{
 	"discovery":         {".", "wire", "storage", "internal/udp", "golang.org/x/time"},
 	"client":            {".", "wire", "internal/exchange", "internal/private", "internal/seam", "internal/udp", "github.com/google/uuid"},
 	"player":            {"client", ".", "wire", "internal/exchange", "internal/seam", "internal/udp", "github.com/google/uuid"},
-	"world":             {"."},
+	"world":             {".", "wire"},
 	"room":              {"world", ".", "wire", "golang.org/x/time"},
 
 	"registry": {"discovery", "storage", "storage/bolt", "client", "wire", ".", "internal/command", "internal/udp", "internal/load",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"roomd": {"room", "world", "client", ".", "internal/command", "internal/private",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
-	"playerctl": {"player", "client", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
+	"playerctl": {"player", "client", "wire", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
 
 	"internal/exchange":  {"github.com/google/uuid"},
 	"internal/command":   {"github.com/spf13/cobra", "github.com/spf13/pflag"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 
+	"foyer"
 	"foyer/client"
 	"foyer/player"
 )
@@ -24,7 +25,7 @@ func ExamplePlayer() {
 		log.Fatal(err)
 	}
 	fmt.Println(summary)
-	reply, err := alice.Go(ctx, "north")
+	reply, err := alice.Go(ctx, foyer.North)
 	away, unreachable := errors.AsType[*player.UnreachableError](err)
 	switch {
 	case unreachable && away.Back == nil:

@@ -8,6 +8,7 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/wire"
 )
 
 const (
@@ -78,7 +79,7 @@ func (t *plain) took(s *Session, datagram []byte, from netip.AddrPort) error {
 	}
 	switch {
 	case text == "":
-	case text == disconnect:
+	case text == wire.Disconnect:
 		return ErrDisconnected
 	case exact:
 		return t.reply(s, text, from)
@@ -152,69 +153,54 @@ func fits(command, text string) (exact, loose bool) {
 	loose = line && isComplaint(text)
 	switch {
 	case verb == "join":
-		return isSummary(text) || strings.HasPrefix(text, alreadyHere), loose
+		return isSummary(text) || strings.HasPrefix(text, wire.AlreadyHere), loose
 	case verb == "look":
 		return isSummary(text), loose
 	case verb == "take":
 		rest = strings.Join(strings.Fields(rest), " ")
-		exact = strings.EqualFold(text, rest+taken) || strings.EqualFold(text, rest+cannotTake)
-		return exact, loose || line && (strings.HasSuffix(text, taken) || strings.HasSuffix(text, cannotTake))
+		exact = strings.EqualFold(text, rest+wire.Taken) || strings.EqualFold(text, rest+wire.CannotTake)
+		return exact, loose || line && (strings.HasSuffix(text, wire.Taken) || strings.HasSuffix(text, wire.CannotTake))
 	case verb == "drop":
 		rest = strings.Join(strings.Fields(rest), " ")
-		exact = strings.EqualFold(text, rest+dropped) || strings.EqualFold(text, noSpace+rest)
-		return exact, loose || line && (strings.HasSuffix(text, dropped) || strings.HasPrefix(text, noSpace))
+		exact = strings.EqualFold(text, rest+wire.Dropped) || strings.EqualFold(text, wire.NoSpaceHere+rest)
+		return exact, loose || line && (strings.HasSuffix(text, wire.Dropped) || strings.HasPrefix(text, wire.NoSpaceHere))
 	case verb == "say" && rest == "":
-		return text == sayWhat, loose
+		return text == wire.SayWhat, loose
 	case verb == "say":
-		return text == youSaid+rest+`".` || text == tooLong || text == tooFast, loose || strings.HasPrefix(text, youSaid)
+		return text == wire.YouSaid+rest+wire.EndOfSaying || text == wire.TooLong || text == wire.TooFast, loose || strings.HasPrefix(text, wire.YouSaid)
 	case verb == "exit":
-		return text == "Goodbye", loose
-	case slices.Contains(directions, verb):
-		_, err := foyer.ParseName(text)
-		return text == cannotGo(verb), loose || line && err == nil
+		return text == wire.Goodbye, loose
 	}
-	return text == invalidCommand, true
+	if d, ok := foyer.ParseDirection(verb); ok {
+		_, err := foyer.ParseName(text)
+		return text == wire.CannotGo(d), loose || line && err == nil
+	}
+	return text == wire.InvalidCommand, true
 }
-
-// The texts of the dialect, as docs/protocol.md has them.
-const (
-	taken       = " taken"
-	cannotTake  = " cannot be taken in this room"
-	dropped     = " dropped"
-	noSpace     = "There is no space here for "
-	youSaid     = `You said "`
-	sayWhat     = "What did you want to say?"
-	tooLong     = "That is too long to say"
-	tooFast     = "That is too fast, try again in a moment"
-	alreadyHere = "You are already here as "
-	notHere     = "you are not in this room"
-)
-
-func cannotGo(direction string) string { return "You cannot go " + direction + " from this room." }
 
 // isComplaint reports whether text may be the reply to any command at all.
 func isComplaint(text string) bool {
-	return text == invalidCommand || text == notHere || strings.HasPrefix(text, "NOTOK ")
+	return text == wire.InvalidCommand || text == wire.NotHere || strings.HasPrefix(text, "NOTOK ")
 }
 
 // isRefusal reports whether the reply to a command says that it was not done.
 func isRefusal(command, text string) bool {
-	if isComplaint(text) || text == sayWhat {
+	if isComplaint(text) || text == wire.SayWhat {
 		return true
 	}
-	switch verb, _ := splitCommand(command); {
-	case verb == "take":
-		return strings.HasSuffix(text, cannotTake)
-	case verb == "drop":
-		return strings.HasPrefix(text, noSpace)
-	case verb == "say":
-		return text == tooLong || text == tooFast
-	case verb == "join":
-		return strings.HasPrefix(text, alreadyHere)
-	case slices.Contains(directions, verb):
-		return strings.EqualFold(text, cannotGo(verb))
+	verb, _ := splitCommand(command)
+	switch verb {
+	case "take":
+		return strings.HasSuffix(text, wire.CannotTake)
+	case "drop":
+		return strings.HasPrefix(text, wire.NoSpaceHere)
+	case "say":
+		return text == wire.TooLong || text == wire.TooFast
+	case "join":
+		return strings.HasPrefix(text, wire.AlreadyHere)
 	}
-	return false
+	d, ok := foyer.ParseDirection(verb)
+	return ok && strings.EqualFold(text, wire.CannotGo(d))
 }
 
 // isSummary reports whether text is name, description and what there is, with
@@ -225,17 +211,18 @@ func isSummary(text string) bool {
 		return false
 	}
 	there := text[i+2:]
-	return there == "The room is empty." || strings.HasPrefix(there, "In this room, there ")
+	return there == wire.EmptyRoom || strings.HasPrefix(there, wire.InThisRoom)
 }
 
 // isMessage reports whether text is what players are told of each other.
 func isMessage(text string) bool {
 	switch {
-	case strings.HasSuffix(text, " entered the room."), strings.HasSuffix(text, " left the game."):
+	case strings.HasSuffix(text, wire.Entered), strings.HasSuffix(text, wire.LeftGame):
 		return true
-	case strings.HasSuffix(text, `".`) && strings.Contains(text, ` said "`):
-		return !strings.HasPrefix(text, youSaid)
+	case strings.HasSuffix(text, wire.EndOfSaying) && strings.Contains(text, wire.Said):
+		return !strings.HasPrefix(text, wire.YouSaid)
 	}
-	_, heading, ok := strings.Cut(text, " left the room, heading ")
-	return ok && slices.Contains(directions, strings.TrimSuffix(heading, "."))
+	_, heading, _ := strings.Cut(text, wire.LeftHeading)
+	_, ok := foyer.ParseDirection(strings.TrimSuffix(heading, "."))
+	return ok
 }

@@ -55,15 +55,15 @@ func (p *Player) enter(ctx context.Context, room foyer.Name, at foyer.Address) (
 	return summary, nil
 }
 
-// Go goes in a direction. If there is a way, the reply is OK and has the summary
-// of the room there; if there is none, it is the room's refusal.
+// Go takes the exit in a direction. If there is one, the reply is OK and has the
+// summary of the room there; if there is none, it is the room's refusal.
 //
 // A room that shows the way has let the player go. Go then looks the next room up
 // and enters it, whether ctx ends or not. If that fails, the player goes back: the
 // error is an [*UnreachableError], and the reply has the summary of the room where
 // the player is again. Other errors are those of [Session.Do].
-func (p *Player) Go(ctx context.Context, direction string) (Reply, error) {
-	reply, err := p.session.Do(ctx, direction)
+func (p *Player) Go(ctx context.Context, d foyer.Direction) (Reply, error) {
+	reply, err := p.session.Do(ctx, d.String())
 	if err != nil || !reply.OK {
 		return reply, err
 	}

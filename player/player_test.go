@@ -103,11 +103,11 @@ func TestWalk(t *testing.T) {
 		p.Close() // nothing to close
 		w.start(p, "Foyer")
 		first := p.Session()
-		r, err := p.Go(t.Context(), "up")
+		r, err := p.Go(t.Context(), foyer.Up)
 		if err != nil || r.OK || r.Text != "You cannot go up from this room." || p.Session() != first {
 			t.Errorf("up: %v, %v", r, err)
 		}
-		r, err = p.Go(t.Context(), "north")
+		r, err = p.Go(t.Context(), foyer.North)
 		if err != nil || !r.OK || r.Text != summaryOf("Great Hall") || p.Room() != "Great Hall" {
 			t.Errorf("north: in %s, %v, %v", p.Room(), r, err)
 		}
@@ -115,7 +115,7 @@ func TestWalk(t *testing.T) {
 			t.Errorf("the first session: %v", first.Err())
 		}
 		want(t, p.Session(), "look", true, summaryOf("Great Hall"))
-		if r, err = p.Go(t.Context(), "south"); err != nil || p.Room() != "Foyer" {
+		if r, err = p.Go(t.Context(), foyer.South); err != nil || p.Room() != "Foyer" {
 			t.Errorf("south: in %s, %v, %v", p.Room(), r, err)
 		}
 		last := p.Session()
@@ -137,10 +137,10 @@ func TestWalkPlain(t *testing.T) {
 		if text, err := p.Start(t.Context(), "Foyer"); err != nil || text != summary || !p.Session().Plain() {
 			t.Fatal(text, err)
 		}
-		if r, err := p.Go(t.Context(), "south"); err != nil || r.OK || p.Room() != "Foyer" {
+		if r, err := p.Go(t.Context(), foyer.South); err != nil || r.OK || p.Room() != "Foyer" {
 			t.Errorf("south: in %s, %v, %v", p.Room(), r, err)
 		}
-		if r, err := p.Go(t.Context(), "north"); err != nil || !r.OK || p.Room() != "Great Hall" {
+		if r, err := p.Go(t.Context(), foyer.North); err != nil || !r.OK || p.Room() != "Great Hall" {
 			t.Errorf("north: in %s, %v, %v", p.Room(), r, err)
 		}
 	})
@@ -168,7 +168,7 @@ func TestUnreachable(t *testing.T) {
 				})
 				p := w.alice()
 				w.start(p, "Foyer")
-				r, err := p.Go(t.Context(), "north")
+				r, err := p.Go(t.Context(), foyer.North)
 				away, ok := errors.AsType[*player.UnreachableError](err)
 				if !ok || away.Room != c.exit || away.Back != nil || !errors.Is(err, c.is) || !strings.HasPrefix(err.Error(), c.err) {
 					t.Errorf("got %v", err)
@@ -200,7 +200,7 @@ func TestWayBack(t *testing.T) {
 					}
 				}
 			}
-			r, err := p.Go(t.Context(), "north")
+			r, err := p.Go(t.Context(), foyer.North)
 			away, ok := errors.AsType[*player.UnreachableError](err)
 			switch {
 			case !ok:
@@ -245,7 +245,7 @@ func TestNotCutShort(t *testing.T) {
 			if at == "Foyer: join Alice" {
 				return
 			}
-			if r, err := p.Go(ctx, "north"); err != nil || !r.OK || p.Room() != "Great Hall" {
+			if r, err := p.Go(ctx, foyer.North); err != nil || !r.OK || p.Room() != "Great Hall" {
 				t.Errorf("%s: in %s, %v, %v", at, p.Room(), r, err)
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"foyer/client"
 	"foyer/internal/exchange"
 	"foyer/internal/udp"
+	"foyer/wire"
 )
 
 // messageBuffer is how many messages of a room wait for the caller. In the
@@ -122,7 +123,7 @@ func (p *pending) answer(r reply) {
 func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 	command = strings.TrimSpace(command)
 	if command == "" {
-		return Reply{Text: invalidCommand}, nil // what the room would say; without a command there is no reply
+		return Reply{Text: wire.InvalidCommand}, nil // what the room would say; without a command there is no reply
 	}
 	if strings.ContainsAny(command, "\r\n") || len(command) > maxCommand {
 		return Reply{}, foyer.Errorf(foyer.TooLarge, "a command is one line of at most %d bytes", maxCommand)
@@ -145,13 +146,9 @@ func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 	return s.exchange(ctx, command)
 }
 
-const (
-	// maxCommand is the longest command, in bytes: what fits into a datagram
-	// of wire.MaxDatagram bytes beside the tags.
-	maxCommand = 1000
-
-	invalidCommand = "Invalid command"
-)
+// maxCommand is the longest command, in bytes: what fits into a datagram of
+// wire.MaxDatagram bytes beside the tags.
+const maxCommand = 1000
 
 // exchange sends a command and waits for its reply, until ctx ends.
 func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
@@ -364,14 +361,12 @@ func (s *Session) tell(text string) bool {
 	}
 }
 
-// directions are the commands that lead to another room.
-var directions = []string{"north", "south", "east", "west", "up", "down"}
-
 // leaves returns ErrLeft if the reply to a command means that the player is no
 // longer in the room.
 func leaves(command string, r Reply) error {
 	verb, _ := splitCommand(command)
-	if r.OK && (verb == "exit" || slices.Contains(directions, verb)) {
+	_, isDirection := foyer.ParseDirection(verb)
+	if r.OK && (verb == "exit" || isDirection) {
 		return ErrLeft
 	}
 	return nil

@@ -199,7 +199,7 @@ func (t *tagged) event(s *Session, number uint64, e event) error {
 			e.lost = 0 // told, whenever the text itself is
 			t.early[t.told+1] = e
 		}
-		if e.text == disconnect {
+		if e.text == wire.Disconnect {
 			t.told++
 			t.parted = true
 			t.acknowledge(s)
@@ -220,9 +220,6 @@ func missing(n uint64) string {
 	}
 	return fmt.Sprintf("… %d messages were lost …", n)
 }
-
-// disconnect is what a room says to every player when it shuts down.
-const disconnect = "disconnect"
 
 func (t *tagged) due() time.Time {
 	switch ack, probe := t.ackDue(), t.probeDue(); {

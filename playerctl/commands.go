@@ -10,6 +10,7 @@ import (
 	"foyer"
 	"foyer/internal/command"
 	"foyer/player"
+	"foyer/wire"
 )
 
 const help = `look                 see where you are, what is here and who
@@ -28,11 +29,6 @@ var shortForms = map[string]string{
 	"i": "inventory", "quit": "exit",
 }
 
-var directions = []string{"north", "south", "east", "west", "up", "down"}
-
-// invalid is what a room says to what is no command.
-const invalid = "Invalid command"
-
 // command carries out one line that the player has typed.
 func (g *game) command(ctx context.Context, line string) error {
 	line = strings.TrimSpace(command.Printable(line))
@@ -48,7 +44,9 @@ func (g *game) command(ctx context.Context, line string) error {
 	if long, ok := shortForms[strings.ToLower(verb)]; ok {
 		verb = long
 	}
-	switch verb = strings.ToLower(verb); {
+	verb = strings.ToLower(verb)
+	direction, goes := foyer.ParseDirection(verb)
+	switch {
 	case verb == "help" && object == "":
 		g.console.Show(help)
 		return nil
@@ -61,14 +59,14 @@ func (g *game) command(ctx context.Context, line string) error {
 		return g.lost(ctx, g.take(ctx, object))
 	case verb == "drop" && object != "":
 		return g.lost(ctx, g.drop(ctx, object))
-	case slices.Contains(directions, verb) && object == "":
-		return g.lost(ctx, g.walk(ctx, verb))
+	case goes && object == "":
+		return g.lost(ctx, g.walk(ctx, direction))
 	case verb == "look" && object == "":
 		return g.lost(ctx, g.relay(ctx, verb))
 	case verb == "say":
 		return g.lost(ctx, g.relay(ctx, strings.TrimSpace(verb+" "+object)))
 	case verb == "join" || line[0] == '@':
-		g.console.Show(invalid) // what the program says to rooms is not for the player to type
+		g.console.Show(wire.InvalidCommand) // what the program says to rooms is not for the player to type
 		return nil
 	}
 	return g.lost(ctx, g.relay(ctx, line))
@@ -98,7 +96,7 @@ func (g *game) take(ctx context.Context, item string) error {
 	}
 	g.console.Show(reply.Text)
 	// The room's spelling of the item counts, where it is the same item.
-	if taken, is := strings.CutSuffix(reply.Text, " taken"); reply.OK && is {
+	if taken, is := strings.CutSuffix(reply.Text, wire.Taken); reply.OK && is {
 		if !strings.EqualFold(taken, item) {
 			taken = item
 		}
@@ -118,7 +116,7 @@ func (g *game) drop(ctx context.Context, item string) error {
 		return err
 	}
 	g.console.Show(reply.Text)
-	if reply.OK && strings.HasSuffix(reply.Text, " dropped") {
+	if reply.OK && strings.HasSuffix(reply.Text, wire.Dropped) {
 		g.held = slices.Delete(g.held, i, i+1)
 	}
 	return nil
@@ -126,9 +124,9 @@ func (g *game) drop(ctx context.Context, item string) error {
 
 // walk goes in a direction, and shows the room there, or why the player is still,
 // or again, in the present one.
-func (g *game) walk(ctx context.Context, direction string) (err error) {
+func (g *game) walk(ctx context.Context, d foyer.Direction) (err error) {
 	var reply player.Reply
-	g.listening(func() { reply, err = g.player.Go(context.WithoutCancel(ctx), direction) })
+	g.listening(func() { reply, err = g.player.Go(context.WithoutCancel(ctx), d) })
 	away, unreachable := errors.AsType[*player.UnreachableError](err)
 	switch {
 	case unreachable:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/wire"
 	"foyer/world"
 )
 
@@ -30,9 +31,6 @@ const (
 	// so that no single one can fill the room, and who forges source addresses
 	// keeps no tagged player out. Loopback addresses are exempt.
 	maxPerHost = world.MaxPlayers / 4
-
-	// tooMany is what the next one is told.
-	tooMany = "There are too many players from where you are"
 )
 
 // admit lets a player into the room, or says why not. A plain player comes in as
@@ -46,7 +44,7 @@ func (s *Server) admit(now time.Time, from netip.AddrPort, name string, k standi
 		}
 		// Strangers who show that they are there must find a place as well.
 		if !s.hasPlaces(from.Addr(), max(k, plainPlayer)) {
-			return "", world.Reply{Code: foyer.Busy, Text: tooMany}
+			return "", world.Reply{Code: foyer.Busy, Text: wire.TooMany}
 		}
 		if len(s.players) >= world.MaxPlayers {
 			s.makePlace(now)
@@ -154,7 +152,7 @@ func (s *Server) do(p *player, c world.Command) world.Reply {
 		return s.room.Do(p.name, c)
 	}
 	if name, err := world.ParsePlayer(c.Text); err != nil || name != p.name {
-		return world.Reply{Text: "You are already here as " + string(p.name)}
+		return world.Reply{Text: wire.AlreadyHere + string(p.name)}
 	}
 	return s.room.Do(p.name, world.Command{Verb: world.Look})
 }

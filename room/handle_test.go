@@ -31,7 +31,7 @@ type sent struct {
 
 func newHall(t testing.TB, o Options, things ...string) *hall {
 	t.Helper()
-	r, err := world.New("Hall", "A hall.", map[world.Direction]foyer.Name{world.North: "Kitchen"}, things)
+	r, err := world.New("Hall", "A hall.", map[foyer.Direction]foyer.Name{foyer.North: "Kitchen"}, things)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ const (
 
 func TestPlainDialect(t *testing.T) {
 	h := newHall(t, Options{}, "lamp")
-	h.want(ann, "look", notHere)
+	h.want(ann, "look", wire.NotHere)
 	h.want(ann, "dance", "Invalid command")
 	h.want(ann, "")
 	h.want(ann, " \n")
@@ -164,12 +164,12 @@ func TestPlainDialect(t *testing.T) {
 	h.want(ann, strings.Repeat("x", wire.MaxDatagram+1), "Invalid command")
 	h.want(ann, "north", "Kitchen")
 	h.want(ann, "north", "Kitchen") // a retry
-	h.want(ann, "look", notHere)
+	h.want(ann, "look", wire.NotHere)
 	h.wantHeard(bob, "Ann left the room, heading north.")
 	h.want(bob, "exit", "Goodbye")
 	h.want(bob, "exit", "Goodbye")
 	h.pass(keepGoodbye)
-	h.want(bob, "exit", notHere)
+	h.want(bob, "exit", wire.NotHere)
 	if n := len(h.room.Players()) + len(h.players) + len(h.plain); n != 0 {
 		t.Errorf("%d players are left", n)
 	}

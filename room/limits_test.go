@@ -35,7 +35,7 @@ func TestSilentPlayers(t *testing.T) {
 		t.Error("Bob has left early")
 	}
 	h.pass(time.Second)
-	h.want(bob, "look", notHere)
+	h.want(bob, "look", wire.NotHere)
 	if len(h.players)+len(h.plain)+len(h.sessions)+len(h.joins)+len(h.departed.entries) != 0 {
 		t.Error("something is left of players who are gone")
 	}
@@ -148,7 +148,7 @@ func TestTalkers(t *testing.T) {
 	for range talkBurst + 1 {
 		h.put(bob, "say x")
 	}
-	h.want(bob, "say x", tooFast)
+	h.want(bob, "say x", wire.TooFast)
 	h.pass(time.Second)
 	h.want(bob, "say x", `You said "x".`)
 }
@@ -172,7 +172,7 @@ func TestFullRoom(t *testing.T) {
 	if got := h.put(carol, "@id="+u+h.cookie(carol)+" join Carol"); len(got) != 1 || !strings.Contains(got[0], " OK Hall") {
 		t.Errorf("nobody gave way: %q", got)
 	}
-	h.want(at(7), "look", notHere)
+	h.want(at(7), "look", wire.NotHere)
 }
 
 // TestPlainPlayerComesBack: whoever was cut off and has another port now need
@@ -190,7 +190,7 @@ func TestPlainPlayerComesBack(t *testing.T) {
 	h.want(elsewhere, "join Ann", "Ann is already here")
 	h.want(annAgain, "join Ann", "Hall\n\nA hall.\n\nIn this room, there is:\n  Bob")
 	h.wantHeard(bob, "Ann left the game.", "Ann entered the room.")
-	h.want(ann, "look", notHere)
+	h.want(ann, "look", wire.NotHere)
 }
 
 func TestTaggedPlayerComesBack(t *testing.T) {
@@ -220,9 +220,9 @@ func TestPlayersOfOneHost(t *testing.T) {
 		sids[i] = h.join(at(1000+i), fmt.Sprint("T", i))
 		h.pass(100 * time.Millisecond)
 	}
-	h.want(ann, "join Ann", tooMany)
+	h.want(ann, "join Ann", wire.TooMany)
 	u := h.id()
-	h.want(ann, "@id="+u+h.cookie(ann)+" join Ann", "@id="+u+";code=busy NOTOK "+tooMany)
+	h.want(ann, "@id="+u+h.cookie(ann)+" join Ann", "@id="+u+";code=busy NOTOK "+wire.TooMany)
 	h.put(bob, "join Bob")
 	h.put(at(5), "exit")
 	h.put(ann, "join Ann")
@@ -238,7 +238,7 @@ func TestNoEndlessTalk(t *testing.T) {
 	h := newHall(t, Options{})
 	h.put(ann, "join Ann")
 	for _, text := range []string{
-		"Invalid command", "NOTOK unknown request \"Hall\"", notHere,
+		"Invalid command", "NOTOK unknown request \"Hall\"", wire.NotHere,
 		"OK", "OK room://192.0.2.1:1", "NOTOK",
 	} {
 		h.want(bob, text)
@@ -326,7 +326,7 @@ func TestTablesAreBounded(t *testing.T) {
 	}
 	wantKept(perHost, perHost, perHost)
 	h.want(at(0, 2*perHost-1), "exit", "Goodbye")
-	h.want(at(0, 0), "exit", notHere)
+	h.want(at(0, 0), "exit", wire.NotHere)
 	for host := range inAll + 1 {
 		if host > 0 {
 			visit(at(host, 0))
@@ -514,7 +514,7 @@ func TestGoodbyeIsForgotten(t *testing.T) {
 	h.want(bob, "exit", "Goodbye")
 	h.put(bob, "join Bob")
 	h.evict(h.now, mustAddr(bob).Addr())
-	h.want(bob, "exit", notHere)
+	h.want(bob, "exit", wire.NotHere)
 }
 
 // TestLoopbackOfBothKinds: what counts for 127.0.0.1 does for ::1.

@@ -44,7 +44,7 @@ func serve(t *testing.T, net *udptest.Network, things ...string) (address foyer.
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := world.New("Hall", "A hall.", map[world.Direction]foyer.Name{world.North: "Kitchen"}, things)
+	r, err := world.New("Hall", "A hall.", map[foyer.Direction]foyer.Name{foyer.North: "Kitchen"}, things)
 	if err != nil {
 		t.Fatal(err)
 	}

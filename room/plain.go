@@ -13,9 +13,6 @@ import (
 // retries of the request that it answers.
 const keepGoodbye = 10 * time.Second
 
-// tooFast is what a plain player hears whom the others are not told of.
-const tooFast = "That is too fast, try again in a moment"
-
 // goodbye is the reply to the request by which a plain player left.
 type goodbye struct {
 	from    netip.AddrPort
@@ -47,7 +44,7 @@ func (s *Server) handlePlain(now time.Time, d datagram) {
 		// Two servers that take each other's complaints for requests would
 		// never stop.
 	case c.Verb == world.Say && !s.mayTalk(now, p):
-		s.sendTo(now, p, []byte(tooFast))
+		s.sendTo(now, p, []byte(wire.TooFast))
 	default:
 		reply := s.do(p, c)
 		if reply.Left {
@@ -67,9 +64,9 @@ func (s *Server) handleStranger(now time.Time, d datagram, line string, c world.
 	case c.Verb == world.Join:
 		s.joinPlain(now, d, c.Text)
 	case c.Verb != world.Invalid:
-		s.answer(now, d, []byte(notHere))
+		s.answer(now, d, []byte(wire.NotHere))
 	case !isReply(&wire.Tags{}, []byte(line)):
-		s.answer(now, d, []byte("Invalid command"))
+		s.answer(now, d, []byte(wire.InvalidCommand))
 	}
 }
 
@@ -81,7 +78,7 @@ func (s *Server) joinPlain(now time.Time, d datagram, name string) {
 		return
 	}
 	if !s.plainComes.has(now, d.from.Addr(), 1) {
-		s.answer(now, d, []byte("You cannot join: "+errComing.Text))
+		s.answer(now, d, []byte(wire.CannotJoin+errComing.Text))
 		return
 	}
 	called, reply := s.admit(now, d.from, name, stranger)

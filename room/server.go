@@ -416,10 +416,10 @@ func (s *Server) sendFarewell(now time.Time) {
 	for _, name := range s.room.Players() {
 		p := s.players[name]
 		if p.session == nil {
-			s.sendTo(now, p, []byte("disconnect"))
+			s.sendTo(now, p, []byte(wire.Disconnect))
 			continue
 		}
-		p.session.pushLast(now, "disconnect")
+		p.session.pushLast(now, wire.Disconnect)
 		s.pump(now, p)
 	}
 	if len(s.players) > 0 { // a room that was never registered has no players, and nothing to close

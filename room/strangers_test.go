@@ -179,7 +179,7 @@ func TestForgedName(t *testing.T) {
 	h.pass(showsBy)
 	h.want(carol, "join Ann", "Ann is already here")
 	h.join(ann, "Ann")
-	h.want(bob, "look", notHere)
+	h.want(bob, "look", wire.NotHere)
 
 	h.put(bob, "join Bob")
 	h.put(bob, "look")
@@ -189,7 +189,7 @@ func TestForgedName(t *testing.T) {
 	h.pass(plainReturns - showsBy)
 	h.want("192.0.2.4:1", "join Bob", "Bob is already here")
 	h.join(carol, "Bob")
-	h.want(bob, "look", notHere)
+	h.want(bob, "look", wire.NotHere)
 }
 
 // TestPlainAmplification: what strangers have sent to addresses that are not

@@ -18,14 +18,11 @@ var (
 	errTooLarge       = foyer.Errorf(foyer.TooLarge, "the datagram has more than %d bytes", wire.MaxDatagram)
 	errIDReused       = &foyer.Error{Code: foyer.IDReused, Text: "the id belongs to another request"}
 	errStale          = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is older than what this room remembers"}
-	errUnknownSession = &foyer.Error{Code: foyer.UnknownSession, Text: notHere}
+	errUnknownSession = &foyer.Error{Code: foyer.UnknownSession, Text: wire.NotHere}
 	errTooFast        = &foyer.Error{Code: foyer.Busy, Text: "that is too fast, try again in a moment"}
 	errComing         = &foyer.Error{Code: foyer.Busy, Text: "too many are coming from where you are, try again in a moment"}
 	errCookie         = &foyer.Error{Code: foyer.BadCookie, Text: "ask again with this cookie"}
 )
-
-// notHere is what somebody hears who is not in the room.
-const notHere = "you are not in this room"
 
 // Refused joins are remembered too: a late copy of one must not bring in a
 // player whom nobody is playing.
@@ -101,7 +98,7 @@ func refusalOf(err error) *foyer.Error {
 func isReply(t *wire.Tags, line []byte) bool {
 	word, _, _ := bytes.Cut(line, []byte{' '})
 	return t.Code != nil || t.HasEv || string(word) == "OK" || string(word) == "NOTOK" ||
-		string(line) == "Invalid command" || string(line) == notHere
+		string(line) == wire.InvalidCommand || string(line) == wire.NotHere
 }
 
 // handleRequest answers a request from its record, or carries it out and

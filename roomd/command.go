@@ -39,8 +39,8 @@ func newCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(2),
 	}
 	flags := cmd.Flags()
-	exits := make(map[world.Direction]*string)
-	for _, d := range world.Directions() {
+	exits := make(map[foyer.Direction]*string)
+	for _, d := range foyer.Directions() {
 		exits[d] = flags.StringP(d.String(), d.String()[:1], "", "the room that lies "+where(d))
 		flags.Lookup(d.String()).DefValue = ""
 	}
@@ -74,23 +74,23 @@ func newCommand() *cobra.Command {
 	return cmd
 }
 
-func where(d world.Direction) string {
+func where(d foyer.Direction) string {
 	switch d {
-	case world.Up:
+	case foyer.Up:
 		return "above"
-	case world.Down:
+	case foyer.Down:
 		return "below"
 	}
 	return "to the " + d.String()
 }
 
 // newRoom makes the room that the arguments describe.
-func newRoom(args []string, exits map[world.Direction]*string) (*world.Room, error) {
+func newRoom(args []string, exits map[foyer.Direction]*string) (*world.Room, error) {
 	name, err := foyer.ParseName(args[0])
 	if err != nil {
 		return nil, command.Usagef("the room's name %q: %w", args[0], err)
 	}
-	ways := make(map[world.Direction]foyer.Name)
+	ways := make(map[foyer.Direction]foyer.Name)
 	for d, to := range exits {
 		if *to == "" {
 			continue

@@ -21,8 +21,9 @@
 //	          NOTOK message              @id=018f…;code=name-taken NOTOK message
 //
 // A datagram to a registry holds one line, or several separated by "\n", in at
-// most [MaxDatagram] bytes. Rooms use the same tags, [ParseTags], before
-// commands and texts of their own. docs/protocol.md is the reference.
+// most [MaxDatagram] bytes. Rooms use the same tags, [ParseTags], before commands
+// and texts of their own, of which [InvalidCommand] and those below it are the
+// words that rooms and players must agree on. docs/protocol.md is the reference.
 package wire
 
 // MaxDatagram is the largest request datagram, and the largest reply, in bytes

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,7 +31,7 @@ type Command struct {
 	// what is said for Say (which may be nothing), and otherwise empty.
 	Text string
 
-	Direction Direction // for Go
+	Direction foyer.Direction // for Go
 }
 
 // ParseCommand reads one datagram's text. Upper and lower case of the verb do
@@ -67,7 +66,7 @@ func ParseCommand(text string) Command {
 	case "exit":
 		return Command{Verb: Exit}
 	}
-	if d, ok := ParseDirection(verb); ok {
+	if d, ok := foyer.ParseDirection(verb); ok {
 		return Command{Verb: Go, Direction: d}
 	}
 	return Command{}
@@ -75,39 +74,6 @@ func ParseCommand(text string) Command {
 
 // namedVerbs are the verbs that want a name behind them.
 var namedVerbs = map[string]Verb{"join": Join, "take": Take, "drop": Drop}
-
-// A Direction is a way out of a room.
-type Direction uint8
-
-// The directions.
-const (
-	North Direction = iota
-	South
-	East
-	West
-	Up
-	Down
-)
-
-var directionNames = []string{"north", "south", "east", "west", "up", "down"}
-
-// Directions returns every direction, in the order in which they are listed to
-// people.
-func Directions() []Direction { return []Direction{North, South, East, West, Up, Down} }
-
-// ParseDirection reads what [Direction.String] writes.
-func ParseDirection(s string) (Direction, bool) {
-	i := slices.Index(directionNames, s)
-	return Direction(max(i, 0)), i >= 0
-}
-
-// String returns the direction as commands spell it: "north".
-func (d Direction) String() string {
-	if int(d) >= len(directionNames) {
-		return "nowhere"
-	}
-	return directionNames[d]
-}
 
 // A Player is a player's name in canonical form.
 type Player string

@@ -1,7 +1,8 @@
 // Package world is a room as a game: who is in it, what lies in it, where its
 // exits lead, and what each command tells the player who gave it and the
-// others. It knows no sockets and no time. package room carries its words to the
-// players; the words are those of docs/protocol.md, "Rooms: plain dialect".
+// others. It knows no sockets and no time. Package room carries its words to the
+// players; they are those of docs/protocol.md, "Rooms: the plain dialect", and
+// stand in package wire.
 //
 // A [Room] is not for several goroutines at once. Everything in it is bounded:
 // see [MaxPlayers] and [MaxThings]; and no text that it returns is longer than

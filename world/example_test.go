@@ -9,7 +9,7 @@ import (
 
 func Example() {
 	hall, err := world.New("Great Hall", "A long table, and no chairs.",
-		map[world.Direction]foyer.Name{world.North: "Kitchen"}, []string{"lamp"})
+		map[foyer.Direction]foyer.Name{foyer.North: "Kitchen"}, []string{"lamp"})
 	if err != nil {
 		panic(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"foyer"
+	"foyer/wire"
 )
 
 // What a room holds at most.
@@ -44,7 +45,7 @@ type Reply struct {
 type Room struct {
 	name        foyer.Name
 	description string
-	exits       map[Direction]foyer.Name
+	exits       map[foyer.Direction]foyer.Name
 
 	things  []string    // that lie here, in the order in which they came; bounded by MaxThings
 	players []*presence // in the order in which they came; bounded by MaxPlayers
@@ -60,7 +61,7 @@ type presence struct {
 
 // New returns a room in which the things lie and nobody is. The description is
 // UTF-8, without control characters other than line breaks.
-func New(name foyer.Name, description string, exits map[Direction]foyer.Name, things []string) (*Room, error) {
+func New(name foyer.Name, description string, exits map[foyer.Direction]foyer.Name, things []string) (*Room, error) {
 	r := &Room{name: name, description: description, exits: maps.Clone(exits)}
 	switch {
 	case strings.TrimSpace(description) == "":
@@ -104,17 +105,17 @@ func (r *Room) Join(name string, tracked bool) (player Player, reply Reply) {
 	player, err := ParsePlayer(name)
 	switch {
 	case err != nil:
-		return "", Reply{Code: foyer.BadName, Text: "You cannot join: " + err.Error()}
+		return "", Reply{Code: foyer.BadName, Text: wire.CannotJoin + err.Error()}
 	case r.find(player) != nil:
-		return "", Reply{Code: foyer.NameTaken, Text: string(player) + " is already here"}
+		return "", Reply{Code: foyer.NameTaken, Text: string(player) + wire.IsHere}
 	case len(r.players) >= MaxPlayers:
-		return "", Reply{Code: foyer.Busy, Text: "The room is full"}
+		return "", Reply{Code: foyer.Busy, Text: wire.RoomFull}
 	}
 	r.players = append(r.players, &presence{name: player, tracked: tracked})
 	return player, Reply{
 		OK:     true,
 		Text:   r.Summary(player),
-		Notice: string(player) + " entered the room.",
+		Notice: string(player) + wire.Entered,
 	}
 }
 
@@ -123,7 +124,7 @@ func (r *Room) Join(name string, tracked bool) (player Player, reply Reply) {
 func (r *Room) Do(player Player, c Command) Reply {
 	p := r.find(player)
 	if p == nil {
-		return Reply{Text: "Invalid command"}
+		return Reply{Text: wire.InvalidCommand}
 	}
 	switch c.Verb {
 	case Look:
@@ -137,9 +138,9 @@ func (r *Room) Do(player Player, c Command) Reply {
 	case Go:
 		return r.leave(p, c.Direction)
 	case Exit:
-		return Reply{OK: true, Text: "Goodbye", Notice: r.Lose(player), Left: true}
+		return Reply{OK: true, Text: wire.Goodbye, Notice: r.Lose(player), Left: true}
 	}
-	return Reply{Text: "Invalid command"}
+	return Reply{Text: wire.InvalidCommand}
 }
 
 // Lose takes a player out of the room, who is gone without a word, or for good
@@ -152,24 +153,24 @@ func (r *Room) Lose(player Player) (notice string) {
 	}
 	r.things = append(r.things, p.held...) // within MaxThings: held were counted
 	r.remove(p)
-	return string(player) + " left the game."
+	return string(player) + wire.LeftGame
 }
 
 func (r *Room) take(p *presence, name string) Reply {
 	thing, ok := canonicalThing(name)
 	if !ok {
-		return Reply{Text: "Invalid command"}
+		return Reply{Text: wire.InvalidCommand}
 	}
 	i := slices.Index(r.things, thing)
 	if i < 0 {
-		return Reply{Text: thing + " cannot be taken in this room"}
+		return Reply{Text: thing + wire.CannotTake}
 	}
 	r.things = slices.Delete(r.things, i, i+1)
 	if p.tracked {
 		p.held = append(p.held, thing)
 		r.held++
 	}
-	return Reply{OK: true, Text: thing + " taken"}
+	return Reply{OK: true, Text: thing + wire.Taken}
 }
 
 // drop believes that the player holds the thing: it may have come from another
@@ -177,16 +178,16 @@ func (r *Room) take(p *presence, name string) Reply {
 func (r *Room) drop(p *presence, name string) Reply {
 	thing, ok := canonicalThing(name)
 	if !ok {
-		return Reply{Text: "Invalid command"}
+		return Reply{Text: wire.InvalidCommand}
 	}
 	if i := slices.Index(p.held, thing); i >= 0 {
 		p.held = slices.Delete(p.held, i, i+1)
 		r.held--
 	} else if len(r.things)+r.held >= MaxThings {
-		return Reply{Text: "There is no space here for " + thing}
+		return Reply{Text: wire.NoSpaceHere + thing}
 	}
 	r.things = append(r.things, thing)
-	return Reply{OK: true, Text: thing + " dropped"}
+	return Reply{OK: true, Text: thing + wire.Dropped}
 }
 
 // canonicalThing returns the canonical form of a thing's name. What cannot be
@@ -198,30 +199,30 @@ func canonicalThing(name string) (string, bool) {
 
 func (r *Room) say(p *presence, text string) Reply {
 	if text == "" {
-		return Reply{Text: "What did you want to say?"}
+		return Reply{Text: wire.SayWhat}
 	}
 	reply := Reply{
 		OK:     true,
-		Text:   `You said "` + text + `".`,
-		Notice: string(p.name) + ` said "` + text + `".`,
+		Text:   wire.YouSaid + text + wire.EndOfSaying,
+		Notice: string(p.name) + wire.Said + text + wire.EndOfSaying,
 	}
 	if len(reply.Text) > MaxText || len(reply.Notice) > MaxText {
-		return Reply{Text: "That is too long to say"}
+		return Reply{Text: wire.TooLong}
 	}
 	return reply
 }
 
 // leave lets a player go to the next room, with what they hold.
-func (r *Room) leave(p *presence, d Direction) Reply {
+func (r *Room) leave(p *presence, d foyer.Direction) Reply {
 	next, ok := r.exits[d]
 	if !ok {
-		return Reply{Text: "You cannot go " + d.String() + " from this room."}
+		return Reply{Text: wire.CannotGo(d)}
 	}
 	r.remove(p)
 	return Reply{
 		OK:     true,
 		Text:   string(next),
-		Notice: string(p.name) + " left the room, heading " + d.String() + ".",
+		Notice: string(p.name) + wire.LeftHeading + d.String() + ".",
 		Left:   true,
 		Took:   len(p.held) > 0,
 	}
@@ -260,11 +261,11 @@ func (r *Room) Summary(player Player) string {
 	}
 	switch len(lines) {
 	case 0:
-		b.WriteString("The room is empty.")
+		b.WriteString(wire.EmptyRoom)
 	case 1:
-		b.WriteString("In this room, there is:")
+		b.WriteString(wire.InThisRoom + "is:")
 	default:
-		b.WriteString("In this room, there are:")
+		b.WriteString(wire.InThisRoom + "are:")
 	}
 	for _, line := range fitting(lines, MaxText-b.Len()) {
 		b.WriteString("\n  ")

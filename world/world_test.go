@@ -16,7 +16,7 @@ import (
 func newRoom(t testing.TB, things ...string) *Room {
 	t.Helper()
 	r, err := New("Great Hall", "A long table, and no chairs.",
-		map[Direction]foyer.Name{North: "Kitchen", Up: "The Loft"}, things)
+		map[foyer.Direction]foyer.Name{foyer.North: "Kitchen", foyer.Up: "The Loft"}, things)
 	if err != nil {
 		t.Fatal(err)
 	}

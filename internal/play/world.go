@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"foyer"
@@ -14,11 +13,9 @@ import (
 type place struct {
 	name        string
 	description string
-	exits       map[string]string // direction: room
+	exits       map[foyer.Direction]string // the room there
 	items       []string
 }
-
-var directions = []string{"north", "south", "east", "west", "up", "down"}
 
 // readWorld reads a world file: paragraphs of the room's name, its description
 // and any number of lines "item: NAME" and "DIRECTION: ROOM". Lines that begin
@@ -47,7 +44,7 @@ func readWorld(r io.Reader) ([]place, error) {
 			if _, err := foyer.ParseName(text); err != nil {
 				return nil, fmt.Errorf("line %d: %w", line, err)
 			}
-			places = append(places, place{name: text, exits: map[string]string{}})
+			places = append(places, place{name: text, exits: map[foyer.Direction]string{}})
 			continue
 		}
 		p := &places[len(places)-1]
@@ -56,11 +53,12 @@ func readWorld(r io.Reader) ([]place, error) {
 			continue
 		}
 		key, value, ok := strings.Cut(text, ": ")
+		d, isExit := foyer.ParseDirection(key)
 		switch {
 		case ok && key == "item":
 			p.items = append(p.items, value)
-		case ok && slices.Contains(directions, key) && p.exits[key] == "":
-			p.exits[key] = value
+		case ok && isExit && p.exits[d] == "":
+			p.exits[d] = value
 		default:
 			return nil, fmt.Errorf("line %d: neither an item nor a new exit: %s", line, text)
 		}
@@ -95,9 +93,9 @@ func checkWorld(places []place) error {
 // arguments returns roomd's: the exits, then what the room is.
 func (p *place) arguments() []string {
 	var args []string
-	for _, d := range directions {
+	for _, d := range foyer.Directions() {
 		if next := p.exits[d]; next != "" {
-			args = append(args, "--"+d, next)
+			args = append(args, "--"+d.String(), next)
 		}
 	}
 	args = append(args, "--", p.name, p.description)

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"foyer"
 )
 
 // The sample world has at least six rooms, its first is the Foyer, and every
@@ -22,7 +24,9 @@ func TestSampleWorld(t *testing.T) {
 	if len(places) < 6 || places[0].name != "Foyer" {
 		t.Errorf("%d rooms, the first is %s", len(places), places[0].name)
 	}
-	back := map[string]string{"north": "south", "south": "north", "east": "west", "west": "east", "up": "down", "down": "up"}
+	back := map[foyer.Direction]foyer.Direction{
+		foyer.North: foyer.South, foyer.South: foyer.North, foyer.East: foyer.West, foyer.West: foyer.East, foyer.Up: foyer.Down, foyer.Down: foyer.Up,
+	}
 	byName := map[string]place{}
 	for _, p := range places {
 		byName[p.name] = p
