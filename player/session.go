@@ -87,6 +87,7 @@ type pending struct {
 	id       [16]byte // in the tagged dialect
 	cookie   []byte   // that the room wants to see with it, or nil
 	renewals int      // how often the id was replaced
+	cookies  int      // how often the room gave another one
 	refused  *Reply   // the last refusal that was temporary
 	since    int      // attempts since then
 }

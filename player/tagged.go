@@ -152,7 +152,9 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 		s.pending.answer(reply{err: why})
 		return why
 	case got.Code == foyer.BadCookie && len(r.Cookie) > 0:
-		if !bytes.Equal(r.Cookie, s.pending.cookie) { // else it is the answer to an earlier attempt
+		// One that is known already is the answer to an earlier attempt.
+		if !bytes.Equal(r.Cookie, s.pending.cookie) && s.pending.cookies < exchange.MaxCorrections {
+			s.pending.cookies++
 			s.pending.cookie = slices.Clone(r.Cookie)
 			t.write(s, s.pending)
 			s.send(s.pending.line, 0)
