@@ -38,9 +38,10 @@ func benchCommand() *cobra.Command {
 
 So many rooms as --names says are registered first, to be looked up or renewed;
 register and mixed add further ones. All are deregistered at the end, also after
-an error or Ctrl-C, and have leases in case that is not possible; --keep leaves
-them registered, without leases unless --ttl says otherwise. Each
-flow is a socket that keeps a window of request datagrams in flight. With --rate
+an error, on SIGINT (Ctrl-C), SIGTERM and SIGHUP, and if whoever reads the output
+goes away. They have leases in case that is not possible, as on SIGKILL, SIGQUIT
+and a second signal. --keep leaves them registered, without leases unless --ttl
+says otherwise. Each flow is a socket that keeps a window of request datagrams in flight. With --rate
 latency counts from when a request was due, so that pauses of the registry are
 not hidden. A request without an answer for a second counts as lost.
 
@@ -77,6 +78,7 @@ To be measured from another machine, a registry needs --addresses any, and a
 		ap := target.AddrPort()
 		o.load.Target = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 		o.load.Seed = rand.Uint64()
+		defer endAtHangup(c)()
 		return bench(c.Context(), &o, c.OutOrStdout(), c.ErrOrStderr())
 	}
 	return c

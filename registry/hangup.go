@@ -6,17 +6,29 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"foyer/discovery"
 )
 
 // catchSignals takes SIGHUP from now until the process ends: while a registry starts
-// or stops it does not end it either. Nor does a reader of its output that goes
-// away. Systems without such signals never send any.
-func catchSignals() (hangups <-chan os.Signal) {
-	signal.Ignore(syscall.SIGPIPE)
+// or stops it does not end it either. Systems without it never send any.
+func catchHangups() (hangups <-chan os.Signal) {
 	c := make(chan os.Signal, 1) // one that waits stands for all that came since
 	signal.Notify(c, syscall.SIGHUP)
 	return c
+}
+
+// endAtHangup ends the context of a command at SIGHUP too, which comes when the
+// terminal is closed, unless the process was started to ignore it, as by nohup.
+func endAtHangup(c *cobra.Command) (stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return func() {}
+	}
+	ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second one ends the program at once
+	c.SetContext(ctx)
+	return stop
 }
 
 // rereadAt rereads at each hangup, until ctx ends.

@@ -59,7 +59,7 @@ of --authorized-keys is read again, if there is one; the registry goes on.`,
 // serve opens everything that can fail before it answers anybody, and closes it
 // in the opposite order.
 func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
-	hangups := catchSignals()
+	hangups := catchHangups()
 	if err := checkAddress("listen", o.listen); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ const (
 // Run carries out the command that args, the arguments without the program's
 // name, select in the tree of root, and returns the exit status: [Done],
 // [Failed] or [Misuse]. An error is written to stderr as one line, "NAME:
-// message", or "NAME: interrupted" if the command failed because ctx ended.
+// message", or "NAME: interrupted" if the command failed because its context
+// ended: ctx, or what the command has put in its place.
 // Commands find ctx in cmd.Context() and the streams in cmd.InOrStdin(),
 // cmd.OutOrStdout() and cmd.ErrOrStderr().
 //
@@ -40,7 +42,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		status, last = Misuse, fmt.Sprintf("%s: %s; see '%s --help'\n", root.Name(), oneLine(err.Error()), cmd.CommandPath())
 	} else if err != nil {
 		reason := oneLine(err.Error())
-		if interrupted(ctx, err) {
+		if interrupted(cmp.Or(cmd.Context(), ctx), err) {
 			reason = "interrupted"
 		}
 		status, last = Failed, fmt.Sprintf("%s: %s\n", root.Name(), reason)
