@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -101,5 +102,48 @@ func TestStuckLog(t *testing.T) {
 				t.Errorf("the log is\n%s", text)
 			}
 		}
+	}
+}
+
+// Nor does a registry wait for the reader of its standard output, which may be
+// that of its standard error (2>&1): it answers, and ends in good order.
+func TestStuckOutput(t *testing.T) {
+	t.Parallel()
+	for _, both := range []bool{false, true} {
+		store := filepath.Join(t.TempDir(), "rooms.db")
+		_, full := fullPipe(t)
+		log, stderr, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		c := registryCommand("serve", "--store", store, "--listen", "127.0.0.1:0", "--http", "off")
+		c.Stdout, c.Stderr = full, stderr
+		if both {
+			c.Stderr = full
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stderr.Close()
+		hangs := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
+		p := &process{cmd: c, stderr: new(strings.Builder)}
+		if both {
+			awaitHealth(t, store, true)
+		} else {
+			line, err := bufio.NewReader(log).ReadString('\n')
+			_, listen, ok := strings.Cut(line, "msg=serving listen=")
+			if !ok {
+				t.Fatalf("the log begins with %q, %v", line, err)
+			}
+			p.addr, _, _ = strings.Cut(listen, " ")
+			expect(t, p, " REGISTER room://127.0.0.1:1 Foyer", "OK")
+			expectDump(t, store, 1)
+		}
+		_ = c.Process.Signal(syscall.SIGTERM)
+		if err := c.Wait(); err != nil {
+			t.Errorf("both %v: after SIGTERM: %v", both, err)
+		}
+		hangs.Stop()
 	}
 }

@@ -112,17 +112,19 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		server.AuthorizeOnly(keys)
 	}
 	go o.rereadAt(ctx, hangups, server)
-	admin := serveHTTP(socket, withCopies(ctx, server.AdminHandler(), store, o.store.file()), o.log)
-	defer admin()
-	if public != nil {
-		defer serveHTTP(public, server.HealthHandler(), o.log)()
-	}
 
 	fmt.Fprintf(stdout, "registry: listening on %s\n", conns[0].LocalAddr())
 	if public != nil {
 		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
 	}
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len())
+	// Nothing may come between these and Serve: /healthz is for a registry that
+	// answers.
+	admin := serveHTTP(socket, withCopies(ctx, server.AdminHandler(), store, o.store.file()), o.log)
+	defer admin()
+	if public != nil {
+		defer serveHTTP(public, server.HealthHandler(), o.log)()
+	}
 	err = server.Serve(ctx, conns...)
 	o.log.Info("stopped", "rooms", store.Len())
 	return err

@@ -25,9 +25,11 @@ func operate(in io.Reader, out io.Writer, server *room.Server, quit func()) {
 		case "look":
 			fmt.Fprintln(out, server.Summary())
 		case "players":
+			var all strings.Builder // one write: the whole list is shown, or none of it
 			for _, name := range server.Players() {
-				fmt.Fprintln(out, name)
+				fmt.Fprintln(&all, name)
 			}
+			io.WriteString(out, all.String())
 		case "quit", "exit":
 			quit()
 			return

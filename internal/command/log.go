@@ -38,13 +38,21 @@ func (l *levelFlag) Set(s string) error {
 // error of c, as key=value pairs that are quoted where they hold anything but
 // plain text.
 //
-// From then on standard error is written to in the background. Whoever reads it
-// may stop reading without stopping the daemon: [maxLogLines] lines of
-// [maxLogBytes] bytes wait, what is more is dropped, and how much was dropped is
-// logged when the reader reads again. [Run] waits for [maxLogWait] at the end.
+// From then on standard error and standard output are written to in the
+// background. Whoever reads them may stop reading without stopping the daemon: of
+// each, [maxLogLines] lines of [maxLogBytes] bytes wait, what is more is dropped,
+// and how much was dropped is said there when the reader reads again. [Run] waits
+// for [maxLogWait] at the end.
 func NewLogger(c *cobra.Command, level slog.Leveler) *slog.Logger {
-	w := newLineWriter(c.ErrOrStderr())
+	w := newLineWriter(c.ErrOrStderr(), func(n int) []byte {
+		var b bytes.Buffer
+		slog.New(logHandler(&b, nil)).Warn(fmt.Sprintf("%d log lines were dropped: standard error was not read", n))
+		return b.Bytes()
+	})
 	c.Root().SetErr(w)
+	c.Root().SetOut(newLineWriter(c.OutOrStdout(), func(n int) []byte {
+		return fmt.Appendf(nil, "%s: %d lines were dropped: standard output was not read\n", c.Root().Name(), n)
+	}))
 	return slog.New(logHandler(w, level))
 }
 
@@ -53,13 +61,13 @@ func logHandler(w io.Writer, level slog.Leveler) slog.Handler {
 }
 
 const (
-	// maxLogLines and maxLogBytes bound the lines that wait to be written,
-	// whoever causes them.
+	// maxLogLines and maxLogBytes bound the lines that wait to be written to
+	// each of the two, whoever causes them.
 	maxLogLines = 1024
 	maxLogBytes = 256 << 10
 
-	// maxLogWait is how long the end of a daemon waits for whoever reads its
-	// standard error.
+	// maxLogWait is how long the end of a daemon waits for whoever reads what it
+	// writes.
 	maxLogWait = time.Second
 )
 
@@ -67,9 +75,10 @@ const (
 // waits for w. Each Write is a line. When too many wait, lines are dropped until
 // all that wait are written; then a line says how many are missing in this place.
 type lineWriter struct {
-	w     io.Writer
-	wake  chan struct{} // of capacity 1: there is something to do
-	ended chan struct{} // closed when all is written after close
+	w       io.Writer
+	missing func(n int) []byte // the line that says that n are missing
+	wake    chan struct{}      // of capacity 1: there is something to do
+	ended   chan struct{}      // closed when all is written after close
 
 	mu      sync.Mutex // guards what follows
 	lines   [][]byte   // that wait
@@ -78,8 +87,8 @@ type lineWriter struct {
 	closing bool
 }
 
-func newLineWriter(w io.Writer) *lineWriter {
-	l := &lineWriter{w: w, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+func newLineWriter(w io.Writer, missing func(int) []byte) *lineWriter {
+	l := &lineWriter{w: w, missing: missing, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -132,7 +141,7 @@ func (l *lineWriter) next() (line []byte, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.lines) == 0 && l.dropped > 0 {
-		l.add(droppedLine(l.dropped))
+		l.add(l.missing(l.dropped))
 		l.dropped = 0
 	}
 	if len(l.lines) == 0 {
@@ -144,20 +153,14 @@ func (l *lineWriter) next() (line []byte, last bool) {
 	return line, false
 }
 
-func droppedLine(n int) []byte {
-	var b bytes.Buffer
-	slog.New(logHandler(&b, nil)).Warn(fmt.Sprintf("%d log lines were dropped: standard error was not read", n))
-	return b.Bytes()
-}
-
 // close writes a last line, if it is not empty, which is not dropped, and waits
-// until everything is written, or for maxLogWait. The goroutine of a lineWriter
-// whose reader is stuck ends with the process.
-func (l *lineWriter) close(last string) {
+// until everything is written, or late. The goroutine of a lineWriter whose
+// reader is stuck ends with the process.
+func (l *lineWriter) close(last string, late <-chan struct{}) {
 	l.mu.Lock()
 	if last != "" {
 		if l.dropped > 0 {
-			l.add(droppedLine(l.dropped))
+			l.add(l.missing(l.dropped))
 			l.dropped = 0
 		}
 		l.add([]byte(last))
@@ -167,6 +170,6 @@ func (l *lineWriter) close(last string) {
 	l.mu.Unlock()
 	select {
 	case <-l.ended:
-	case <-time.After(maxLogWait):
+	case <-late:
 	}
 }

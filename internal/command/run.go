@@ -47,11 +47,18 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		}
 		status, last = Failed, fmt.Sprintf("%s: %s\n", root.Name(), reason)
 	}
-	if log, ok := root.ErrOrStderr().(*lineWriter); ok { // of a daemon, which ends whether or not this is read
-		log.close(last)
-	} else {
+	log, ok := root.ErrOrStderr().(*lineWriter)
+	if !ok {
 		io.WriteString(stderr, last)
+		return status
 	}
+	// Of a daemon, which ends whether or not this is read.
+	late, cancel := context.WithTimeout(context.Background(), maxLogWait)
+	defer cancel()
+	if out, ok := root.OutOrStdout().(*lineWriter); ok {
+		out.close("", late.Done())
+	}
+	log.close(last, late.Done())
 	return status
 }
 
