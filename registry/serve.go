@@ -91,7 +91,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 			return err
 		}
 	}
-	store, err := bolt.Open(o.store.path, nil)
+	store, err := bolt.Open(o.store.file(), nil)
 	if err != nil {
 		return o.store.missing(err)
 	}

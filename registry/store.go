@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -42,12 +43,32 @@ func (f *storeFlag) Set(s string) error {
 	return nil
 }
 
+// maxLinks is how many symbolic links are followed, one leading to the next, as
+// on Linux.
+const maxLinks = 40
+
 // file returns the path of the file without symbolic links, so that server and
-// tools agree on it whichever way they were shown; or as it was given, if there
-// is no such file.
+// tools agree on it whichever way they were shown, also while the file is not
+// there; or as it was given, if it is in no folder that is there.
 func (f *storeFlag) file() string {
-	if path, err := filepath.EvalSymlinks(f.path); err == nil {
-		return path
+	path := f.path
+	for range maxLinks {
+		folder, name := filepath.Split(path)
+		if folder == "" {
+			folder = "."
+		}
+		folder, err := filepath.EvalSymlinks(folder)
+		if err != nil {
+			break
+		}
+		path = filepath.Join(folder, name)
+		target, err := os.Readlink(path)
+		if err != nil {
+			return path // no link, or nothing at all
+		}
+		if path = target; !filepath.IsAbs(target) {
+			path = folder + string(filepath.Separator) + target // not cleaned: a ".." may follow a link
+		}
 	}
 	return f.path
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -36,4 +37,40 @@ func TestStoppedServer(t *testing.T) {
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGCONT)
 	p.stop(t)
+}
+
+// The tools find the registry behind symbolic links also when its file is not
+// there any more, and a registry makes the file that a link leads to.
+func TestLinkToNoFile(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(folder, "real/deep"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{
+		"first.db": "second.db", "second.db": "folder/../rooms.db", "folder": "real/deep", "loop.db": "loop.db",
+		"third.db": filepath.Join(folder, "first.db"),
+	} {
+		if err := os.Symlink(target, filepath.Join(folder, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link, file := filepath.Join(folder, "third.db"), filepath.Join(folder, "real/rooms.db")
+	p := serveProcess(t, link, "127.0.0.1:0")
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+	if got := request(t, p, " REGISTER room://127.0.0.1:1 Foyer"); got != "OK" {
+		t.Fatal(got)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, store := range []string{link, file} {
+		succeeds(t, []string{"Foyer"}, "dump", "--format", "json", "--store", store)
+		succeeds(t, []string{"NAME", "Foyer"}, "list", "--store", store)
+	}
+	p.kill()
+	fails(t, 1, "no such file or directory", "dump", "--store", link)
+	fails(t, 1, "too many", "dump", "--store", filepath.Join(folder, "loop.db"))
 }
