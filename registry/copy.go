@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"foyer/storage"
 	"foyer/storage/bolt"
 )
 
@@ -26,6 +28,8 @@ const copyInfix = ".verify-"
 
 // copyTurn is how long to wait until there is no other copy.
 const copyTurn = 2 * time.Second
+
+const errCopyRemoved = "there is nothing to verify: the database was removed or replaced under the registry that runs"
 
 // withCopies adds to the admin interface what `registry verify` asks for, which
 // has to read all of a file that does not change:
@@ -72,6 +76,10 @@ func removeCopies(path string) {
 
 // serveCopy makes a copy and keeps it until ctx ends.
 func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, path string) {
+	if errors.Is(store.Check(), storage.ErrRemoved) { // a copy would be of what nobody will find
+		http.Error(w, errCopyRemoved, http.StatusServiceUnavailable)
+		return
+	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+copyInfix+"*") // of mode 0600
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -96,6 +104,10 @@ func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, pa
 	for {
 		select {
 		case err := <-copied:
+			if errors.Is(store.Check(), storage.ErrRemoved) {
+				say(copyProgress{Error: errCopyRemoved})
+				return
+			}
 			if err != nil {
 				say(copyProgress{Error: err.Error()})
 				return

@@ -65,6 +65,10 @@ func TestRemovedDatabase(t *testing.T) {
 		expect(t, p, " LOOKUP Foyer", "OK room://127.0.0.1:1")
 		expect(t, p, " LOOKUP Hall", "NOTOK")
 		expectDump(t, store, 1)
+		fails(t, 1, "nothing to verify: the database was removed or replaced", "verify", "--store", store)
+		if left := copies(t, store); len(left) != 0 {
+			t.Errorf("verify leaves %q", left)
+		}
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		_ = p.cmd.Wait()
 		log := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")

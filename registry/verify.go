@@ -33,7 +33,8 @@ standard output, and the status is 1 if there is one. The file is not changed. A
 damaged file can crash whoever reads it, so a process of its own does.
 
 If a registry is running on the file, that writes a copy beside it, which is
-checked instead and removed; there must be space for it.`,
+checked instead and removed; there must be space for it. It is refused if the file
+was removed or replaced under that registry.`,
 	}
 	store := addStoreFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
