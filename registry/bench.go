@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ type benchOptions struct {
 	format string
 	filled bool
 	keep   bool
+	heard  bool // a registry has answered
 }
 
 func benchCommand() *cobra.Command {
@@ -54,9 +56,9 @@ To be measured from another machine, a registry needs --addresses any, and a
 	f.IntVar(&o.load.Flows, "flows", 16, "sockets")
 	f.IntVar(&o.load.Window, "window", 16, "request datagrams in flight for each flow")
 	f.IntVar(&o.load.Lines, "lines", 1, "requests to a datagram")
-	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms that are registered before")
+	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms that are registered before, up to 16777216")
 	f.DurationVar(&o.load.Duration, "duration", 5*time.Second, "how long to measure")
-	f.Float64Var(&o.load.Rate, "rate", 0, "requests a second over all flows, 0 for as many as are answered")
+	f.Float64Var(&o.load.Rate, "rate", 0, "requests a second over all flows, from 0.001 to 1e9, or 0 for as many as are answered")
 	f.DurationVar(&o.load.TTL, "ttl", 0, "lease of the registrations (default: some minutes more than it takes)")
 	f.BoolVar(&o.filled, "filled", false, "the rooms are registered already, by an earlier run with --keep")
 	f.BoolVar(&o.keep, "keep", false, "leave the rooms registered")
@@ -112,6 +114,9 @@ func bench(ctx context.Context, o *benchOptions, stdout, stderr io.Writer) (err 
 		began := time.Now()
 		defer func() {
 			if left := o.clear(context.WithoutCancel(ctx), mine, time.Since(began)); left != nil {
+				if errors.Is(err, context.Canceled) {
+					err = errors.New("interrupted")
+				}
 				err = errors.Join(err, left)
 			}
 		}()
@@ -179,7 +184,7 @@ func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Du
 			left, err = left+n, fmt.Errorf("refused as %s", code)
 		}
 	}
-	if left == 0 {
+	if left == 0 || !o.heard && !o.filled && nobodyAt(ctx, o.load.Target) {
 		return nil
 	}
 	until := "without leases"
@@ -187,6 +192,21 @@ func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Du
 		until = "with leases that end by " + time.Now().Add(o.load.TTL).Format(time.DateTime)
 	}
 	return fmt.Errorf("up to %d rooms were left registered, %s: %w", left, until, err)
+}
+
+// nobodyAt reports whether the system of the target says that no program has
+// that port. Silence proves nothing.
+func nobodyAt(ctx context.Context, target netip.AddrPort) bool {
+	c, err := new(net.Dialer).DialContext(ctx, "udp", target.String())
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if _, err = c.Write([]byte("LOOKUP nobody")); err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // each registers or deregisters rooms, all of them, without measuring: eight to
@@ -199,6 +219,7 @@ func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uin
 	reached = first
 	for {
 		r, err := load.Run(ctx, all)
+		o.heard = o.heard || r.Requests > 0
 		reached = max(reached, r.Next)
 		if err == nil {
 			err = ctx.Err()

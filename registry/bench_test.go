@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,21 +48,27 @@ func TestBenchFlags(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	p := serveProcess(t, store, "127.0.0.1:0")
 	for want, args := range map[string][]string{
-		"lines":        {"--lines", "0", "--names", "500"},
-		"1232 at most": {"--work", "register", "--lines", "40"},
-		"names":        {"--names", "-1"},
-		"name at":      {"--names", "0"},
-		"second":       {"--rate", "-5"},
-		"NaN":          {"--rate", "NaN"},
-		"Inf":          {"--rate", "Inf"},
-		"flows":        {"--flows", "0"},
-		"window":       {"--window", "100000"},
-		"duration":     {"--duration", "0s"},
-		"-1s":          {"--duration", "-1s"},
-		"lease":        {"--ttl", "-1s"},
-		"1.5s":         {"--ttl", "1500ms"},
-		"work":         {"--work", "evict"},
-		"format":       {"--format", "csv"},
+		"lines":                {"--lines", "0", "--names", "500"},
+		"1232 at most":         {"--work", "register", "--lines", "40"},
+		"names":                {"--names", "-1"},
+		"0 names":              {"--names", "0"},
+		"16777217":             {"--names", "16777217"},
+		"9223372036854775808":  {"--names", "9223372036854775808"},
+		"18446744073709551615": {"--names", "18446744073709551615"},
+		"100000000000 names":   {"--filled", "--names", "100000000000"},
+		"1e-09":                {"--rate", "1e-9"},
+		"1e+10":                {"--rate", "1e10"},
+		"second":               {"--rate", "-5"},
+		"NaN":                  {"--rate", "NaN"},
+		"Inf":                  {"--rate", "Inf"},
+		"flows":                {"--flows", "0"},
+		"window":               {"--window", "100000"},
+		"duration":             {"--duration", "0s"},
+		"-1s":                  {"--duration", "-1s"},
+		"lease":                {"--ttl", "-1s"},
+		"1.5s":                 {"--ttl", "1500ms"},
+		"work":                 {"--work", "evict"},
+		"format":               {"--format", "csv"},
 	} {
 		fails(t, 2, want, append([]string{"bench", "--discovery", p.addr}, args...)...)
 	}
@@ -97,7 +104,7 @@ func TestBenchCleansUp(t *testing.T) {
 
 	// Amid filling, with so many names that this is where it is, and amid the
 	// measurement.
-	for _, args := range [][]string{{"--names", "100000000"}, {"--duration", "10m", "--work", "register", "--rate", "500"}, {"--duration", "10m"}} {
+	for _, args := range [][]string{{"--names", "16000000"}, {"--duration", "10m", "--work", "register", "--rate", "500"}, {"--duration", "10m"}} {
 		c := registryCommand(bench(args...)...)
 		var errs strings.Builder
 		c.Stderr = &errs
@@ -155,5 +162,50 @@ func TestBenchCleansUp(t *testing.T) {
 	_ = c.Wait()
 	if !strings.Contains(line, "2000 rooms were left registered, with leases that end by 2") || c.ProcessState.ExitCode() != 1 {
 		t.Errorf("%v, %q", c.ProcessState, line)
+	}
+}
+
+// Where nobody has a registry, a bench that is interrupted has left nothing, and
+// one whose registry is gone gives up soon.
+func TestBenchWithoutRegistry(t *testing.T) {
+	t.Parallel()
+	nobody, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first datagram tells that bench is at it.
+	c := registryCommand("bench", "--discovery", nobody.LocalAddr().String(), "--names", "100000")
+	var stderr strings.Builder
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = nobody.SetReadDeadline(time.Now().Add(patience))
+	if _, _, err := nobody.ReadFrom(make([]byte, 2000)); err != nil {
+		t.Error(err)
+	}
+	nobody.Close()
+	_ = c.Process.Signal(os.Interrupt)
+	_ = c.Wait()
+	if c.ProcessState.ExitCode() != 1 || stderr.String() != "registry: interrupted\n" {
+		t.Errorf("%v, %q", c.ProcessState, &stderr)
+	}
+
+	store := filepath.Join(t.TempDir(), "rooms.db")
+	p := serveProcess(t, store, "127.0.0.1:0")
+	c = registryCommand("bench", "--discovery", p.addr, "--names", "16000000")
+	stderr.Reset()
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitForRooms(t, store, func(rows []discovery.Row) bool { return len(rows) > 40_000 })
+	p.kill()
+	hangs := time.AfterFunc(patience/2, func() { _ = c.Process.Kill() }) // two silences of 5 s at most
+	_ = c.Process.Signal(os.Interrupt)
+	_ = c.Wait()
+	hangs.Stop()
+	if c.ProcessState.ExitCode() != 1 || !strings.HasPrefix(stderr.String(), "registry: interrupted; up to ") || !strings.HasSuffix(stderr.String(), " does not answer\n") {
+		t.Errorf("%v, %q", c.ProcessState, &stderr)
 	}
 }

@@ -29,6 +29,8 @@ const copyInfix = ".verify-"
 // copyTurn is how long to wait until there is no other copy.
 const copyTurn = 2 * time.Second
 
+var errStopping = errors.New("it is stopping")
+
 const errCopyRemoved = "there is nothing to verify: the database was removed or replaced under the registry that runs"
 
 // withCopies adds to the admin interface what `registry verify` asks for, which
@@ -52,9 +54,12 @@ func withCopies(ctx context.Context, admin http.Handler, store *bolt.Store, path
 			http.Error(w, "the registry is making a copy for somebody else", http.StatusServiceUnavailable)
 			return
 		}
-		wanted, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
+		wanted, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		if ctx.Err() != nil {
+			cancel(errStopping)
+		}
+		defer context.AfterFunc(ctx, func() { cancel(errStopping) })()
 		serveCopy(wanted, w, store, path)
 	})
 	return mux
@@ -107,6 +112,9 @@ func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, pa
 			if errors.Is(store.Check(), storage.ErrRemoved) {
 				say(copyProgress{Error: errCopyRemoved})
 				return
+			}
+			if ctx.Err() != nil {
+				err = context.Cause(ctx) // the copy, if there is one, is removed at once
 			}
 			if err != nil {
 				say(copyProgress{Error: err.Error()})

@@ -130,7 +130,12 @@ func (a *adminClient) do(ctx context.Context, method, path string, query url.Val
 			return nil, fmt.Errorf("%w, and may still do it when it goes on", errSilent)
 		}
 		return nil, errSilent
+	case broken(err):
+		return nil, errors.New("the running registry ended before it answered")
 	case err != nil:
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // what it was asked in HTTP is nothing to its user
+		}
 		return nil, fmt.Errorf("asking the running registry: %w", err)
 	case resp.StatusCode >= 300:
 		defer resp.Body.Close()
@@ -138,6 +143,11 @@ func (a *adminClient) do(ctx context.Context, method, path string, query url.Val
 		return nil, errors.New(strings.TrimSpace(string(text)))
 	}
 	return resp.Body, nil
+}
+
+// broken reports whether an error is that of a connection whose other end is gone.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // lines decodes a body of JSON lines, and closes it.
@@ -155,6 +165,8 @@ func lines[T any](body io.ReadCloser) iter.Seq2[T, error] {
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				err = errSilent
 			case errors.Is(err, context.Canceled):
+			case broken(err):
+				err = errors.New("the running registry broke off: it ended")
 			case err != nil:
 				err = fmt.Errorf("the running registry broke off: %w", err)
 			}

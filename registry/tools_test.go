@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"iter"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +18,7 @@ import (
 
 	"foyer"
 	"foyer/discovery"
+	"foyer/storage/bolt"
 )
 
 // stop ends a registry in good order.
@@ -311,5 +315,47 @@ func TestCells(t *testing.T) {
 		if strings.ContainsAny(s, "\u202e\x1b\u2066\u2028") || !strings.Contains(s, "a\ufffdb\ufffd[2Jc\ufffdd\ufffde") {
 			t.Errorf("the table holds %q", s)
 		}
+	}
+}
+
+// A registry that ends while a tool asks it is not shown as an error of HTTP.
+func TestServerEnds(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		"": "the running registry ended before it answered",
+		"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"bytes\":1}\n": "the running registry broke off: it ended",
+	} {
+		store := filepath.Join(t.TempDir(), "rooms.db")
+		l, err := net.Listen("unix", store+".sock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = bufio.NewReader(c).ReadString('\n')
+			_, _ = c.Write([]byte(answer))
+			c.Close()
+		}()
+		fails(t, 1, "registry: "+want+"\n", "verify", "--store", store)
+	}
+}
+
+// Nor is one that is being stopped while it makes a copy.
+func TestCopyOfAStoppingServer(t *testing.T) {
+	store, err := bolt.Open(filepath.Join(t.TempDir(), "rooms.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	w := httptest.NewRecorder()
+	withCopies(ctx, http.NotFoundHandler(), store, filepath.Join(t.TempDir(), "rooms.db")).ServeHTTP(w, httptest.NewRequest("POST", "/copy", nil))
+	if got := w.Body.String(); !strings.Contains(got, "it is stopping") {
+		t.Errorf("the answer is %q", got)
 	}
 }

@@ -87,6 +87,10 @@ func (f *flow) loop(ctx context.Context) {
 		if ending && len(f.order) == 0 {
 			return
 		}
+		if f.last > 0 && now.Sub(f.start)-time.Duration(f.heard.Load()) > silence {
+			f.err = f.noAnswer()
+			return
+		}
 		_ = f.conn.SetReadDeadline(f.deadline(now, ending))
 		n, err := f.conn.Receive(f.in, nil)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -98,6 +102,7 @@ func (f *flow) loop(ctx context.Context) {
 			return
 		}
 		now = time.Now()
+		f.heard.Store(int64(now.Sub(f.start)))
 		for i := range f.in[:n] {
 			f.take(f.in[i].Data, now)
 		}

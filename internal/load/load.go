@@ -12,9 +12,7 @@ package load
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -89,6 +87,20 @@ func (r *Result) Quantile(q float64) time.Duration {
 // lossTimeout is when a request that is not answered is given up.
 const lossTimeout = time.Second
 
+// silence is how long Fill and Clear, whose end is not set by the time, go on
+// while nothing at all is answered.
+const silence = 5 * time.Second
+
+const (
+	// maxNames is what a registry can hold at most.
+	maxNames = 1 << 24
+
+	// From minRate to maxRate the times between requests are neither too long
+	// for a Duration nor zero.
+	minRate = 0.001
+	maxRate = 1e9
+)
+
 // Check says what is wrong with the numbers, if anything.
 func (o *Options) Check() error {
 	switch {
@@ -98,12 +110,12 @@ func (o *Options) Check() error {
 		return fmt.Errorf("a window of %d datagrams: from 1 to %d are possible", o.Window, maxWindow)
 	case o.Lines < 1 || o.Lines > maxLines:
 		return fmt.Errorf("%d lines to a datagram: from 1 to %d are possible", o.Lines, maxLines)
-	case o.Names < 1:
-		return errors.New("there must be one name at least")
+	case o.Names < 1 || o.Names > maxNames && o.Work != Clear: // the refused are cleared, too
+		return fmt.Errorf("%d names: from 1 to %d are possible", o.Names, maxNames)
 	case o.TTL != 0 && (o.TTL < time.Second || o.TTL > maxTTL || o.TTL%time.Second != 0):
 		return fmt.Errorf("a lease of %v: whole seconds up to %v are possible", o.TTL, maxTTL)
-	case !(o.Rate >= 0) || math.IsInf(o.Rate, 1):
-		return fmt.Errorf("%v requests a second: 0 or more are possible", o.Rate)
+	case o.Rate != 0 && !(o.Rate >= minRate && o.Rate <= maxRate): // NaN is neither
+		return fmt.Errorf("%v requests a second: 0, or from %v to %v, are possible", o.Rate, minRate, maxRate)
 	case o.Duration <= 0 && o.Work != Fill && o.Work != Clear:
 		return fmt.Errorf("a duration of %v: it must be more than 0", o.Duration)
 	}
@@ -178,7 +190,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		result.Latency.Merge(f.latency)
 	}
 	if err == nil && result.Requests == 0 && ctx.Err() == nil {
-		err = fmt.Errorf("registry %s does not answer", o.Target)
+		err = r.noAnswer()
 	}
 	return result, err
 }
@@ -195,7 +207,10 @@ type run struct {
 	next    atomic.Uint64 // room to register
 	last    uint64        // 0, or where Fill and Clear end
 	done    atomic.Uint64 // requests answered, for the progress
+	heard   atomic.Int64  // nanoseconds from start to the latest answer
 }
+
+func (r *run) noAnswer() error { return fmt.Errorf("registry %s does not answer", r.Target) }
 
 // report calls Progress until it is stopped.
 func (r *run) report(ctx context.Context) (stop func()) {
