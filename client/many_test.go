@@ -118,25 +118,33 @@ func TestManyLossy(t *testing.T) {
 		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
 		const count = 2000
 		names, all := many(r, count)
-		failed := 0
+		// A datagram that fails, one in ten thousand, takes up to 22 lines along.
+		const longest = 22
+		failed, last := 0, -longest
+		fail := func(i int) {
+			if i-last >= longest {
+				failed, last = failed+1, i
+			}
+		}
 		for i, f := range c.LookupAll(t.Context(), names) {
 			if errors.Is(f.Err, client.ErrNoAnswer) {
-				failed++
+				fail(i)
 			} else if i%7 == 0 != errors.Is(f.Err, foyer.ErrUnknownName) || f.Err == nil && f.Answer.Address != all[i].Address {
 				t.Errorf("%s: %v", names[i], f)
 			}
 		}
+		last = -longest
 		for i, f := range c.RenewAll(t.Context(), all) {
 			if errors.Is(f.Err, client.ErrNoAnswer) {
-				failed++
+				fail(i)
 			} else if i%7 == 0 != errors.Is(f.Err, foyer.ErrUnknownName) {
 				t.Errorf("%s: %v", names[i], f)
 			}
 		}
-		if failed > 2*count/500 { // a datagram that fails takes up to 22 lines along
-			t.Errorf("%d of %d failed", failed, 2*count)
+		if failed > 2 {
+			t.Errorf("%d datagrams failed", failed)
 		}
-		t.Logf("%d failed, %d datagrams", failed, len(r.received()))
+		t.Logf("%d datagrams failed; %d were received", failed, len(r.received()))
 	})
 }
 
