@@ -22,9 +22,11 @@ func evictCommand() *cobra.Command {
 		Use:   "evict NAME",
 		Short: "End a registration, whoever owns it",
 		Long: `End a registration, whoever owns it, and print what it was. A room that is
-running registers again within a few seconds: with --for nobody can register the
-name meanwhile, whether or not it is registered now. The room ends then, and says
-why. 'registry allow NAME' lifts that, 'registry list --evicted' shows it.`,
+running notices at its next renewal, after a third of its lease (10 s of 30 s),
+and registers again. With --for nobody can register the name meanwhile, whether
+or not it is registered now: the room ends when it tries, and says why; a room of
+the plain dialect goes on trying. 'registry allow NAME' lifts that, and
+'registry list --evicted' shows it.`,
 		Args: cobra.ExactArgs(1),
 	}
 	store := addStoreFlag(c.Flags())
