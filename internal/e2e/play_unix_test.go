@@ -71,6 +71,19 @@ func TestMakePlayStopped(t *testing.T) {
 	}
 }
 
+// A player may have any name, that of a command or of a flag too.
+func TestMakePlayNames(t *testing.T) {
+	for _, name := range []string{"completion", "--help"} {
+		play := exec.Command("make", "-s", "play")
+		play.Env = append(ownEnvironment(), "TMPDIR="+t.TempDir(), "PLAYER="+name)
+		play.Stdin = strings.NewReader("take lamp\n")
+		out, err := play.CombinedOutput()
+		if err != nil || !strings.HasSuffix(string(out), "lamp taken\nlamp dropped\nGoodbye\n") {
+			t.Errorf("%q: %v:\n%s", name, err, out)
+		}
+	}
+}
+
 // runningIn returns the command lines that name a folder, where the system
 // shows them under /proc.
 func runningIn(dir string) string {

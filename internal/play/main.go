@@ -70,7 +70,7 @@ func play(end, interrupt context.Context, bin, player, worldFile string, stdin i
 		}
 		return command.Failed, err
 	}
-	cmd := exec.Command(w.program("playerctl"), "--discovery", w.discovery, player, places[0].name)
+	cmd := exec.Command(w.program("playerctl"), "--discovery", w.discovery, "--", player, places[0].name)
 	return visit(end, interrupt, cmd, stdin, stdout, stderr)
 }
 
