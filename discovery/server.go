@@ -61,7 +61,7 @@ type Options struct {
 
 	// MaxNamesPerHost is the most names that a host, an IPv4 address or 64 bits
 	// of an IPv6 one, may have registered at a time; DefaultMaxNamesPerHost if
-	// it is 0. This machine and authorized keys are not bound by it.
+	// it is 0. Loopback addresses and authorized keys are not bound by it.
 	MaxNamesPerHost int
 }
 

@@ -46,7 +46,7 @@ of --authorized-keys is read again, if there is one; the registry goes on.`,
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
 	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key a line")
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
-	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; this machine and authorized keys are not bound")
+	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are not bound")
 	o.store = addStoreFlag(c.Flags())
 	level := command.LogLevelFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -165,6 +165,12 @@ func checkAddress(flag, address string) error {
 // readKeys reads a file of public keys as roomd prints them: one at the
 // beginning of each line, what follows a space or a "#" being a comment.
 func readKeys(path string) ([]foyer.Key, error) {
+	// To open a pipe might take for ever.
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: it is not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

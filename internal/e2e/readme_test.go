@@ -63,6 +63,7 @@ var changing = []struct {
 }{
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\dT[\d:.]+Z`), "TIME"},
 	{regexp.MustCompile(`listening on [^/\s]\S*:\d+`), "listening on ADDRESS"},
+	{regexp.MustCompile(`http on \S+:\d+`), "http on ADDRESS"},
 	{regexp.MustCompile(`(room://[\w.]+):\d+`), "$1:PORT"},
 	{regexp.MustCompile(`(^|[^\w-])[\w-]{43}([^\w-]|$)`), "${1}KEY$2"}, // it may begin with a hyphen
 	{regexp.MustCompile(` +`), " "},
@@ -121,7 +122,7 @@ func TestReadme(t *testing.T) {
 	bash.Env = append(ownEnvironment(),
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_STATE_HOME="+filepath.Join(bash.Dir, "state"),
-		"FOYER_LISTEN="+registry, "FOYER_DISCOVERY="+registry, "FOYER_HTTP=off")
+		"FOYER_LISTEN="+registry, "FOYER_DISCOVERY="+registry, "FOYER_HTTP=127.0.0.1:0")
 	stdin, err := bash.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
