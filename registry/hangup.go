@@ -11,17 +11,21 @@ import (
 	"foyer/discovery"
 )
 
-// catchSignals takes SIGHUP from now until the process ends: while a registry starts
-// or stops it does not end it either. Systems without it never send any.
+// catchHangups takes SIGHUP from now until the process ends: while a registry starts
+// or stops it does not end it either. Nor does SIGPIPE, when who reads the log goes
+// away. Systems without them never send any.
 func catchHangups() (hangups <-chan os.Signal) {
+	signal.Ignore(syscall.SIGPIPE)
 	c := make(chan os.Signal, 1) // one that waits stands for all that came since
 	signal.Notify(c, syscall.SIGHUP)
 	return c
 }
 
 // endAtHangup ends the context of a command at SIGHUP too, which comes when the
-// terminal is closed, unless the process was started to ignore it, as by nohup.
+// terminal is closed, unless the process was started to ignore it, as by nohup. A
+// reader that goes away, SIGPIPE, is an error to report when it has cleaned up.
 func endAtHangup(c *cobra.Command) (stop func()) {
+	signal.Ignore(syscall.SIGPIPE)
 	if signal.Ignored(syscall.SIGHUP) {
 		return func() {}
 	}
