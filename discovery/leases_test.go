@@ -135,6 +135,15 @@ func TestRenewalsInOneTransaction(t *testing.T) {
 				t.Errorf("line %d got %q", i+1, reply)
 			}
 		}
+
+		// A name that is given up and registered anew is another lease.
+		held := b.signed(1, ";ttl=6", "RENEW room://192.0.2.10:1 Foyer")
+		time.Sleep(time.Second)
+		anew := b.signed(1, ";ttl=50;key="+publicKey(1), "REGISTER room://192.0.2.10:1 Foyer")
+		replies := strings.Split(b.ask(b.signed(1, "", "DEREGISTER Foyer")+"\n"+anew+"\n"+held), "\n")
+		if r, err := wire.ParseReply([]byte(replies[len(replies)-1])); len(replies) != 3 || err != nil || !r.OK || r.TTL != 50 {
+			t.Errorf("got %q", replies)
+		}
 	})
 }
 

@@ -163,6 +163,7 @@ type transaction struct {
 	journal *journal
 	effects []effect
 	changed bool // something was applied or recorded
+	ended   bool // a request has ended a registration
 }
 
 // An effect changes the table of leases.
@@ -222,10 +223,8 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		if err := t.Apply(d.event); err != nil {
 			return false, err
 		}
-		e := effect{registration: d.event.Registration, was: d.was, ends: d.event.Kind.Ends(), asked: t.now.Wall.UnixMilli()}
-		if r.isV7() {
-			e.asked = r.idTime()
-		}
+		e := effect{registration: d.event.Registration, was: d.was, ends: d.event.Kind.Ends(), asked: t.asked(r)}
+		t.ended = t.ended || e.ends
 		t.effects = append(t.effects, e)
 		t.server.quota.used(d.event.Kind, &e)
 	}
@@ -237,6 +236,14 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		err = t.Record(storage.Outcome{ID: r.UUID, Fingerprint: fingerprint, Reply: x.out.buf[x.out.mark:]})
 	}
 	return err == nil, err
+}
+
+// asked returns the time of a request, in Unix milliseconds.
+func (t *transaction) asked(r *request) int64 {
+	if r.isV7() {
+		return r.idTime()
+	}
+	return t.now.Wall.UnixMilli()
 }
 
 // reply answers a request as decided.
@@ -326,8 +333,8 @@ func (t *transaction) register(x *exchange, r *request, name foyer.Name, reg *fo
 			return refuse(err), nil
 		}
 	}
-	if kind == storage.Replaced {
-		t.server.leases.claim(name, r.idTime()) // also for the rest of this transaction
+	if kind == storage.Replaced || t.ended { // the name may have a lease in the table: also for the rest of this transaction
+		t.server.leases.claim(name, t.asked(r))
 	}
 	d := decision{event: storage.Event{
 		Kind: kind,

@@ -208,7 +208,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
 	t.journal = &w.journal
 	err := w.store.Update(now, func(tx storage.Tx) error {
-		t.Tx, t.now, t.effects, t.changed = tx, now, t.effects[:0], false
+		t.Tx, t.now, t.effects, t.changed, t.ended = tx, now, t.effects[:0], false, false
 		t.journal.begin()
 		w.quota.begin()
 		if err := fn(t); err != nil {

@@ -210,6 +210,9 @@ func forge(line []byte, chance uint64) []byte {
 	forged := bytes.Clone(line)
 	copy(forged, otherID(line))
 	forged[chance%uint64(len(forged))] ^= 1 << (chance >> 32 % 8)
+	if bytes.Equal(forged, line) { // that bit of the id has made it the true one
+		forged[len(forged)-1] ^= 1
+	}
 	return forged
 }
 
