@@ -131,13 +131,6 @@ func (j *journal) granted(id foyer.ID) bool {
 	return ok
 }
 
-// recordedBy reports whether the reply to a RENEW of that id was recorded at that time.
-func (j *journal) recordedBy(id foyer.ID, at time.Duration) bool {
-	v, _ := j.renewals.Load(id)
-	r, ok := v.(recordedRenewal)
-	return ok && r.durable <= at
-}
-
 // audit compares a store with the journal. The store must not be in use.
 func (j *journal) audit(s storage.Store, occasion string) {
 	problem := func(format string, args ...any) { j.problems.add(occasion+": "+format, args...) }

@@ -14,13 +14,12 @@ import (
 
 // A tap reads along on the network.
 type tap struct {
-	time       *timeline
-	registry   netip.AddrPort
-	problems   *problems
-	denied     func(foyer.ID)                     // is told of every change that was refused as unavailable
-	renewed    func(foyer.ID) []byte              // returns the recorded reply to a RENEW
-	granted    func(foyer.ID) bool                // reports whether there is one
-	recordedBy func(foyer.ID, time.Duration) bool // reports whether there was one at that time
+	time     *timeline
+	registry netip.AddrPort
+	problems *problems
+	denied   func(foyer.ID)        // is told of every change that was refused as unavailable
+	renewed  func(foyer.ID) []byte // returns the recorded reply to a RENEW
+	granted  func(foyer.ID) bool   // reports whether there is one
 
 	mu       sync.Mutex
 	requests map[foyer.ID]*sighting
@@ -46,7 +45,7 @@ type sighting struct {
 
 func newTap(t *timeline, registry netip.AddrPort, p *problems, j *journal) *tap {
 	return &tap{
-		time: t, registry: registry, problems: p, denied: j.denied, renewed: j.renewed, granted: j.granted, recordedBy: j.recordedBy,
+		time: t, registry: registry, problems: p, denied: j.denied, renewed: j.renewed, granted: j.granted,
 		requests: map[foyer.ID]*sighting{},
 		calling:  map[netip.Addr]*operation{},
 		of:       map[*operation][]*sighting{},
@@ -76,15 +75,16 @@ func (t *tap) verb(id foyer.ID) (v wire.Verb) {
 }
 
 // lateCopy returns a RENEW once more, as one that may have had a further effect when
-// a later copy of it came, if there was one and no record of it before: its copies
-// count as long as no later request has said how long the lease is to be.
+// a later copy of it came, if there was one and it was not answered with what is
+// recorded of it: its copies count as long as no later request has said how long the
+// lease is to be.
 func (t *tap) lateCopy(op *operation) (ghost *operation, ok bool) {
 	sent := t.of[op]
 	if op.verb != wire.Renew || op.ttl == 0 || op.answer.unknown || len(sent) == 0 {
 		return nil, false
 	}
 	last := sent[len(sent)-1]
-	if len(last.came) < 2 || t.recordedBy(last.id, op.returned) {
+	if len(last.came) < 2 || op.answer.code == "" && op.answer.ttl == op.ttl && t.granted(last.id) {
 		return nil, false
 	}
 	g := *op
@@ -92,7 +92,7 @@ func (t *tap) lateCopy(op *operation) (ghost *operation, ok bool) {
 	g.ids = []foyer.ID{last.id}
 	g.called = op.called
 	g.returned = t.time.carriedOut(slices.Max(last.came))
-	return &g, g.returned > op.returned
+	return &g, true
 }
 
 // pass is a [udptest.Filter].
