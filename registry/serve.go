@@ -112,6 +112,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		server.AuthorizeOnly(keys)
 	}
 	go o.rereadAt(ctx, hangups, server)
+	handler := withCopies(ctx, server.AdminHandler(), store, o.store.file()) // removes old ones
 
 	fmt.Fprintf(stdout, "registry: listening on %s\n", conns[0].LocalAddr())
 	if public != nil {
@@ -120,7 +121,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len())
 	// Nothing may come between these and Serve: /healthz is for a registry that
 	// answers.
-	admin := serveHTTP(socket, withCopies(ctx, server.AdminHandler(), store, o.store.file()), o.log)
+	admin := serveHTTP(socket, handler, o.log)
 	defer admin()
 	if public != nil {
 		defer serveHTTP(public, server.HealthHandler(), o.log)()
