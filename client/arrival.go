@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/exchange"
 	"foyer/internal/udp"
 	"foyer/wire"
 
@@ -113,11 +114,6 @@ func (c *Client) ignored(from netip.AddrPort) {
 	c.log.Debug("a datagram was ignored", "from", from)
 }
 
-// errorPause is how long a reader rests after an error. Some systems report
-// here what became of datagrams sent earlier: that must not end the reader, nor
-// keep it busy.
-const errorPause = time.Millisecond
-
 // readFrom hands datagrams to took until conn is closed. What took gets is
 // valid until it returns.
 func (c *Client) readFrom(conn udp.PacketConn, took func(datagram []byte, from netip.AddrPort)) {
@@ -128,7 +124,7 @@ func (c *Client) readFrom(conn udp.PacketConn, took func(datagram []byte, from n
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			time.Sleep(errorPause)
+			time.Sleep(exchange.ReadErrorPause)
 		default:
 			took(buffer[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		}

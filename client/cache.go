@@ -184,7 +184,7 @@ func (k *cache) wait(ctx context.Context, s *search) Found {
 				}
 			}
 			k.left(s)
-			return Found{Err: noAnswer(ctx, k.c.names(), nil)}
+			return Found{Err: k.c.noAnswer(ctx, nil)}
 		}
 	}
 }

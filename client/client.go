@@ -23,7 +23,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,7 +39,7 @@ import (
 
 // Timeout is how long a request waits for its reply, all its retries and, where
 // there are several, all registries included. A context can shorten it.
-const Timeout = 5 * time.Second
+const Timeout = exchange.Timeout
 
 const (
 	// maxInFlight bounds the requests of a Client to registries that wait for
@@ -193,14 +192,6 @@ func (c *Client) Close() error {
 	err := c.conn.Close()
 	c.running.Wait()
 	return err
-}
-
-// errTimeout is the cause of a context that ended because Timeout was over.
-var errTimeout = errors.New("timeout")
-
-// limited returns ctx with the end that Timeout sets.
-func limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, Timeout, errTimeout)
 }
 
 // parsePort reads a port number from 1 to 65535.

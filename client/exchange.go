@@ -67,7 +67,7 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 	case <-c.life.Done():
 		return answer{}, errClosed
 	case <-ctx.Done():
-		return answer{}, noAnswer(ctx, c.names(), errCrowded)
+		return answer{}, c.noAnswer(ctx, errCrowded)
 	}
 	c.exchange(ctx, []*line{{question: q}}, func(_ *line, got answer, failed error) { a, err = got, failed })
 	return a, err
@@ -172,9 +172,9 @@ func (k *call) failure(ctx context.Context, l *line) error {
 	case l.refusal != nil && l.since == 0:
 		return l.refusal
 	case l.refusal != nil:
-		return noAnswer(ctx, k.c.names(), l.refusal)
+		return k.c.noAnswer(ctx, l.refusal)
 	}
-	return noAnswer(ctx, k.c.names(), k.sendErr)
+	return k.c.noAnswer(ctx, k.sendErr)
 }
 
 // setClock takes over the registry's time, in Unix milliseconds.
@@ -189,13 +189,10 @@ func (c *Client) now() time.Time {
 	return time.UnixMilli(time.Now().UnixMilli() + c.clock.Load())
 }
 
-// noAnswer returns the error for a request to peer that ctx has ended; err is
-// what may explain it.
-func noAnswer(ctx context.Context, peer string, err error) error {
-	if context.Cause(ctx) != errTimeout {
-		err = ctx.Err()
-	}
-	return &NoAnswerError{Peer: peer, Err: err}
+// noAnswer returns the error for a request that ctx has ended; err is what may
+// explain it.
+func (c *Client) noAnswer(ctx context.Context, err error) error {
+	return &NoAnswerError{Peer: c.names(), Err: exchange.Reason(ctx, err)}
 }
 
 // start returns the index of the peer to ask first.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/exchange"
 	"foyer/wire"
 )
 
@@ -263,7 +264,7 @@ func (l *Lease) renewOrCheck(ctx context.Context, ttl time.Duration) (time.Durat
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	found, err := l.c.lookup(ctx, l.registration.Name)
 	if err != nil {

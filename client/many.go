@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/exchange"
 	"foyer/wire"
 )
 
@@ -100,7 +101,7 @@ type batch struct {
 func (b *batch) run(ctx context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	b.silence = time.AfterFunc(Timeout, func() { cancel(errTimeout) })
+	b.silence = time.AfterFunc(Timeout, func() { cancel(exchange.ErrTimeout) })
 	defer b.silence.Stop()
 	if b.late != nil {
 		b.lateness = time.AfterFunc(lateAfter, b.late)
@@ -127,7 +128,7 @@ func (b *batch) run(ctx context.Context) {
 		case <-b.c.life.Done():
 			b.fail(lines, errClosed)
 		case <-ctx.Done():
-			b.fail(lines, noAnswer(ctx, b.c.names(), reason))
+			b.fail(lines, b.c.noAnswer(ctx, reason))
 		}
 	}
 	inFlight.Wait()
@@ -165,14 +166,14 @@ func (b *batch) datagrams(yield func([]*line) bool) {
 
 // askTogether asks with one datagram or, where that cannot be, one by one.
 func (b *batch) askTogether(ctx context.Context, lines []*line) {
-	own, cancel := limited(ctx)
+	own, cancel := exchange.Limit(ctx)
 	defer cancel()
 	b.askEach(ctx, b.c.exchange(own, lines, b.finish))
 }
 
 func (b *batch) askEach(ctx context.Context, lines []*line) {
 	for _, l := range lines {
-		own, cancel := limited(ctx)
+		own, cancel := exchange.Limit(ctx)
 		a, err := b.c.ask(own, l.question)
 		cancel()
 		b.finish(l, a, err)

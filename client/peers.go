@@ -104,7 +104,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	}
 	err := errs[missing[0]]
 	if ctx.Err() != nil {
-		return nil, noAnswer(ctx, c.names(), err)
+		return nil, c.noAnswer(ctx, err)
 	}
 	return nil, &NoAnswerError{Peer: c.names(), Err: err}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/exchange"
 	"foyer/wire"
 )
 
@@ -47,7 +48,7 @@ func (c *Client) Lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 		found := c.cache.lookup(ctx, []foyer.Name{name})[0]
 		return found.Answer, found.Err
 	}
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	return c.lookup(ctx, name)
 }
@@ -95,7 +96,7 @@ func (a *answer) refusalAs(code foyer.Code) error {
 // by the room's own registration; a look-up then tells that from a name which
 // somebody else has.
 func (c *Client) Register(ctx context.Context, r Registration) (granted time.Duration, err error) {
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	q, err := newQuestion(wire.Register, r)
 	if err != nil {
@@ -130,7 +131,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 // [*NoAnswerError]. The plain dialect has no leases: there it asks whether the
 // registration stands, with the same errors.
 func (c *Client) Renew(ctx context.Context, r Registration) (granted time.Duration, err error) {
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	q, err := newQuestion(wire.Renew, r)
 	if err != nil {
@@ -163,7 +164,7 @@ func (c *Client) renewed(q *question, a answer, err error) (granted time.Duratio
 // error is a [*foyer.Error] (unknown-name, not-owner and others) or a
 // [*NoAnswerError], after which the room may be registered or not.
 func (c *Client) Deregister(ctx context.Context, name foyer.Name, key ed25519.PrivateKey) error {
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	q, err := newQuestion(wire.Deregister, Registration{Name: name, Key: key})
 	if err != nil {

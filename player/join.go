@@ -54,7 +54,7 @@ func enter(ctx context.Context, addr foyer.Address, room, player string, o Optio
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	addrs, err := resolve(ctx, addr)
 	if err != nil {

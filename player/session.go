@@ -142,7 +142,7 @@ func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 	case <-ctx.Done():
 		return Reply{}, ctx.Err()
 	}
-	ctx, cancel := limited(ctx)
+	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
 	return s.exchange(ctx, command)
 }
@@ -201,9 +201,15 @@ func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply
 	case p.refused != nil && p.since == 0:
 		return *p.refused, nil
 	case p.refused != nil:
-		return Reply{}, noAnswer(ctx, s.name, &foyer.Error{Code: p.refused.Code, Text: p.refused.Text})
+		return Reply{}, s.noAnswer(ctx, &foyer.Error{Code: p.refused.Code, Text: p.refused.Text})
 	}
-	return Reply{}, noAnswer(ctx, s.name, sendErr)
+	return Reply{}, s.noAnswer(ctx, sendErr)
+}
+
+// noAnswer returns the error for a request that ctx has ended; err is what may
+// explain it.
+func (s *Session) noAnswer(ctx context.Context, err error) error {
+	return &client.NoAnswerError{Peer: s.name, Err: exchange.Reason(ctx, err)}
 }
 
 // probe asks the room for what has no effect and tells nobody, and ends the
@@ -211,7 +217,7 @@ func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply
 // one probe is under way: the next one is not due before probeAfter, which is
 // longer than probeFor.
 func (s *Session) probe() {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), probeFor, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), probeFor, exchange.ErrTimeout)
 	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
@@ -223,7 +229,7 @@ func (s *Session) probe() {
 	s.stopProbe = cancel
 	s.mu.Unlock()
 	_, err := s.exchange(ctx, "look")
-	if errors.Is(err, client.ErrNoAnswer) && context.Cause(ctx) == errTimeout {
+	if errors.Is(err, client.ErrNoAnswer) && context.Cause(ctx) == exchange.ErrTimeout {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.finish(err)
@@ -322,7 +328,7 @@ func (s *Session) read() {
 			}
 			return
 		case err != nil && !idle:
-			time.Sleep(errorPause)
+			time.Sleep(exchange.ReadErrorPause)
 			continue
 		}
 		s.mu.Lock()
@@ -339,11 +345,6 @@ func (s *Session) read() {
 		s.mu.Unlock()
 	}
 }
-
-// errorPause is how long the reader rests after an error. Some systems report
-// here what became of datagrams sent earlier: that must not end the reader, nor
-// keep it busy.
-const errorPause = time.Millisecond
 
 func (s *Session) ignored(from netip.AddrPort) {
 	s.log.Debug("a datagram was ignored", "from", from)
