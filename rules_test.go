@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"internal/exchange":  {"github.com/google/uuid"},
 	"internal/command":   {"github.com/spf13/cobra", "github.com/spf13/pflag"},
 	"internal/udp":       {"golang.org/x/sys"},
-	"internal/udptest":   {},
+	"internal/udptest":   {"wire"},
 	"internal/testenv":   {},
 	"internal/private":   {},
 	"internal/seam":      {"internal/udp"},

@@ -12,6 +12,7 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
+	"foyer/storage/storetest"
 )
 
 // cached returns a registry that knows "Foyer", and a Client with a cache.
@@ -19,7 +20,7 @@ func cached(t *testing.T, o client.Options) (*fakeRegistry, *client.Client) {
 	n := udptest.New(1)
 	r := newFakeRegistry(t, n, 7666, false)
 	r.rooms["Foyer"] = registered{address: string(foyerAt)}
-	o.Registries = []string{r.addr()}
+	o.Registries = []string{r.AddrPort().String()}
 	return r, newClient(t, n, o)
 }
 
@@ -39,10 +40,10 @@ func TestCache(t *testing.T) {
 		asked := 0
 		expect := func(what string, more int) {
 			t.Helper()
-			if got := len(r.received()) - asked; got != more {
+			if got := len(r.Received()) - asked; got != more {
 				t.Errorf("%s: asked %d times, want %d", what, got, more)
 			}
-			asked = len(r.received())
+			asked = len(r.Received())
 		}
 		lookUp(t, c, client.Answer{Address: foyerAt, TTL: 10 * time.Second}, 0)
 		expect("unknown", 1)
@@ -74,7 +75,9 @@ func TestCache(t *testing.T) {
 		if _, err := c.Lookup(t.Context(), "two  spaces"); !errors.Is(err, foyer.ErrBadName) {
 			t.Error(err)
 		}
-		r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", "OK "+string(foyerAt))}, true })
+		r.instead(func(line string) ([]string, bool) {
+			return []string{udptest.Reply(line, "", "OK "+string(foyerAt))}, true
+		})
 		lookUp(t, c, client.Answer{Address: foyerAt}, 0)
 		lookUp(t, c, client.Answer{Address: foyerAt}, 0)
 		expect("without a ttl", 2)
@@ -151,7 +154,7 @@ func TestCacheOvertaken(t *testing.T) {
 		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: "room://192.0.2.9:9"}); err != nil {
 			t.Fatal(err)
 		}
-		r.conn.WriteToUDPAddrPort([]byte(held[0]), r.received()[0].from)
+		r.WriteToUDPAddrPort([]byte(held[0]), r.Received()[0].From)
 		early.Wait()
 		for range 2 {
 			if a, err := c.Lookup(t.Context(), "Foyer"); a.Address != "room://192.0.2.9:9" || err != nil {
@@ -170,13 +173,13 @@ func TestCacheIsBounded(t *testing.T) {
 			}
 		})
 		ask := func(names ...foyer.Name) int {
-			before := len(r.received())
+			before := len(r.Received())
 			for _, name := range names {
 				if _, err := c.Lookup(t.Context(), name); err != nil {
 					t.Error(err)
 				}
 			}
-			return len(r.received()) - before
+			return len(r.Received()) - before
 		}
 		if got := ask("0", "1", "2", "0", "3", "0", "2", "3", "1"); got != 5 {
 			t.Errorf("asked %d times", got) // 1 was the least recently used when 3 came
@@ -215,7 +218,7 @@ func TestCoalescing(t *testing.T) {
 		time.Sleep(60 * time.Millisecond)
 		r.do(func() { mute = false })
 		callers.Wait()
-		if got := len(r.received()); got != 2 {
+		if got := len(r.Received()); got != 2 {
 			t.Errorf("%d datagrams, want one, and another after 100 ms", got)
 		}
 		// When nobody waits any more, nothing is sent.
@@ -227,7 +230,7 @@ func TestCoalescing(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
-		if got := len(r.received()); got != 3 {
+		if got := len(r.Received()); got != 3 {
 			t.Errorf("%d datagrams", got)
 		}
 		r.do(func() { mute = false })
@@ -242,7 +245,7 @@ func TestStale(t *testing.T) {
 		var mute, busy bool
 		r.instead(func(line string) ([]string, bool) {
 			if busy {
-				return []string{reply(line, ";code=busy", "NOTOK busy")}, true
+				return []string{udptest.Reply(line, ";code=busy", "NOTOK busy")}, true
 			}
 			return nil, mute
 		})
@@ -254,17 +257,17 @@ func TestStale(t *testing.T) {
 
 		// The look-up goes on behind the stale answer; who comes while it does
 		// gets that at once.
-		asked := len(r.received())
+		asked := len(r.Received())
 		lookUp(t, c, stale, 0)
 		time.Sleep(2 * time.Second)
-		if got := len(r.received()); got == asked {
+		if got := len(r.Received()); got == asked {
 			t.Error("the look-up has ended")
 		}
 		time.Sleep(client.Timeout)
 		// It has failed: no more of it for half a minute.
-		asked = len(r.received())
+		asked = len(r.Received())
 		lookUp(t, c, stale, 0)
-		if got := len(r.received()); got != asked {
+		if got := len(r.Received()); got != asked {
 			t.Error("asked again at once")
 		}
 		time.Sleep(30 * time.Second)
@@ -288,9 +291,9 @@ func TestStale(t *testing.T) {
 			r.rooms["Foyer"] = registered{address: "room://192.0.2.9:9"}
 		})
 		time.Sleep(2 * time.Second)
-		asked = len(r.received())
+		asked = len(r.Received())
 		a, err := c.Lookup(t.Context(), "Foyer")
-		if a.Address != "room://192.0.2.9:9" || a.Stale || err != nil || len(r.received()) != asked {
+		if a.Address != "room://192.0.2.9:9" || a.Stale || err != nil || len(r.Received()) != asked {
 			t.Errorf("got %v, %v", a, err)
 		}
 		r.do(func() { r.rooms["Foyer"] = registered{address: string(foyerAt)} })
@@ -334,13 +337,13 @@ func TestStale(t *testing.T) {
 // TestStaleMany: of many names, those that are known are served, and do not wait
 // for the others.
 func TestStaleMany(t *testing.T) {
-	s := seed(t)
+	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MaxDelay: 5 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, false)
 		names, all := many(r, 2000)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Cache: len(names), Stale: time.Hour})
+		c := newClient(t, n, client.Options{Cache: len(names), Stale: time.Hour}, r)
 		known := map[int]bool{}
 		for i, f := range c.LookupAll(t.Context(), names[:1000]) {
 			if known[i] = f.Err == nil; !known[i] && !errors.Is(f.Err, foyer.ErrUnknownName) && !errors.Is(f.Err, client.ErrNoAnswer) {
@@ -348,7 +351,7 @@ func TestStaleMany(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		r.stop()
+		r.Stop()
 		start := time.Now()
 		for i, f := range c.LookupAll(t.Context(), names[:1000]) {
 			if known[i] && (f.Err != nil || !f.Answer.Stale || f.Answer.Address != all[i].Address) || !known[i] && !errors.Is(f.Err, client.ErrNoAnswer) {
@@ -371,7 +374,7 @@ func TestStaleAfterRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := cached(t, client.Options{Cache: 10, Stale: time.Hour})
 		lookUp(t, c, client.Answer{Address: foyerAt, TTL: 10 * time.Second}, 0)
-		r.stop()
+		r.Stop()
 		if _, err := c.Renew(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); !errors.Is(err, client.ErrNoAnswer) {
 			t.Error(err)
 		}

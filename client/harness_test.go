@@ -2,16 +2,12 @@ package client_test
 
 import (
 	"crypto/ed25519"
-	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"foyer"
 	"foyer/client"
@@ -29,17 +25,6 @@ var (
 
 const foyerAt foyer.Address = "room://192.0.2.7:40001"
 
-// seed returns the seed of a test that draws on chance, and prints it.
-func seed(t testing.TB) uint64 {
-	t.Helper()
-	s := rand.Uint64()
-	if fixed, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64); err == nil {
-		s = fixed
-	}
-	t.Logf("FOYER_SEED=%d", s)
-	return s
-}
-
 func listen(t testing.TB, n *udptest.Network, host netip.Addr, port uint16) *udptest.Conn {
 	t.Helper()
 	conn, err := n.Listen(netip.AddrPortFrom(host, port))
@@ -50,14 +35,16 @@ func listen(t testing.TB, n *udptest.Network, host netip.Addr, port uint16) *udp
 	return conn
 }
 
-// newClient returns a Client on n, that is closed at the end of the test.
-func newClient(t testing.TB, n *udptest.Network, o client.Options) *client.Client {
+// newClient returns a Client of these registries on n, which is closed at the end
+// of the test.
+func newClient(t testing.TB, n *udptest.Network, o client.Options, registries ...interface{ AddrPort() netip.AddrPort }) *client.Client {
 	t.Helper()
-	var key [32]byte
-	binary.LittleEndian.PutUint64(key[:], 1)
+	for _, r := range registries {
+		o.Registries = append(o.Registries, r.AddrPort().String())
+	}
 	seam.Client(&o, seam.Seam{
 		Listen: func() (udp.PacketConn, error) { return n.Listen(netip.AddrPortFrom(home, 0)) },
-		Rand:   rand.NewChaCha8(key),
+		Rand:   rand.NewChaCha8([32]byte{1}),
 	})
 	c, err := client.New(o)
 	if err != nil {
@@ -67,87 +54,16 @@ func newClient(t testing.TB, n *udptest.Network, o client.Options) *client.Clien
 	return c
 }
 
-// A peer is one end of a test's network that answers as it is told.
-type peer struct {
-	conn *udptest.Conn
-	done chan struct{}
-
-	mu    sync.Mutex
-	lines []received
-}
-
-type received struct {
-	at   time.Time
-	from netip.AddrPort
-	line string
-}
-
-// serve starts a peer that calls answer for each datagram, one after the other,
-// and sends back what it returns.
-func serve(t testing.TB, n *udptest.Network, host netip.Addr, port uint16, answer func(from netip.AddrPort, line string) []string) *peer {
+// serve starts a peer that answers as it is told.
+func serve(t testing.TB, n *udptest.Network, host netip.Addr, port uint16, answer func(from netip.AddrPort, line string) []string) *udptest.Peer {
 	t.Helper()
-	p := &peer{conn: listen(t, n, host, port), done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		buffer := make([]byte, 1<<16)
-		for {
-			n, from, err := p.conn.ReadFromUDPAddrPort(buffer)
-			if err != nil {
-				return
-			}
-			line := string(buffer[:n])
-			p.mu.Lock()
-			p.lines = append(p.lines, received{time.Now(), from, line})
-			p.mu.Unlock()
-			for _, reply := range answer(from, line) {
-				p.conn.WriteToUDPAddrPort([]byte(reply), from)
-			}
-		}
-	}()
-	t.Cleanup(p.stop)
-	return p
-}
-
-func (p *peer) stop() {
-	p.conn.Close()
-	<-p.done
-}
-
-// received returns what has come so far.
-func (p *peer) received() []received {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.lines)
-}
-
-func (p *peer) addr() string { return p.conn.AddrPort().String() }
-
-// address returns the address of a room that the peer plays.
-func (p *peer) address(t testing.TB) foyer.Address {
-	t.Helper()
-	a, err := foyer.ParseAddress("room://" + p.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func silent(netip.AddrPort, string) []string { return nil }
-
-// reply returns the line that answers request with the tags in extra, which is
-// empty or begins with ";".
-func reply(request, extra, text string) string {
-	tags, _, err := wire.ParseTags([]byte(request))
-	if err != nil || tags.ID == nil {
-		return text
-	}
-	return "@id=" + string(tags.ID) + extra + " " + text
+	return udptest.Serve(t, n, netip.AddrPortFrom(host, port), answer)
 }
 
 // A fakeRegistry keeps names in memory: as much of a registry as a client can
 // tell from a real one.
 type fakeRegistry struct {
-	*peer
+	*udptest.Peer
 	plain bool // speaks only the plain dialect, as old ones do
 
 	mu       sync.Mutex
@@ -164,7 +80,7 @@ type registered struct {
 
 func newFakeRegistry(t testing.TB, n *udptest.Network, port uint16, plain bool) *fakeRegistry {
 	r := &fakeRegistry{plain: plain, rooms: map[string]registered{}, outcomes: map[string]string{}, effects: map[string]int{}}
-	r.peer = serve(t, n, office, port, r.answer)
+	r.Peer = serve(t, n, office, port, r.answer)
 	return r
 }
 
@@ -206,14 +122,14 @@ func (r *fakeRegistry) answer(_ netip.AddrPort, line string) []string {
 func (r *fakeRegistry) answerLine(line string) string {
 	q, err := wire.ParseRequest([]byte(line))
 	if err != nil {
-		return reply(line, ";code=malformed", "NOTOK "+err.Error())
+		return udptest.Reply(line, ";code=malformed", "NOTOK "+err.Error())
 	}
 	id := string(q.ID)
 	if recorded, ok := r.outcomes[id]; ok && id != "" {
 		return recorded
 	}
 	extra, text := r.carryOut(&q, []byte(line))
-	out := reply(line, extra, text)
+	out := udptest.Reply(line, extra, text)
 	if id != "" && (q.Verb == wire.Register || q.Verb == wire.Deregister) {
 		r.outcomes[id] = out
 		if strings.HasPrefix(text, "OK") {

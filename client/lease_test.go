@@ -68,15 +68,15 @@ func TestLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
 		expect(t, "at first", k.after(time.Minute), client.Registered)
 
-		lines := r.received()
+		lines := r.Received()
 		for i := range lines[1:] {
-			gap := lines[i+1].at.Sub(lines[i].at)
-			if gap < 9*time.Second || gap > 11*time.Second || !strings.Contains(lines[i+1].line, " RENEW ") {
-				t.Errorf("after %v: %q", gap, lines[i+1].line)
+			gap := lines[i+1].At.Sub(lines[i].At)
+			if gap < 9*time.Second || gap > 11*time.Second || !strings.Contains(lines[i+1].Line, " RENEW ") {
+				t.Errorf("after %v: %q", gap, lines[i+1].Line)
 			}
 		}
 
@@ -98,11 +98,11 @@ func TestLease(t *testing.T) {
 		expect(t, "back, and forgotten", k.after(time.Minute), client.RegisteredAnew)
 
 		r.instead(func(line string) ([]string, bool) {
-			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
+			return []string{udptest.Reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
 		})
 		expect(t, "unavailable", k.after(time.Minute), client.Silent)
 		r.instead(func(line string) ([]string, bool) {
-			return []string{reply(line, ";code=unauthorized", "NOTOK not you")}, strings.Contains(line, "REGISTER")
+			return []string{udptest.Reply(line, ";code=unauthorized", "NOTOK not you")}, strings.Contains(line, "REGISTER")
 		})
 		r.do(func() { clear(r.rooms) })
 		expect(t, "refused", k.after(time.Hour), client.Refused)
@@ -123,7 +123,7 @@ func TestLeaseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		reg := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second}
 		r.rooms["Foyer"] = registered{address: "room://192.0.2.7:1"}
 		if l, err := c.Claim(t.Context(), reg); l != nil || !errors.Is(err, foyer.ErrNameTaken) {
@@ -133,9 +133,9 @@ func TestLeaseFails(t *testing.T) {
 		if l, err := c.Claim(t.Context(), reg); l != nil || !errors.Is(err, client.ErrNoAnswer) {
 			t.Errorf("got %v, %v", l, err)
 		}
-		before := len(r.received())
+		before := len(r.Received())
 		time.Sleep(time.Minute)
-		if after := len(r.received()); after != before {
+		if after := len(r.Received()); after != before {
 			t.Errorf("%d more requests", after-before)
 		}
 	})
@@ -146,11 +146,11 @@ func TestLeaseEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(4)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
 		expect(t, "at first", k.after(time.Minute), client.Registered)
 		r.instead(func(line string) ([]string, bool) {
-			return []string{reply(line, ";code=evicted", "NOTOK off until noon")}, strings.Contains(line, "REGISTER")
+			return []string{udptest.Reply(line, ";code=evicted", "NOTOK off until noon")}, strings.Contains(line, "REGISTER")
 		})
 		r.do(func() { clear(r.rooms) })
 		expect(t, "evicted", k.after(time.Minute), client.Refused)
@@ -165,7 +165,7 @@ func TestLeaseLosesName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		for _, owner := range []string{"", foyer.Key(testKey(2)[32:]).String()} {
 			clear(r.rooms)
 			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
@@ -184,7 +184,7 @@ func TestLeaseWithoutLease(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(4)
 			r := newFakeRegistry(t, n, 7666, plain)
-			c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+			c := newClient(t, n, client.Options{}, r)
 			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt})
 			expect(t, "at first", k.after(time.Hour), client.Registered)
 			r.do(func() { clear(r.rooms) })
@@ -201,7 +201,7 @@ func TestLeaseReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		ctx, cancel := context.WithCancel(t.Context())
 		l, err := c.Claim(ctx, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 5 * time.Second, Key: testKey(1)})
 		if err != nil {
@@ -209,9 +209,9 @@ func TestLeaseReleased(t *testing.T) {
 		}
 		cancel()
 		k := keeping{l}
-		before := len(r.received())
+		before := len(r.Received())
 		expect(t, "at first", k.after(time.Minute), client.Registered)
-		if renewals := len(r.received()) - before; renewals < 30 || k.Err() != nil {
+		if renewals := len(r.Received()) - before; renewals < 30 || k.Err() != nil {
 			t.Errorf("%d renewals, %v", renewals, k.Err())
 		}
 		if err := k.Release(t.Context()); err != nil {
@@ -223,12 +223,12 @@ func TestLeaseReleased(t *testing.T) {
 		if _, open := <-k.Events(); open || len(r.rooms) != 0 {
 			t.Errorf("released: the channel is open: %v; registered: %v", open, r.rooms)
 		}
-		before = len(r.received())
+		before = len(r.Received())
 		time.Sleep(time.Minute)
 		if err := k.Release(t.Context()); err != nil {
 			t.Errorf("again: %v", err)
 		}
-		if after := len(r.received()); after != before {
+		if after := len(r.Received()); after != before {
 			t.Errorf("%d more requests", after-before)
 		}
 	})
@@ -240,12 +240,12 @@ func TestLeaseReleaseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
 		r.instead(func(string) ([]string, bool) { return nil, true })
 		time.Sleep(12 * time.Second)
-		if lines := r.received(); !strings.Contains(lines[len(lines)-1].line, " RENEW ") {
-			t.Fatalf("no renewal is under way, but %q", lines[len(lines)-1].line)
+		if lines := r.Received(); !strings.Contains(lines[len(lines)-1].Line, " RENEW ") {
+			t.Fatalf("no renewal is under way, but %q", lines[len(lines)-1].Line)
 		}
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -269,7 +269,7 @@ func TestLeaseLeavesSuccessor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)})
 		r.do(func() {
 			r.rooms["Foyer"] = registered{"room://192.0.2.7:1", foyer.Key(testKey(1)[32:]).String(), 30}
@@ -277,11 +277,11 @@ func TestLeaseLeavesSuccessor(t *testing.T) {
 		if err := k.ended(t); !errors.Is(err, foyer.ErrReplaced) {
 			t.Errorf("ended with %v", err)
 		}
-		before := len(r.received())
+		before := len(r.Received())
 		if err := k.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if after := len(r.received()); after != before {
+		if after := len(r.Received()); after != before {
 			t.Errorf("%d more requests", after-before)
 		}
 	})
@@ -293,7 +293,7 @@ func TestLeaseUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
 		time.Sleep(time.Minute)
 		for range 20 {
@@ -326,7 +326,7 @@ func TestLeaseLostReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
 		expect(t, "at first", k.after(time.Minute), client.Registered)
 		r.instead(func(line string) ([]string, bool) {
@@ -348,11 +348,11 @@ func TestLeaseOvertaken(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(7)
 			r := newFakeRegistry(t, n, 7666, false)
-			c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+			c := newClient(t, n, client.Options{}, r)
 			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
 			expect(t, "at first", k.after(time.Minute), client.Registered)
 			r.instead(func(line string) ([]string, bool) {
-				return []string{reply(line, ";code="+string(code), "NOTOK somebody else has it")}, strings.Contains(line, "REGISTER")
+				return []string{udptest.Reply(line, ";code="+string(code), "NOTOK somebody else has it")}, strings.Contains(line, "REGISTER")
 			})
 			r.do(func() { clear(r.rooms) })
 			expect(t, "overtaken", k.after(time.Minute), client.Replaced)
@@ -369,7 +369,7 @@ func TestLeaseClosed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(8)
 			r := newFakeRegistry(t, n, 7666, false)
-			c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+			c := newClient(t, n, client.Options{}, r)
 			k := keep(t, c, client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second})
 			expect(t, "at first", k.after(time.Second), client.Registered)
 			if when < time.Minute {

@@ -15,6 +15,7 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
+	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -70,13 +71,13 @@ func TestMany(t *testing.T) {
 		n := udptest.New(1)
 		n.SetFaults(udptest.Faults{MinDelay: 10 * time.Millisecond, MaxDelay: 10 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		const count = 2000
 		names, all := many(r, count)
 		checkFound(t, c.LookupAll(t.Context(), names), all)
-		lookups := len(r.received())
+		lookups := len(r.Received())
 		checkRenewed(t, c.RenewAll(t.Context(), all), 30*time.Second)
-		renewals := len(r.received()) - lookups
+		renewals := len(r.Received()) - lookups
 		// 51 bytes and the name; 91 more and the address if signed.
 		if lookups > count*60/wire.MaxDatagram || renewals > count*150/wire.MaxDatagram {
 			t.Errorf("%d datagrams for look-ups, %d for renewals", lookups, renewals)
@@ -84,13 +85,13 @@ func TestMany(t *testing.T) {
 		flying := 0
 		at := map[time.Time]int{}
 		ids := map[string]bool{}
-		for _, got := range r.received() {
-			at[got.at]++
-			flying = max(flying, at[got.at])
-			if len(got.line) > wire.MaxDatagram {
-				t.Errorf("a datagram of %d bytes", len(got.line))
+		for _, got := range r.Received() {
+			at[got.At]++
+			flying = max(flying, at[got.At])
+			if len(got.Line) > wire.MaxDatagram {
+				t.Errorf("a datagram of %d bytes", len(got.Line))
 			}
-			for line := range strings.SplitSeq(got.line, "\n") {
+			for line := range strings.SplitSeq(got.Line, "\n") {
 				q, err := wire.ParseRequest([]byte(line))
 				if err != nil || ids[string(q.ID)] {
 					t.Errorf("%q: %v", line, err)
@@ -110,12 +111,12 @@ func TestMany(t *testing.T) {
 // TestManyLossy: with a fifth lost each way everything is answered all the same,
 // and what has been answered is not asked again.
 func TestManyLossy(t *testing.T) {
-	s := seed(t)
+	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		const count = 2000
 		names, all := many(r, count)
 		// A datagram that fails, one in ten thousand, takes up to 22 lines along.
@@ -144,7 +145,7 @@ func TestManyLossy(t *testing.T) {
 		if failed > 2 {
 			t.Errorf("%d datagrams failed", failed)
 		}
-		t.Logf("%d datagrams failed; %d were received", failed, len(r.received()))
+		t.Logf("%d datagrams failed; %d were received", failed, len(r.Received()))
 	})
 }
 
@@ -154,7 +155,7 @@ func TestManyPartly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		names, all := many(r, 60)
 		answered := map[string]bool{}
 		r.instead(func(datagram string) (replies []string, ok bool) {
@@ -181,17 +182,17 @@ func TestManyForgeries(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRegistry(t, n, 7666, false)
 		forger := listen(t, n, abroad, 7666)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		names, all := many(r, 60)
 		n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
 		var once sync.Once
 		r.instead(func(datagram string) ([]string, bool) {
 			once.Do(func() {
-				n.Inject(forger.AddrPort(), r.peer.lines[0].from, []byte(reply(datagram, "", "OK room://198.51.100.3:1")))
+				n.Inject(forger.AddrPort(), r.Received()[0].From, []byte(udptest.Reply(datagram, "", "OK room://198.51.100.3:1")))
 			})
 			replies := []string{"@id=01890a5d-ac96-774b-bcce-b302099a8057 OK room://198.51.100.3:1", "\n\n@\n"}
 			for line := range strings.SplitSeq(datagram, "\n") {
-				replies = append(replies, r.answerLine(line), r.answerLine(line)+"\n"+reply(line, "", "OK room://198.51.100.3:2"))
+				replies = append(replies, r.answerLine(line), r.answerLine(line)+"\n"+udptest.Reply(line, "", "OK room://198.51.100.3:2"))
 			}
 			return append(replies, "OK room://198.51.100.3:1"), true
 		})
@@ -202,12 +203,12 @@ func TestManyForgeries(t *testing.T) {
 func TestManyPlain(t *testing.T) {
 	for _, only := range []bool{false, true} {
 		t.Run(fmt.Sprintf("Plain=%t", only), func(t *testing.T) {
-			s := seed(t)
+			s := storetest.Seed(t)
 			synctest.Test(t, func(t *testing.T) {
 				n := udptest.New(s)
 				n.SetFaults(udptest.Faults{Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 2 * time.Millisecond})
 				r := newFakeRegistry(t, n, 7666, true)
-				c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: only})
+				c := newClient(t, n, client.Options{Plain: only}, r)
 				names, all := many(r, 500)
 				checkFound(t, c.LookupAll(t.Context(), names), all)
 				checkRenewed(t, c.RenewAll(t.Context(), all), 0)
@@ -219,9 +220,9 @@ func TestManyPlain(t *testing.T) {
 				if got := c.RenewAll(t.Context(), all[:3])[1]; !errors.Is(got.Err, foyer.ErrReplaced) {
 					t.Errorf("renewal of one that has moved: %v", got)
 				}
-				for _, got := range r.received() {
-					if !strings.HasPrefix(got.line, "@") && strings.Contains(got.line, "\n") {
-						t.Errorf("several lines in the plain dialect: %q", got.line)
+				for _, got := range r.Received() {
+					if !strings.HasPrefix(got.Line, "@") && strings.Contains(got.Line, "\n") {
+						t.Errorf("several lines in the plain dialect: %q", got.Line)
 					}
 				}
 			})
@@ -233,12 +234,12 @@ func TestManyPlain(t *testing.T) {
 func TestManySilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
-		p := serve(t, n, office, 7666, silent)
+		p := serve(t, n, office, 7666, udptest.Silent)
 		names := make([]foyer.Name, 10000)
 		for i := range names {
 			names[i] = foyer.Name(fmt.Sprintf("Room %d", i))
 		}
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		c := newClient(t, n, client.Options{}, p)
 		try := func(ctx context.Context, want time.Duration, is error) {
 			t.Helper()
 			start := time.Now()
@@ -256,14 +257,14 @@ func TestManySilence(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		try(ctx, time.Second, context.DeadlineExceeded)
-		lines := p.received()
+		lines := p.Received()
 		if len(lines) > 32*10+32*6 {
 			t.Errorf("%d datagrams", len(lines))
 		}
 
 		// The last answers count, not the beginning.
 		r := newFakeRegistry(t, n, 7667, false)
-		c = newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c = newClient(t, n, client.Options{}, r)
 		n.SetFaults(udptest.Faults{MinDelay: 100 * time.Millisecond, MaxDelay: 100 * time.Millisecond})
 		start := time.Now()
 		for i, f := range c.LookupAll(t.Context(), append(names, names...)) {
@@ -282,7 +283,7 @@ func TestManyRefusals(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRegistry(t, n, 7666, false)
 		ctx := t.Context()
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		names, all := many(r, 100)
 
 		// What is wrong with one name is no matter for the others.
@@ -309,7 +310,7 @@ func TestManyRefusals(t *testing.T) {
 			}
 			for i, line := range strings.Split(datagram, "\n") {
 				if i%2 == 0 {
-					replies = append(replies, reply(line, ";code=busy", "NOTOK busy"))
+					replies = append(replies, udptest.Reply(line, ";code=busy", "NOTOK busy"))
 					busy++
 				} else {
 					replies = append(replies, r.answerLine(line))
@@ -339,7 +340,7 @@ func TestManyRefusals(t *testing.T) {
 					ms = ms<<8 | int64(b)
 				}
 				if off := time.UnixMilli(ms).Sub(now); off.Abs() > 5*time.Minute {
-					replies = append(replies, reply(line, fmt.Sprintf(";code=stale-request;now=%d", now.UnixMilli()), "NOTOK stale"))
+					replies = append(replies, udptest.Reply(line, fmt.Sprintf(";code=stale-request;now=%d", now.UnixMilli()), "NOTOK stale"))
 					stale++
 				} else {
 					replies = append(replies, r.answerLine(line))
@@ -357,15 +358,15 @@ func TestManyRefusals(t *testing.T) {
 func TestManyFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
-		dead := serve(t, n, office, 7666, silent)
+		dead := serve(t, n, office, 7666, udptest.Silent)
 		old := newFakeRegistry(t, n, 7667, true)
 		names, all := many(old, 300)
-		c := newClient(t, n, client.Options{Registries: []string{dead.addr(), old.addr()}})
+		c := newClient(t, n, client.Options{}, dead, old)
 		checkFound(t, c.LookupAll(t.Context(), names), all)
-		old.stop()
+		old.Stop()
 		r := newFakeRegistry(t, n, 7668, false)
 		many(r, 300)
-		c = newClient(t, n, client.Options{Registries: []string{dead.addr(), r.addr()}})
+		c = newClient(t, n, client.Options{}, dead, r)
 		start := time.Now()
 		checkFound(t, c.LookupAll(t.Context(), names), all)
 		checkRenewed(t, c.RenewAll(t.Context(), all), 30*time.Second)
@@ -385,8 +386,8 @@ func TestManyClose(t *testing.T) {
 	for _, cached := range []int{0, 10} {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(1)
-			p := serve(t, n, office, 7666, silent)
-			c := newClient(t, n, client.Options{Registries: []string{p.addr()}, Cache: cached})
+			p := serve(t, n, office, 7666, udptest.Silent)
+			c := newClient(t, n, client.Options{Cache: cached}, p)
 			time.AfterFunc(time.Second, func() { c.Close() })
 			for range 2 { // then with a Client that is closed
 				names := make([]foyer.Name, 1000)
@@ -409,14 +410,14 @@ func TestManyClose(t *testing.T) {
 // TestManyAtOnce: callers share what a Client has in flight, with single
 // requests among them.
 func TestManyAtOnce(t *testing.T) {
-	s := seed(t)
+	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetQueue(1 << 14)
 		n.SetFaults(udptest.Faults{Loss: 0.05, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, false)
 		names, all := many(r, 700)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		var callers sync.WaitGroup
 		for i := range 4 {
 			callers.Go(func() { checkFound(t, c.LookupAll(t.Context(), names), all) })

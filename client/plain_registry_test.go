@@ -13,6 +13,7 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/udptest"
+	"foyer/storage/storetest"
 )
 
 func TestPlainFallback(t *testing.T) {
@@ -22,7 +23,7 @@ func TestPlainFallback(t *testing.T) {
 				n := udptest.New(1)
 				n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
 				r := newFakeRegistry(t, n, 7666, true)
-				c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: only})
+				c := newClient(t, n, client.Options{Plain: only}, r)
 				ctx := t.Context()
 				reg := client.Registration{Name: "Great Hall", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1)}
 				if _, err := c.Renew(ctx, reg); !errors.Is(err, foyer.ErrUnknownName) {
@@ -62,13 +63,13 @@ func TestPlainFallback(t *testing.T) {
 				}
 				tagged := 0
 				sources := map[netip.AddrPort]bool{}
-				for _, got := range r.received() {
-					if strings.HasPrefix(got.line, "@") {
+				for _, got := range r.Received() {
+					if strings.HasPrefix(got.Line, "@") {
 						tagged++
-					} else if sources[got.from] {
-						t.Errorf("%q came from where another request came from", got.line)
+					} else if sources[got.From] {
+						t.Errorf("%q came from where another request came from", got.Line)
 					} else {
-						sources[got.from] = true
+						sources[got.From] = true
 					}
 				}
 				if want := map[bool]int{false: 1}[only]; tagged != want {
@@ -80,9 +81,9 @@ func TestPlainFallback(t *testing.T) {
 				if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, foyer.ErrUnknownName) {
 					t.Error(err)
 				}
-				lines := r.received()
-				if got := strings.HasPrefix(lines[len(lines)-1].line, "@"); got == only {
-					t.Errorf("after an hour: %q", lines[len(lines)-1].line)
+				lines := r.Received()
+				if got := strings.HasPrefix(lines[len(lines)-1].Line, "@"); got == only {
+					t.Errorf("after an hour: %q", lines[len(lines)-1].Line)
 				}
 			})
 		})
@@ -92,12 +93,12 @@ func TestPlainFallback(t *testing.T) {
 // TestPlainFallbackOfMany checks that all requests that are in flight when a
 // registry turns out to be plain go on in the plain dialect.
 func TestPlainFallbackOfMany(t *testing.T) {
-	s := seed(t)
+	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetFaults(udptest.Faults{Loss: 0.1, Duplicate: 0.1, Reorder: 0.1, MaxDelay: 10 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, true)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		var all sync.WaitGroup
 		for i := range 300 {
 			all.Go(func() {
@@ -124,13 +125,13 @@ func TestPlainLostReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
 		r := newFakeRegistry(t, n, 7666, true)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: true})
+		c := newClient(t, n, client.Options{Plain: true}, r)
 		lose := func(replies int) {
 			n.SetFilter(func(from, _ netip.AddrPort, _ []byte) bool {
-				if from == r.conn.AddrPort() {
+				if from == r.AddrPort() {
 					replies--
 				}
-				return replies < 0 || from != r.conn.AddrPort()
+				return replies < 0 || from != r.AddrPort()
 			})
 		}
 		reg := client.Registration{Name: "Foyer", Address: foyerAt}
@@ -166,7 +167,7 @@ func TestMixed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
 		old, new := newFakeRegistry(t, n, 7666, true), newFakeRegistry(t, n, 7667, false)
-		c := newClient(t, n, client.Options{Registries: []string{old.addr(), new.addr()}})
+		c := newClient(t, n, client.Options{}, old, new)
 		reg := client.Registration{Name: "Foyer", Address: foyerAt}
 		if _, err := c.Register(t.Context(), reg); err != nil {
 			t.Error(err)
@@ -175,7 +176,7 @@ func TestMixed(t *testing.T) {
 		if _, err := c.Register(t.Context(), reg); err != nil {
 			t.Error(err)
 		}
-		if got := new.received(); len(got) != 1 || !strings.HasPrefix(got[0].line, "@id=") {
+		if got := new.Received(); len(got) != 1 || !strings.HasPrefix(got[0].Line, "@id=") {
 			t.Errorf("got %v", got)
 		}
 	})
@@ -188,14 +189,14 @@ func TestPlainFallbackSlow(t *testing.T) {
 		n := udptest.New(4)
 		n.SetFaults(udptest.Faults{MinDelay: 400 * time.Millisecond, MaxDelay: 400 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, true)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
 		registers := 0
-		for _, got := range r.received() {
-			if strings.HasPrefix(got.line, "REGISTER") {
+		for _, got := range r.Received() {
+			if strings.HasPrefix(got.Line, "REGISTER") {
 				registers++
 			}
 		}

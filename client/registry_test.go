@@ -19,6 +19,7 @@ import (
 	"foyer/internal/seam"
 	"foyer/internal/udp"
 	"foyer/internal/udptest"
+	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -26,7 +27,7 @@ func TestRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		ctx := t.Context()
 		reg := client.Registration{Name: "Great Hall", Address: foyerAt, TTL: 29500 * time.Millisecond, Key: testKey(1)}
 
@@ -59,13 +60,13 @@ func TestRequests(t *testing.T) {
 		if _, err := c.Renew(ctx, reg); !errors.Is(err, foyer.ErrUnknownName) {
 			t.Errorf("renew of nothing: %v", err)
 		}
-		for _, got := range r.received() {
-			q, err := wire.ParseRequest([]byte(got.line))
+		for _, got := range r.Received() {
+			q, err := wire.ParseRequest([]byte(got.Line))
 			if err != nil || q.UUID[6]>>4 != 7 {
-				t.Errorf("%q: %v", got.line, err)
+				t.Errorf("%q: %v", got.Line, err)
 			}
 			if signed := q.Verb != wire.Lookup; signed != (q.Sig != nil) || (q.Verb == wire.Register) != (q.Key != nil) {
-				t.Errorf("%q: key and signature", got.line)
+				t.Errorf("%q: key and signature", got.Line)
 			}
 		}
 	})
@@ -74,13 +75,13 @@ func TestRequests(t *testing.T) {
 // TestLossyNetwork is what the protocol is made for: a fifth of everything lost
 // each way, a tenth doubled, a tenth reordered.
 func TestLossyNetwork(t *testing.T) {
-	s := seed(t)
+	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetQueue(1 << 16)
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		const rooms, rounds = 100, 25 // and four requests each time
 		var failed atomic.Int64
 		var all sync.WaitGroup
@@ -127,8 +128,8 @@ func TestLossyNetwork(t *testing.T) {
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
-		p := serve(t, n, office, 7666, silent)
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		p := serve(t, n, office, 7666, udptest.Silent)
+		c := newClient(t, n, client.Options{}, p)
 		start := time.Now()
 		_, err := c.Lookup(t.Context(), "Foyer")
 		if took := time.Since(start); took != client.Timeout {
@@ -139,14 +140,14 @@ func TestSilence(t *testing.T) {
 			err.Error() != "registry 192.0.2.2:7666 did not answer within 5 seconds" {
 			t.Errorf("got %v", err)
 		}
-		lines := p.received()
+		lines := p.Received()
 		if len(lines) < 8 || len(lines) > 10 {
 			t.Errorf("%d attempts", len(lines))
 		}
 		var last time.Duration
 		for i := range lines[1:] {
-			gap := lines[i+1].at.Sub(lines[i].at)
-			if lines[i+1].line != lines[0].line {
+			gap := lines[i+1].At.Sub(lines[i].At)
+			if lines[i+1].Line != lines[0].Line {
 				t.Errorf("attempt %d is another line", i+1)
 			}
 			if gap < last*8/10 || gap > time.Second || i == 0 && (gap < 80*time.Millisecond || gap > 120*time.Millisecond) {
@@ -160,8 +161,8 @@ func TestSilence(t *testing.T) {
 func TestContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
-		p := serve(t, n, office, 7666, silent)
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		p := serve(t, n, office, 7666, udptest.Silent)
+		c := newClient(t, n, client.Options{}, p)
 		try := func(ctx context.Context, want time.Duration, is error) {
 			t.Helper()
 			start := time.Now()
@@ -194,16 +195,16 @@ func TestForgeries(t *testing.T) {
 		bad := "OK room://198.51.100.3:1"
 		otherID := "@id=01890a5d-ac96-774b-bcce-b302099a8057 "
 		p := serve(t, n, office, 7666, func(from netip.AddrPort, line string) []string {
-			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(reply(line, "", bad)))
-			n.Inject(netip.AddrPortFrom(office, 7667), from, []byte(reply(line, "", bad)))
+			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(udptest.Reply(line, "", bad)))
+			n.Inject(netip.AddrPortFrom(office, 7667), from, []byte(udptest.Reply(line, "", bad)))
 			n.Inject(netip.AddrPortFrom(abroad, 7666), from, []byte(bad))
 			return []string{
 				"", "\n", "@", "@id=", "@id=x OK", otherID + bad, "@code=busy NOTOK busy", "@ttl=3 " + bad,
-				reply(line, ";id="+strings.Repeat("0", 36), bad), reply(line, "", "MAYBE"), reply(line, "", "OKAY"),
-				reply(line, "", good) + "\n", bad, "NOTOK Invalid request",
+				udptest.Reply(line, ";id="+strings.Repeat("0", 36), bad), udptest.Reply(line, "", "MAYBE"), udptest.Reply(line, "", "OKAY"),
+				udptest.Reply(line, "", good) + "\n", bad, "NOTOK Invalid request",
 			}
 		})
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		c := newClient(t, n, client.Options{}, p)
 		for range 3 {
 			a, err := c.Lookup(t.Context(), "Foyer")
 			if err != nil || a.Address != foyerAt {
@@ -213,9 +214,9 @@ func TestForgeries(t *testing.T) {
 		}
 		// Once the registry has answered with tags, what comes without is no
 		// reason to go on in the plain dialect.
-		for _, got := range p.received() {
-			if !strings.HasPrefix(got.line, "@id=") {
-				t.Errorf("sent %q", got.line)
+		for _, got := range p.Received() {
+			if !strings.HasPrefix(got.Line, "@id=") {
+				t.Errorf("sent %q", got.Line)
 			}
 		}
 	})
@@ -225,10 +226,10 @@ func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		for _, code := range foyer.Codes() {
 			r.instead(func(line string) ([]string, bool) {
-				return []string{reply(line, ";code="+string(code), "NOTOK for a reason")}, true
+				return []string{udptest.Reply(line, ";code="+string(code), "NOTOK for a reason")}, true
 			})
 			start := time.Now()
 			_, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt})
@@ -247,19 +248,19 @@ func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
 		r := newFakeRegistry(t, n, 7666, false)
-		c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+		c := newClient(t, n, client.Options{}, r)
 		refusals := 3
 		r.instead(func(line string) ([]string, bool) {
 			refusals--
-			return []string{reply(line, ";code=busy", "NOTOK the registry is busy")}, refusals >= 0
+			return []string{udptest.Reply(line, ";code=busy", "NOTOK the registry is busy")}, refusals >= 0
 		})
 		reg := client.Registration{Name: "Foyer", Address: foyerAt}
 		if _, err := c.Register(t.Context(), reg); err != nil {
 			t.Errorf("busy at first: %v", err)
 		}
-		lines := r.received()
+		lines := r.Received()
 		for _, got := range lines {
-			if got.line != lines[0].line {
+			if got.Line != lines[0].Line {
 				t.Error("a retry is another line")
 			}
 		}
@@ -269,7 +270,7 @@ func TestBusy(t *testing.T) {
 			if refusals--; refusals < 0 {
 				return nil, true
 			}
-			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
+			return []string{udptest.Reply(line, ";code=unavailable", "NOTOK the disk is full")}, true
 		})
 		_, err := c.Register(t.Context(), reg)
 		if !errors.Is(err, client.ErrNoAnswer) || !errors.Is(err, foyer.ErrUnavailable) {
@@ -293,11 +294,11 @@ func TestClockSkew(t *testing.T) {
 					}
 					now := time.Now().Add(skew).UnixMilli()
 					if age := now - ms; age > 300_000 || age < -300_000 {
-						return []string{reply(line, fmt.Sprintf(";code=stale-request;now=%d", now), "NOTOK your clock is wrong")}, true
+						return []string{udptest.Reply(line, fmt.Sprintf(";code=stale-request;now=%d", now), "NOTOK your clock is wrong")}, true
 					}
 					return nil, false
 				})
-				c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+				c := newClient(t, n, client.Options{}, r)
 				for i := range 20 {
 					reg := client.Registration{Name: foyer.Name(fmt.Sprint(i)), Address: foyer.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
 					if _, err := c.Register(t.Context(), reg); err != nil {
@@ -308,8 +309,8 @@ func TestClockSkew(t *testing.T) {
 					t.Errorf("%d requests took effect", len(r.effects))
 				}
 				ids := map[string]bool{}
-				for _, got := range r.received() {
-					tags, _, _ := wire.ParseTags([]byte(got.line))
+				for _, got := range r.Received() {
+					tags, _, _ := wire.ParseTags([]byte(got.Line))
 					ids[string(tags.ID)] = true
 				}
 				if len(ids) != 21 {
@@ -324,13 +325,13 @@ func TestClockSkew(t *testing.T) {
 			for _, now := range []string{";now=1", ";now=999999999999999999", ";now=0", ""} {
 				r := newFakeRegistry(t, n, 0, false)
 				r.instead(func(line string) ([]string, bool) {
-					return []string{reply(line, ";code=stale-request"+now, "NOTOK never")}, true
+					return []string{udptest.Reply(line, ";code=stale-request"+now, "NOTOK never")}, true
 				})
-				c := newClient(t, n, client.Options{Registries: []string{r.addr()}})
+				c := newClient(t, n, client.Options{}, r)
 				if _, err := c.Lookup(t.Context(), "Foyer"); !errors.Is(err, foyer.ErrStaleRequest) {
 					t.Errorf("%q: %v", now, err)
 				}
-				if got := len(r.received()); got > 3 {
+				if got := len(r.Received()); got > 3 {
 					t.Errorf("%q: %d attempts", now, got)
 				}
 			}
@@ -342,9 +343,9 @@ func TestFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(9)
 		n.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
-		dead := serve(t, n, office, 7666, silent)
+		dead := serve(t, n, office, 7666, udptest.Silent)
 		r := newFakeRegistry(t, n, 7667, false)
-		c := newClient(t, n, client.Options{Registries: []string{dead.addr(), r.addr()}})
+		c := newClient(t, n, client.Options{}, dead, r)
 		start := time.Now()
 		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
 			t.Fatal(err)
@@ -352,7 +353,7 @@ func TestFailover(t *testing.T) {
 		if took := time.Since(start); took > 500*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		if tried, answered := dead.received(), r.received(); len(tried) != 2 || tried[0].line != answered[0].line {
+		if tried, answered := dead.Received(), r.Received(); len(tried) != 2 || tried[0].Line != answered[0].Line {
 			t.Errorf("not the same request: %v, %v", tried, answered)
 		}
 		// The one that answered is asked first from now on.
@@ -381,14 +382,14 @@ func TestBusyMovesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
 		busy := serve(t, n, office, 7666, func(_ netip.AddrPort, line string) []string {
-			return []string{reply(line, ";code=unavailable", "NOTOK the disk is full")}
+			return []string{udptest.Reply(line, ";code=unavailable", "NOTOK the disk is full")}
 		})
 		r := newFakeRegistry(t, n, 7667, false)
-		c := newClient(t, n, client.Options{Registries: []string{busy.addr(), r.addr()}})
+		c := newClient(t, n, client.Options{}, busy, r)
 		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
 			t.Error(err)
 		}
-		if got := len(busy.received()); got != 1 {
+		if got := len(busy.Received()); got != 1 {
 			t.Errorf("asked the busy one %d times", got)
 		}
 	})
@@ -397,8 +398,8 @@ func TestBusyMovesOn(t *testing.T) {
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(11)
-		p := serve(t, n, office, 7666, silent)
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		p := serve(t, n, office, 7666, udptest.Silent)
+		c := newClient(t, n, client.Options{}, p)
 		const callers = 3000 // more than may be in flight
 		failed := make(chan error, callers)
 		for range callers {
@@ -438,8 +439,8 @@ func TestWrongUse(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(12)
-		p := serve(t, n, office, 7666, silent)
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		p := serve(t, n, office, 7666, udptest.Silent)
+		c := newClient(t, n, client.Options{}, p)
 		ctx := t.Context()
 		want := func(what string, err error, code foyer.Code) {
 			t.Helper()
@@ -459,7 +460,7 @@ func TestWrongUse(t *testing.T) {
 		_, err = c.Renew(ctx, client.Registration{Name: "Foyer", Address: foyerAt, Key: testKey(1)[:63]})
 		want("renew", err, foyer.BadSignature)
 		want("deregister", c.Deregister(ctx, "", nil), foyer.BadName)
-		if got := p.received(); len(got) != 0 {
+		if got := p.Received(); len(got) != 0 {
 			t.Errorf("sent %v", got)
 		}
 		alone := newClient(t, n, client.Options{})
@@ -482,7 +483,7 @@ func TestSystemSockets(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.WriteToUDPAddrPort([]byte(reply(string(buffer[:n]), "", "OK "+string(foyerAt))), from)
+			conn.WriteToUDPAddrPort([]byte(udptest.Reply(string(buffer[:n]), "", "OK "+string(foyerAt))), from)
 		}
 	}()
 	defer conn.Close()
@@ -509,9 +510,9 @@ func TestRubbish(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := udptest.New(14)
 			r := newFakeRegistry(t, n, 7666, plain)
-			c := newClient(t, n, client.Options{Registries: []string{r.addr()}, Plain: plain})
+			c := newClient(t, n, client.Options{Plain: plain}, r)
 			for _, text := range []string{"OK", "OK 192.0.2.7:1", "OK room://192.0.2.7:1 ", "OK room://-:1"} {
-				r.instead(func(line string) ([]string, bool) { return []string{reply(line, "", text)}, true })
+				r.instead(func(line string) ([]string, bool) { return []string{udptest.Reply(line, "", text)}, true })
 				_, err := c.Lookup(t.Context(), "Foyer")
 				if !errors.Is(err, foyer.ErrBadAddress) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%q: %v", text, err)
@@ -528,10 +529,10 @@ func TestRubbish(t *testing.T) {
 func TestNoSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(15)
-		p := serve(t, n, office, 7666, silent)
+		p := serve(t, n, office, 7666, udptest.Silent)
 		left := 0
 		none := errors.New("too many open files")
-		o := client.Options{Registries: []string{p.addr()}, Plain: true}
+		o := client.Options{Registries: []string{p.AddrPort().String()}, Plain: true}
 		seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) {
 			if left--; left < 0 {
 				return nil, none
@@ -594,8 +595,8 @@ func TestIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(16)
 		there, here := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::1")
-		p := serve(t, n, there, 7666, func(_ netip.AddrPort, line string) []string {
-			return []string{reply(line, "", "OK room://[2001:DB8:0::2]:7666")}
+		serve(t, n, there, 7666, func(_ netip.AddrPort, line string) []string {
+			return []string{udptest.Reply(line, "", "OK room://[2001:DB8:0::2]:7666")}
 		})
 		o := client.Options{Registries: []string{"[2001:db8::2]:7666"}}
 		seam.Client(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return n.Listen(netip.AddrPortFrom(here, 0)) }})
@@ -605,7 +606,7 @@ func TestIPv6(t *testing.T) {
 		}
 		defer c.Close()
 		a, err := c.Lookup(t.Context(), "Foyer")
-		if err != nil || a.Address != p.address(t) {
+		if err != nil || a.Address != "room://[2001:db8::2]:7666" {
 			t.Errorf("got %v, %v", a, err)
 		}
 	})
@@ -615,8 +616,8 @@ func TestIPv6(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(13)
-		p := serve(t, n, office, 7666, silent)
-		c := newClient(t, n, client.Options{Registries: []string{p.addr()}})
+		p := serve(t, n, office, 7666, udptest.Silent)
+		c := newClient(t, n, client.Options{}, p)
 		var crowded atomic.Int64
 		var all sync.WaitGroup
 		for range 1100 {

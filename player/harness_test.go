@@ -10,7 +10,6 @@ import (
 	"foyer/internal/udp"
 	"foyer/internal/udptest"
 	"foyer/player"
-	"foyer/wire"
 )
 
 var (
@@ -55,18 +54,6 @@ func address(t testing.TB, r room) foyer.Address {
 		t.Fatal(err)
 	}
 	return a
-}
-
-func silent(netip.AddrPort, string) []string { return nil }
-
-// reply returns the line that answers request with the tags in extra, which is
-// empty or begins with ";".
-func reply(request, extra, text string) string {
-	tags, _, err := wire.ParseTags([]byte(request))
-	if err != nil || tags.ID == nil {
-		return text
-	}
-	return "@id=" + string(tags.ID) + extra + " " + text
 }
 
 func join(t testing.TB, o player.Options, r room) *player.Session {

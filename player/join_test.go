@@ -50,7 +50,7 @@ func TestIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(16)
 		r := udptest.Serve(t, n, netip.MustParseAddrPort("[2001:db8::2]:40001"), func(_ netip.AddrPort, line string) []string {
-			return []string{reply(line, ";sid=x", "OK "+summary)}
+			return []string{udptest.Reply(line, ";sid=x", "OK "+summary)}
 		})
 		var o player.Options
 		seam.Player(&o, seam.Seam{Listen: func() (udp.PacketConn, error) {

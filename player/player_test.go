@@ -36,9 +36,9 @@ func newTown(t testing.TB) *town {
 		}
 		w.hear("lookup " + string(q.Name))
 		if r := w.rooms[string(q.Name)]; r != nil {
-			return []string{reply(line, "", "OK room://"+r.AddrPort().String())}
+			return []string{udptest.Reply(line, "", "OK room://"+r.AddrPort().String())}
 		}
-		return []string{reply(line, ";code=unknown-name", "NOTOK no such name is registered")}
+		return []string{udptest.Reply(line, ";code=unknown-name", "NOTOK no such name is registered")}
 	})
 	return w
 }
@@ -56,13 +56,13 @@ func (w *town) open(port uint16, name string, exits map[string]string) *udptest.
 		next, exit := exits[string(command)]
 		switch {
 		case strings.HasPrefix(string(command), "join "):
-			return []string{reply(line, ";sid=x", "OK "+summaryOf(name))}
+			return []string{udptest.Reply(line, ";sid=x", "OK "+summaryOf(name))}
 		case string(command) == "look":
-			return []string{reply(line, "", "OK "+summaryOf(name))}
+			return []string{udptest.Reply(line, "", "OK "+summaryOf(name))}
 		case exit:
-			return []string{reply(line, "", "OK "+next)}
+			return []string{udptest.Reply(line, "", "OK "+next)}
 		}
-		return []string{reply(line, "", "NOTOK You cannot go "+string(command)+" from this room.")}
+		return []string{udptest.Reply(line, "", "NOTOK You cannot go "+string(command)+" from this room.")}
 	})
 	w.rooms[name] = r
 	return r
@@ -162,9 +162,9 @@ func TestUnreachable(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newTown(t)
 				w.open(40001, "Foyer", map[string]string{"north": c.exit})
-				w.rooms["Cellar"] = serve(t, w.n, 40002, silent)
+				w.rooms["Cellar"] = serve(t, w.n, 40002, udptest.Silent)
 				w.rooms["Kitchen"] = serve(t, w.n, 40003, func(_ netip.AddrPort, line string) []string {
-					return []string{reply(line, ";code=name-taken", "NOTOK Alice is already here")}
+					return []string{udptest.Reply(line, ";code=name-taken", "NOTOK Alice is already here")}
 				})
 				p := w.alice()
 				w.start(p, "Foyer")
@@ -255,7 +255,7 @@ func TestNotCutShort(t *testing.T) {
 func TestCannotStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
-		w.rooms["Cellar"] = serve(t, w.n, 40002, silent)
+		w.rooms["Cellar"] = serve(t, w.n, 40002, udptest.Silent)
 		p := w.alice()
 		_, err := p.Start(t.Context(), "Attic")
 		if lookup, ok := errors.AsType[*player.LookupError](err); !ok || lookup.Room != "Attic" || !errors.Is(err, foyer.ErrUnknownName) {
@@ -286,11 +286,11 @@ func TestRejoin(t *testing.T) {
 			switch joins := strings.Contains(line, "join "); {
 			case joins:
 				known = true
-				return []string{reply(line, ";sid=x", "OK "+summaryOf("Foyer"))}
+				return []string{udptest.Reply(line, ";sid=x", "OK "+summaryOf("Foyer"))}
 			case !known:
-				return []string{reply(line, ";code=unknown-session", "NOTOK you are not in this room")}
+				return []string{udptest.Reply(line, ";code=unknown-session", "NOTOK you are not in this room")}
 			}
-			return []string{reply(line, "", "OK "+summaryOf("Foyer"))}
+			return []string{udptest.Reply(line, "", "OK "+summaryOf("Foyer"))}
 		})
 		p := w.alice()
 		w.start(p, "Foyer")

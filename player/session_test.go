@@ -71,7 +71,7 @@ func (r *fakeRoom) answer(_ netip.AddrPort, line string) []string {
 	}
 	extra, text := r.carryOut(string(tags.Sid), string(command))
 	r.done[string(command)]++
-	out := reply(line, extra, text)
+	out := udptest.Reply(line, extra, text)
 	r.outcomes[string(tags.ID)] = out
 	return []string{out}
 }
@@ -333,7 +333,7 @@ func TestRestartedRoom(t *testing.T) {
 			if strings.HasSuffix(line, " ") {
 				return nil // an acknowledgement
 			}
-			return []string{reply(line, ";code=unknown-session", "NOTOK you are not in this room")}
+			return []string{udptest.Reply(line, ";code=unknown-session", "NOTOK you are not in this room")}
 		})
 		start := time.Now()
 		for range s.Messages() {
@@ -430,7 +430,7 @@ func TestDisconnectAmidRequest(t *testing.T) {
 		n := udptest.New(6)
 		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.Contains(line, "join") {
-				return []string{reply(line, ";sid=x", "OK "+summary)}
+				return []string{udptest.Reply(line, ";sid=x", "OK "+summary)}
 			}
 			return []string{"@sid=x;ev=1 disconnect"}
 		})
@@ -447,7 +447,7 @@ func TestSessionRefusals(t *testing.T) {
 		n := udptest.New(7)
 		refusal := func(code string) func(netip.AddrPort, string) []string {
 			return func(_ netip.AddrPort, line string) []string {
-				return []string{reply(line, ";code="+code, "NOTOK for a reason")}
+				return []string{udptest.Reply(line, ";code="+code, "NOTOK for a reason")}
 			}
 		}
 		o := options(n)
@@ -463,7 +463,7 @@ func TestSessionRefusals(t *testing.T) {
 				t.Errorf("%s after %v", code, time.Since(start))
 			}
 		}
-		p := serve(t, n, 50001, silent)
+		p := serve(t, n, 50001, udptest.Silent)
 		start := time.Now()
 		_, _, err := player.Join(t.Context(), address(t, p), "Alice", o)
 		if took := time.Since(start); took != client.Timeout || !errors.Is(err, client.ErrNoAnswer) ||
@@ -502,9 +502,9 @@ func TestSessionAgain(t *testing.T) {
 			extra := refusals[0]
 			refusals = refusals[1:]
 			if extra != "" {
-				return []string{reply(line, extra, "NOTOK not now")}
+				return []string{udptest.Reply(line, extra, "NOTOK not now")}
 			}
-			return []string{reply(line, ";sid=x", "OK "+summary)}
+			return []string{udptest.Reply(line, ";sid=x", "OK "+summary)}
 		})
 		s := join(t, options(n), p)
 		want(t, s, "look", true, summary)
@@ -522,7 +522,7 @@ func TestSessionContextAndClose(t *testing.T) {
 		n := udptest.New(9)
 		p := serve(t, n, 40001, func(_ netip.AddrPort, line string) []string {
 			if strings.Contains(line, "join") {
-				return []string{reply(line, ";sid=x", "OK "+summary)}
+				return []string{udptest.Reply(line, ";sid=x", "OK "+summary)}
 			}
 			return nil
 		})
@@ -565,7 +565,7 @@ func TestEventsBeforeJoined(t *testing.T) {
 			if !strings.Contains(line, "join") {
 				return nil
 			}
-			return []string{"Carol left the game.", first, "Invalid command", reply(line, ";sid=x", "OK "+summary)}
+			return []string{"Carol left the game.", first, "Invalid command", udptest.Reply(line, ";sid=x", "OK "+summary)}
 		})
 		s := join(t, options(n), p)
 		p.WriteToUDPAddrPort([]byte(first), playerAt(t, p))
@@ -592,10 +592,10 @@ func TestCookie(t *testing.T) {
 			}
 			ids = append(ids, string(tags.ID))
 			if string(tags.Cookie) != "oats" {
-				ask := reply(line, ";code=bad-cookie;cookie=oats", "NOTOK ask again with this cookie")
+				ask := udptest.Reply(line, ";code=bad-cookie;cookie=oats", "NOTOK ask again with this cookie")
 				return []string{ask, ask} // a copy is not asked again for
 			}
-			return []string{reply(line, ";sid=x", "OK "+summary)}
+			return []string{udptest.Reply(line, ";sid=x", "OK "+summary)}
 		})
 		start := time.Now()
 		s := join(t, options(n), p)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"foyer/storage/storetest"
+
 	"github.com/google/uuid"
 )
 
@@ -225,11 +227,7 @@ func TestKill(t *testing.T) {
 	if s := os.Getenv("FOYER_KILLS"); s != "" {
 		kills, _ = strconv.Atoi(s)
 	}
-	n, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64)
-	if err != nil {
-		n = rand.Uint64()
-	}
-	t.Logf("FOYER_SEED=%d", n)
+	n := storetest.Seed(t)
 	random := rand.New(rand.NewPCG(n, 0))
 
 	store := filepath.Join(t.TempDir(), "rooms.db")

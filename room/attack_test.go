@@ -162,15 +162,7 @@ func TestGapIsTold(t *testing.T) {
 		net.SetFaults(udptest.Faults{MinDelay: 100 * time.Microsecond, MaxDelay: 200 * time.Microsecond})
 		address, _, stop := serve(t, net)
 		defer stop()
-		var sessions [2]*player.Session
-		for i := range sessions {
-			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			sessions[i] = s
-		}
+		sessions := joinAll(t, net, address, 2)
 		// P1 does not look at what comes. 1,024 messages wait in the client.
 		const sayings = 1400
 		for k := range sayings {
@@ -207,11 +199,7 @@ func TestForgedEvents(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net)
 		defer stop()
-		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := join(t, net, address, "Ann", 0)
 		l := listen(s)
 		from := netip.MustParseAddrPort(address.HostPort())
 		before := net.Stats().Sent
@@ -228,11 +216,7 @@ func TestForgedEvents(t *testing.T) {
 		if n := net.Stats().Sent - before - 3<<16; n != 0 {
 			t.Errorf("%d datagrams were sent in answer", n)
 		}
-		other, _, err := player.Join(t.Context(), address, "Bob", options(net, 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer other.Close()
+		other := join(t, net, address, "Bob", 1)
 		forge()
 		if _, err := other.Do(t.Context(), "say true"); err != nil {
 			t.Fatal(err)
@@ -255,11 +239,7 @@ func TestThingsOfTheDeparted(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net, "lamp")
 		defer stop()
-		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := join(t, net, address, "Ann", 0)
 		if reply, err := s.Do(t.Context(), "take lamp"); err != nil || !reply.OK {
 			t.Fatalf("%v, %v", reply, err)
 		}

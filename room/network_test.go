@@ -69,6 +69,26 @@ func options(net *udptest.Network, i int) (o player.Options) {
 	return o
 }
 
+// join has a player enter the room from a host of its own.
+func join(t *testing.T, net *udptest.Network, address foyer.Address, name string, i int) *player.Session {
+	t.Helper()
+	s, _, err := player.Join(t.Context(), address, name, options(net, i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// joinAll has n players enter, called P0, P1 and so on.
+func joinAll(t *testing.T, net *udptest.Network, address foyer.Address, n int) (sessions []*player.Session) {
+	t.Helper()
+	for i := range n {
+		sessions = append(sessions, join(t, net, address, fmt.Sprint("P", i), i))
+	}
+	return sessions
+}
+
 // listener collects a session's messages until it is over.
 type listener struct {
 	heard []string
@@ -95,15 +115,10 @@ func TestEverythingOnce(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, slices.Repeat([]string{"coin"}, coins)...)
 
-		var sessions [players]*player.Session
+		sessions := joinAll(t, net, address, players)
 		var listeners [players]*listener
-		for i := range players {
-			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			sessions[i], listeners[i] = s, listen(s)
+		for i, s := range sessions {
+			listeners[i] = listen(s)
 		}
 		net.SetFaults(bad)
 		// A request in ten thousand is not answered within its 5 seconds on
@@ -188,15 +203,7 @@ func TestFastTalker(t *testing.T) {
 		net.SetFaults(udptest.Faults{MinDelay: 100 * time.Microsecond, MaxDelay: 200 * time.Microsecond})
 		address, _, stop := serve(t, net)
 		defer stop()
-		var sessions [3]*player.Session
-		for i := range sessions {
-			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			sessions[i] = s
-		}
+		sessions := joinAll(t, net, address, 3)
 		listeners := []*listener{listen(sessions[1]), listen(sessions[2])}
 		const sayings = 2000
 		start := time.Now()
@@ -225,11 +232,7 @@ func TestIdlePlayersStay(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, "lamp")
 		defer stop()
-		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := join(t, net, address, "Ann", 0)
 		if _, err := s.Do(t.Context(), "take lamp"); err != nil {
 			t.Fatal(err)
 		}
@@ -262,15 +265,10 @@ func TestFarewellOverBadNetwork(t *testing.T) {
 		net := udptest.New(n)
 		address, _, stop := serve(t, net)
 		const players = 8
-		var sessions [players]*player.Session
+		sessions := joinAll(t, net, address, players)
 		var listeners [players]*listener
-		for i := range players {
-			s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			sessions[i], listeners[i] = s, listen(s)
+		for i, s := range sessions {
+			listeners[i] = listen(s)
 		}
 		net.SetFaults(bad)
 		start := time.Now()
@@ -295,10 +293,7 @@ func TestFarewellToTheDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net)
-		s, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := join(t, net, address, "Ann", 0)
 		net.Partition([]netip.Addr{roomHost}, []netip.Addr{host(0)})
 		start := time.Now()
 		stop()
@@ -388,11 +383,7 @@ func TestPlainBesideTagged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
 		address, _, stop := serve(t, net, "lamp")
-		ann, _, err := player.Join(t.Context(), address, "Ann", options(net, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ann.Close()
+		ann := join(t, net, address, "Ann", 0)
 		heardByAnn := listen(ann)
 
 		bob, err := net.Listen(netip.AddrPortFrom(host(1), 0))

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -28,6 +27,7 @@ import (
 	"foyer/internal/namespace"
 	"foyer/internal/seam"
 	"foyer/internal/udp"
+	"foyer/storage/storetest"
 )
 
 // A host is a machine of its own, as far as its network goes.
@@ -150,13 +150,10 @@ var lossy = namespace.Faults{Loss: 0.2, Duplicate: 0.1, Delay: 5 * time.Millisec
 // nothing said is lost, doubled or out of order.
 func TestLossyNetwork(t *testing.T) {
 	t.Parallel()
-	seed, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64)
-	if err != nil {
-		seed = rand.Uint64()
-	}
-	t.Logf("FOYER_SEED=%d", seed)
+	seed := storetest.Seed(t)
 	requests := 10_000
 	if s := os.Getenv("FOYER_REQUESTS"); s != "" { // make soak
+		var err error
 		if requests, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"foyer/wire"
 )
 
 // A Peer is one end of a [Network] that answers as a test tells it to.
@@ -66,4 +68,17 @@ func (p *Peer) Received() []Received {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.received)
+}
+
+// Silent is for a peer that answers nothing.
+func Silent(netip.AddrPort, string) []string { return nil }
+
+// Reply returns the line that answers request: text, behind the request's id and
+// extra, which is empty or begins with ";", if the request bears one.
+func Reply(request, extra, text string) string {
+	tags, _, err := wire.ParseTags([]byte(request))
+	if err != nil || tags.ID == nil {
+		return text
+	}
+	return "@id=" + string(tags.ID) + extra + " " + text
 }
