@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"client":            {".", "wire", "internal/exchange", "internal/private", "internal/seam", "internal/udp", "github.com/google/uuid"},
 	"player":            {"client", ".", "wire", "internal/exchange", "internal/seam", "internal/udp", "github.com/google/uuid"},
 	"world":             {".", "wire"},
-	"room":              {"world", ".", "wire", "golang.org/x/time"},
+	"room":              {"world", ".", "wire", "internal/udp"},
 
 	"registry": {"discovery", "storage", "storage/bolt", "client", "wire", ".", "internal/command", "internal/udp", "internal/load",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},

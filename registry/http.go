@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"foyer/internal/udp"
 )
 
 const (
@@ -106,11 +108,11 @@ type boundedListener struct {
 	close  func()
 
 	mu    sync.Mutex
-	hosts map[netip.Prefix]int
+	hosts map[netip.Addr]int
 }
 
 func newBoundedListener(l net.Listener) *boundedListener {
-	b := &boundedListener{Listener: l, places: make(chan struct{}, maxConns), closed: make(chan struct{}), hosts: map[netip.Prefix]int{}}
+	b := &boundedListener{Listener: l, places: make(chan struct{}, maxConns), closed: make(chan struct{}), hosts: map[netip.Addr]int{}}
 	b.close = sync.OnceFunc(func() { close(b.closed) })
 	return b
 }
@@ -129,7 +131,10 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 			<-b.places
 			return nil, err
 		}
-		host := hostOf(c)
+		var host netip.Addr // of a Unix socket there is none
+		if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+			host = udp.Host(tcp.AddrPort().Addr())
+		}
 		if b.take(host) {
 			return &boundedConn{c, sync.OnceFunc(func() {
 				b.release(host)
@@ -146,22 +151,7 @@ func (b *boundedListener) Close() error {
 	return b.Listener.Close()
 }
 
-// hostOf returns the zero Prefix for connections that do not come from a network.
-func hostOf(c net.Conn) netip.Prefix {
-	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	addr := tcp.AddrPort().Addr().Unmap()
-	bits := 64
-	if addr.Is4() {
-		bits = 32
-	}
-	host, _ := addr.Prefix(bits)
-	return host
-}
-
-func (b *boundedListener) take(host netip.Prefix) bool {
+func (b *boundedListener) take(host netip.Addr) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if host.IsValid() && b.hosts[host] == maxConnsPerHost {
@@ -171,7 +161,7 @@ func (b *boundedListener) take(host netip.Prefix) bool {
 	return true
 }
 
-func (b *boundedListener) release(host netip.Prefix) {
+func (b *boundedListener) release(host netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hosts[host]--; b.hosts[host] == 0 {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"foyer/internal/udp"
 	"foyer/wire"
 )
 
@@ -90,7 +91,7 @@ func (b *budgets) spend(now time.Time, host netip.Addr, tokens float64) bool {
 
 // of returns the bucket of a host, filled up to now, and how much goes into it.
 func (b *budgets) of(now time.Time, host netip.Addr) (k *bucket, burst float64) {
-	host = hostOf(host)
+	host = udp.Host(host)
 	shares := float64(shareOf(host, 1))
 	k = b.hosts[host]
 	if k == nil {

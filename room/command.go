@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/udp"
 	"foyer/wire"
 	"foyer/world"
 )
@@ -40,7 +41,7 @@ func (s *Server) admit(now time.Time, from netip.AddrPort, name string, k standi
 	// Whom the room would refuse in any case needs no place.
 	if player, err := world.ParsePlayer(name); err == nil && s.players[player] == nil {
 		if k == stranger && !s.hasPlaces(from.Addr(), stranger) {
-			s.evict(now, hostOf(from.Addr()))
+			s.evict(now, udp.Host(from.Addr()))
 		}
 		// Strangers who show that they are there must find a place as well.
 		if !s.hasPlaces(from.Addr(), max(k, plainPlayer)) {
@@ -60,7 +61,7 @@ func (s *Server) giveNameBack(now time.Time, from netip.Addr, name string, k sta
 	p := s.players[player]
 	switch {
 	case err != nil || p == nil:
-	case hostOf(p.addr.Addr()) == hostOf(from) && now.Sub(p.heard) >= p.returns():
+	case udp.Host(p.addr.Addr()) == udp.Host(from) && now.Sub(p.heard) >= p.returns():
 		s.lose(now, p, "was silent and has come back")
 	case k == tagged && p.session == nil && now.Sub(p.heard) >= plainReturns:
 		s.lose(now, p, "was silent and may never have been there")
@@ -74,9 +75,9 @@ func (s *Server) hasPlaces(addr netip.Addr, k standing) bool {
 	if addr.IsLoopback() {
 		return true
 	}
-	host, n := hostOf(addr), 0
+	host, n := udp.Host(addr), 0
 	for _, p := range s.players {
-		if hostOf(p.addr.Addr()) == host && p.standing() == k {
+		if udp.Host(p.addr.Addr()) == host && p.standing() == k {
 			n++
 		}
 	}
@@ -90,7 +91,7 @@ func (s *Server) makePlace(now time.Time) {
 	var silent *player
 	for _, p := range s.plain {
 		if p.standing() == stranger {
-			strangers[hostOf(p.addr.Addr())]++
+			strangers[udp.Host(p.addr.Addr())]++
 		} else if silent == nil || p.heard.Before(silent.heard) {
 			silent = p
 		}
@@ -106,7 +107,7 @@ func (s *Server) makePlace(now time.Time) {
 func (s *Server) evict(now time.Time, host netip.Addr) {
 	var first *player
 	for _, p := range s.plain {
-		if p.standing() == stranger && hostOf(p.addr.Addr()) == host && (first == nil || p.came.Before(first.came)) {
+		if p.standing() == stranger && udp.Host(p.addr.Addr()) == host && (first == nil || p.came.Before(first.came)) {
 			first = p
 		}
 	}

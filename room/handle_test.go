@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/udp"
 	"foyer/wire"
 	"foyer/world"
 )
@@ -18,10 +19,11 @@ import (
 // times of its choice.
 type hall struct {
 	*Server
-	t    testing.TB
-	now  time.Time
-	sent []sent
-	ids  int
+	udp.PacketConn // nil: only written to
+	t              testing.TB
+	now            time.Time
+	sent           []sent
+	ids            int
 }
 
 type sent struct {
@@ -42,8 +44,6 @@ func newHall(t testing.TB, o Options, things ...string) *hall {
 
 func mustAddr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-func (h *hall) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) { panic("not read from") }
-func (h *hall) SetReadDeadline(time.Time) error                         { return nil }
 func (h *hall) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	h.sent = append(h.sent, sent{to, string(b)})
 	return len(b), nil

@@ -446,25 +446,6 @@ func TestWhoTookThingsIsForgottenLast(t *testing.T) {
 	}
 }
 
-// TestHosts: whoever has one address of an IPv6 network has all of them.
-func TestHosts(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		same bool
-	}{
-		{"192.0.2.1", "192.0.2.1", true},
-		{"192.0.2.1", "192.0.2.2", false},
-		{"2001:db8::1", "2001:db8::ffff:1", true},
-		{"2001:db8::1", "2001:db8:0:1::1", false},
-		{"fe80::1%eth0", "fe80::2%eth0", true},
-		{"::1", "::2", false},
-	} {
-		if same := hostOf(netip.MustParseAddr(c.a)) == hostOf(netip.MustParseAddr(c.b)); same != c.same {
-			t.Errorf("%s and %s are one host: %v", c.a, c.b, same)
-		}
-	}
-}
-
 // TestFarewellToTheSlow: who is far behind is sent the end with what is under way,
 // and told what is left out.
 func TestFarewellToTheSlow(t *testing.T) {

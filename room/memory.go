@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"foyer/internal/udp"
 )
 
 // What a memory holds at most, of one host and in all. Whoever comes and goes all
@@ -55,7 +57,7 @@ func (t *tally) count(dear bool) *int {
 // that has too many of them is dear no longer.
 func (m *memory[T]) add(now time.Time, addr netip.Addr, thing T, dear bool) {
 	m.expire(now)
-	host := hostOf(addr)
+	host := udp.Host(addr)
 	of := m.hosts[host]
 	if of == nil {
 		if m.hosts == nil {
@@ -152,15 +154,6 @@ func mostCrowded(counts map[netip.Addr]int) (host netip.Addr) {
 		}
 	}
 	return host
-}
-
-// hostOf returns what counts as one host: who has one IPv6 address of a network
-// has them all. The network of ::1 has no other, and does not look like loopback.
-func hostOf(a netip.Addr) netip.Addr {
-	if network, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLoopback() {
-		return network.Addr()
-	}
-	return a
 }
 
 // shareOf returns what a host may have where others may have n. All the players

@@ -12,17 +12,10 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/udp"
 	"foyer/wire"
 	"foyer/world"
 )
-
-// A PacketConn is what the server needs of its socket; [*net.UDPConn] is one.
-// Reading and writing may happen at the same time.
-type PacketConn interface {
-	ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error)
-	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (n int, err error)
-	SetReadDeadline(t time.Time) error
-}
 
 const (
 	// playerSilence and plainSilence are after how long without a word a tagged
@@ -63,7 +56,7 @@ type Options struct {
 // A Server serves one room.
 type Server struct {
 	// Set once.
-	conn      PacketConn
+	conn      udp.PacketConn
 	plainOnly bool
 	log       *limitedLog
 	seed      maphash.Seed
@@ -131,7 +124,7 @@ func (p *player) silence() time.Duration {
 }
 
 // New returns a server for r on conn. From now on r belongs to the server.
-func New(conn PacketConn, r *world.Room, o Options) *Server {
+func New(conn udp.PacketConn, r *world.Room, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
