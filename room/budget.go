@@ -43,7 +43,9 @@ const (
 	maxHosts = 4096
 )
 
-// bucket is a token bucket.
+// bucket is a token bucket. golang.org/x/time/rate has none that can be credited, as
+// what a player sends credits their host: Reservation.Cancel returns only what the
+// reservation took.
 type bucket struct {
 	tokens float64
 	at     time.Time // when tokens was right
