@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -138,21 +137,6 @@ func TestVersion(t *testing.T) {
 	status, stdout, stderr := run(tool(), "--version")
 	if status != command.Done || stdout != "tool "+command.Version()+"\n" || stderr != "" {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
-	}
-	info := &debug.BuildInfo{GoVersion: "go1.26"}
-	for want, change := range map[string]func(){
-		"devel go1.26":  func() {},
-		"v1.2.3 go1.26": func() { info.Main.Version = "v1.2.3" },
-		"devel-0123456789ab+dirty go1.26": func() {
-			info.Main.Version = "(devel)"
-			info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}}
-		},
-	} {
-		*info = debug.BuildInfo{GoVersion: "go1.26"}
-		change()
-		if got := command.Describe(info); got != want {
-			t.Errorf("version %q, want %q", got, want)
-		}
 	}
 }
 

@@ -1,33 +1,17 @@
 package command
 
 import (
+	"cmp"
 	"runtime/debug"
-	"strings"
 )
 
-// Version returns the version that the program was built from, as the Go
-// toolchain recorded it: a module version, or the commit of the working tree,
-// and the toolchain.
+// Version returns what the Go toolchain recorded of the program: the version of
+// its module, which is the tag of the commit that it was built from or else a
+// pseudo-version of that commit, "(devel)" if neither is known, and the toolchain.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	return describe(info)
-}
-
-func describe(info *debug.BuildInfo) string {
-	version := info.Main.Version
-	if version == "" || version == "(devel)" {
-		version = "devel"
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				version += "-" + s.Value[:min(12, len(s.Value))]
-			case s.Key == "vcs.modified" && s.Value == "true":
-				version += "+dirty"
-			}
-		}
-	}
-	return strings.Join([]string{version, info.GoVersion}, " ")
+	return cmp.Or(info.Main.Version, "(devel)") + " " + info.GoVersion
 }

@@ -1,4 +1,0 @@
-package command
-
-// Describe is for tests.
-var Describe = describe
