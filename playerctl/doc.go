@@ -8,8 +8,8 @@
 // line and writes plain lines, without a prompt and without escape codes.
 //
 // Exit status: 0 when the player has left (by exit, the end of the input,
-// Ctrl-C, SIGTERM or SIGHUP, with what they held dropped in the room) or when the room
-// has closed; 1 when a room or the registry did not answer within 5 seconds, or
+// Ctrl-C, SIGTERM, or SIGHUP unless nohup has it ignored, with what they held dropped
+// in the room) or when the room has closed; 1 when a room or the registry did not answer within 5 seconds, or
 // refused, or when a signal came before the room was found; 2 when playerctl was
 // called wrongly, a bad name included.
 package main

@@ -11,9 +11,10 @@ import (
 	"foyer/discovery"
 )
 
-// catchHangups takes SIGHUP from now until the process ends: while a registry starts
-// or stops it does not end it either. Nor does SIGPIPE, when who reads the log goes
-// away. Systems without them never send any.
+// catchHangups takes SIGHUP from now until the process ends, so that it does not
+// end a registry while that starts or stops either; under nohup too, where it would
+// otherwise be ignored, so that keys can be read again. SIGPIPE, which comes when
+// the reader of the log goes away, is ignored. Windows sends neither.
 func catchHangups() (hangups <-chan os.Signal) {
 	signal.Ignore(syscall.SIGPIPE)
 	c := make(chan os.Signal, 1) // one that waits stands for all that came since

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// catchHangups takes SIGHUP from now until the process ends, so that none ends
-// the room, while it opens or closes neither. Systems without it never send any.
+// catchHangups takes SIGHUP from now until the process ends, so that it does not
+// end a room while that opens or closes either. Windows sends none.
 func catchHangups() <-chan os.Signal {
 	c := make(chan os.Signal, 1) // one that waits stands for all that came since
 	signal.Notify(c, syscall.SIGHUP)

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the real programs, over real UDP. Beside testscript's own
 // commands a script has:
 //
-//	start NAME PROGRAM ARG...   run a program in the background
+//	start NAME PROGRAM ARG...   run a program in the background, perhaps by nohup
 //	expect NAME REGEXP [VAR]    wait until the program has written a match, to
 //	                            standard output or error, behind the last one
 //	                            expected; its first group goes into VAR
@@ -176,7 +176,13 @@ func start(ts *testscript.TestScript, name, path string, args ...string) *progra
 			ts.Fatalf("%s is running already", name)
 		}
 	}
-	cmd := exec.Command(filepath.Join(dir, path), args...)
+	if path == "nohup" {
+		path, err = exec.LookPath(path)
+		ts.Check(err)
+	} else {
+		path = filepath.Join(dir, path)
+	}
+	cmd := exec.Command(path, args...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR"),
 		"XDG_STATE_HOME=" + ts.Getenv("XDG_STATE_HOME"), "FOYER_DISCOVERY=" + ts.Getenv("FOYER_DISCOVERY")}

@@ -17,7 +17,11 @@ import (
 
 func main() {
 	// Not undone after the first signal: nobody else stops the rooms.
-	end, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
+	signals := []os.Signal{syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	end, _ := signal.NotifyContext(context.Background(), signals...)
 	interrupt, _ := signal.NotifyContext(end, os.Interrupt)
 	os.Exit(run(end, interrupt, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
