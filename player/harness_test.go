@@ -41,13 +41,13 @@ func serve(t testing.TB, n *udptest.Network, port uint16, answer func(from netip
 	return udptest.Serve(t, n, netip.AddrPortFrom(office, port), answer)
 }
 
-// A room is a peer that plays one.
-type room interface {
+// A roomPeer is a peer that plays a room.
+type roomPeer interface {
 	AddrPort() netip.AddrPort
 	Received() []udptest.Received
 }
 
-func address(t testing.TB, r room) foyer.Address {
+func address(t testing.TB, r roomPeer) foyer.Address {
 	t.Helper()
 	a, err := foyer.ParseAddress("room://" + r.AddrPort().String())
 	if err != nil {
@@ -56,7 +56,7 @@ func address(t testing.TB, r room) foyer.Address {
 	return a
 }
 
-func join(t testing.TB, o player.Options, r room) *player.Session {
+func join(t testing.TB, o player.Options, r roomPeer) *player.Session {
 	t.Helper()
 	s, text, err := player.Join(t.Context(), address(t, r), "Alice", o)
 	if err != nil {
@@ -70,7 +70,7 @@ func join(t testing.TB, o player.Options, r room) *player.Session {
 }
 
 // playerAt returns where the player's datagrams come from.
-func playerAt(t testing.TB, r room) netip.AddrPort {
+func playerAt(t testing.TB, r roomPeer) netip.AddrPort {
 	t.Helper()
 	lines := r.Received()
 	if len(lines) == 0 {

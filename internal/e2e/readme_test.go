@@ -66,7 +66,6 @@ var changing = []struct {
 	{regexp.MustCompile(`http on \S+:\d+`), "http on ADDRESS"},
 	{regexp.MustCompile(`(room://[\w.]+):\d+`), "$1:PORT"},
 	{regexp.MustCompile(`(^|[^\w-])[\w-]{43}([^\w-]|$)`), "${1}KEY$2"}, // it may begin with a hyphen
-	{regexp.MustCompile(` +`), " "},
 }
 
 func settled(text string) string {
