@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// MaxAddress is the longest address, in bytes. It is what keeps the reply to a
-// look-up from outgrowing its request threefold; see docs/protocol.md, "Size".
+// MaxAddress is the longest address, in bytes. It keeps the reply to a look-up
+// within three times the size of its request; see docs/protocol.md, "Size".
 const MaxAddress = 64
 
 const scheme = "room://"
@@ -16,7 +16,7 @@ const scheme = "room://"
 // the host an IPv4 address, an IPv6 address in brackets in the form of RFC
 // 5952, or a DNS name in lower case, and the port 1 to 65535 without leading
 // zeros. An IPv4-mapped IPv6 address is written as IPv4. Nothing is looked up
-// in the DNS: the name of a host and its address are two addresses.
+// in the DNS: a host's name and its IP address make two different addresses.
 type Address string
 
 // ParseAddress returns the canonical form of s. Its error is a [*Error] of code
@@ -91,7 +91,7 @@ func canonicalHost(s string) (string, bool) {
 		}
 		return "[" + ip.String() + "]", true
 	}
-	s = strings.TrimSuffix(s, ".") // the root label: the same name, absolute
+	s = strings.TrimSuffix(s, ".") // the root label; the name is the same without it
 	last := s[strings.LastIndexByte(s, '.')+1:]
 	if last != "" && last[0] >= '0' && last[0] <= '9' {
 		if isDigits(last) { // no top-level domain is a number (RFC 3696, section 2)
@@ -113,8 +113,8 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// canonicalIPv4 reads four decimal numbers; leading zeros are dropped, not
-// taken for octal.
+// canonicalIPv4 reads four decimal numbers and drops leading zeros; they do not
+// mean octal.
 func canonicalIPv4(s string) (string, bool) {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return s, true // netip refuses leading zeros, so this is canonical

@@ -17,8 +17,8 @@ const (
 
 var directionNames = []string{"north", "south", "east", "west", "up", "down"}
 
-// Directions returns every direction, in the order in which they are listed to
-// people.
+// Directions returns every direction, in the order in which people see them
+// listed.
 func Directions() []Direction { return []Direction{North, South, East, West, Up, Down} }
 
 // ParseDirection reads what [Direction.String] writes.

@@ -2,9 +2,9 @@ package foyer
 
 import "fmt"
 
-// A Code is the kind of a refusal, as programs see it on the wire: the value
-// of the tag "code". docs/protocol.md, "Error codes", says of each what the
-// client should do about it.
+// A Code says why a request was refused, for programs: it is the value of the
+// tag "code". docs/protocol.md, "Error codes", says what a client should do
+// about each.
 type Code string
 
 // The codes, grouped by occasion.

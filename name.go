@@ -12,8 +12,8 @@ const MaxName = 255
 
 // A Name is a room's name in canonical form: the result of the PRECIS
 // OpaqueString profile (RFC 8265, section 4.2), 1 to [MaxName] bytes of UTF-8
-// without control characters, with single spaces only, none of them at an end.
-// Names are compared exactly; upper and lower case differ.
+// without control characters, leading or trailing spaces, or two spaces in a
+// row. Comparison is exact and case-sensitive.
 type Name string
 
 // ParseName returns the canonical form of s. Its error is a [*Error] of code
@@ -25,9 +25,8 @@ func ParseName(s string) (Name, error) {
 	return parseName(s)
 }
 
-// CanonicalName is [ParseName] for a caller that holds bytes and wants to keep
-// out of the heap: it returns raw itself where raw is canonical already, as
-// printable ASCII is.
+// CanonicalName is [ParseName] for bytes, without an allocation where raw is
+// canonical already, as printable ASCII is: it then returns raw itself.
 func CanonicalName(raw []byte) ([]byte, error) {
 	if isPlainName(raw) {
 		return raw, nil
@@ -36,8 +35,9 @@ func CanonicalName(raw []byte) ([]byte, error) {
 	return []byte(n), err
 }
 
-// isPlainName reports whether s is printable ASCII that the profile leaves as
-// it is. Most names are, and the profile's tables cost thirty times as much.
+// isPlainName reports whether s is printable ASCII, which the profile leaves
+// unchanged. Most names are, and consulting the profile's tables costs thirty
+// times as much.
 func isPlainName[T string | []byte](s T) bool {
 	if len(s) == 0 || len(s) > MaxName || s[0] == ' ' || s[len(s)-1] == ' ' {
 		return false

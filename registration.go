@@ -42,7 +42,7 @@ func (k Key) String() string {
 	return base64.RawURLEncoding.EncodeToString(k[:])
 }
 
-// A Registration says that a room of that name listens at that address.
+// A Registration says that a room has a name and listens at an address.
 type Registration struct {
 	Name    Name
 	Address Address
@@ -52,18 +52,18 @@ type Registration struct {
 	RegisteredAt time.Time
 
 	// TTL is the granted lease in whole seconds, 0 for a registration that
-	// stays until somebody ends it.
+	// stays until it is deregistered.
 	TTL time.Duration
 
-	// LeaseEnd is the reading of the registry's lease clock at which the lease
-	// runs out, as it was last written down; renewals move the end in memory
-	// without writing it. Meaningless if TTL is 0.
+	// LeaseEnd is when the lease runs out by the registry's lease clock, as
+	// last stored; renewals move the end in memory only. Meaningless if TTL is
+	// 0.
 	LeaseEnd time.Duration
 
 	// Owner is the key that later requests for the name must be signed with.
 	Owner Key
 
-	// From is the IP address that the request came from, unmapped. A
-	// registration without an owner can be ended only from there.
+	// From is the IP address that the request came from, unmapped. Without an
+	// owner, only that address can end the registration.
 	From netip.Addr
 }

@@ -1,9 +1,8 @@
 // Package wire is the line protocol that Foyer's programs speak over UDP:
 // parsers that return views into the datagram, and appenders that write into
-// the caller's buffer. Neither allocates for a request that can be served.
+// the caller's buffer. Neither allocates for a valid request.
 //
-// A line is a plain line, or the same with tags in front of it, in the form of
-// IRCv3 message tags:
+// A line is plain, or has tags in front in the form of IRCv3 message tags:
 //
 //	plain     REGISTER room://192.0.2.7:40001 Great Hall
 //	          \verb--/ \address-------------/ \name---/
@@ -21,9 +20,10 @@
 //	          NOTOK message              @id=018f…;code=name-taken NOTOK message
 //
 // A datagram to a registry holds one line, or several separated by "\n", in at
-// most [MaxDatagram] bytes. Rooms use the same tags, [ParseTags], before commands
-// and texts of their own, of which [InvalidCommand] and those below it are the
-// words that rooms and players must agree on. docs/protocol.md is the reference.
+// most [MaxDatagram] bytes. Rooms use the same tags, [ParseTags], before
+// commands and texts of their own, [InvalidCommand] and the constants below it
+// are the texts on which rooms and players must agree. docs/protocol.md is the
+// reference.
 package wire
 
 // MaxDatagram is the largest request datagram, and the largest reply, in bytes

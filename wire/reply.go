@@ -11,7 +11,7 @@ import (
 type Reply struct {
 	Tags
 	OK   bool
-	Text []byte // behind OK or NOTOK: an address, a message, a room's text, or nothing
+	Text []byte // after OK or NOTOK: an address, a message, a room's text, or nothing
 }
 
 var errReply = &foyer.Error{Code: foyer.Malformed, Text: "the reply begins with neither OK nor NOTOK"}
@@ -36,16 +36,16 @@ func ParseReply(line []byte) (r Reply, err error) {
 }
 
 // IsReply reports whether a line is a reply, as far as a server can tell: its
-// first word behind the tags is OK or NOTOK. A server that answered replies, be
-// it only to say that they are no requests, could be set upon another one for
-// ever by one datagram with a forged source.
+// first word after the tags is OK or NOTOK. If servers answered replies, even
+// with a refusal, one datagram with a forged source could make two of them
+// answer each other for ever.
 func IsReply(line []byte) bool {
 	_, err := ParseReply(line)
 	return err == nil
 }
 
-// Err returns the refusal that the reply is, or nil if it is OK. A refusal of
-// the plain dialect has no code.
+// Err returns the reply as a refusal, or nil if it is OK. A refusal in the
+// plain dialect has no code.
 func (r *Reply) Err() error {
 	if r.OK {
 		return nil
@@ -68,9 +68,9 @@ func AppendReply(dst []byte, r *Reply) []byte {
 	return dst
 }
 
-// AppendOK appends the reply that grants a request which bore tags t: with its
-// id, with ttl in seconds unless that is negative, and with text behind OK
-// unless that is empty. A request without tags gets a reply without.
+// AppendOK appends the reply that grants a request with tags t: with its id,
+// with ttl in seconds unless that is negative, and with text after OK unless
+// that is empty. A request without tags gets a reply without tags.
 func AppendOK(dst []byte, t *Tags, ttl int64, text string) []byte {
 	start := len(dst)
 	if t.Any {
@@ -91,10 +91,9 @@ func AppendOK(dst []byte, t *Tags, ttl int64, text string) []byte {
 	return dst
 }
 
-// AppendRefusal appends the reply that refuses a request which bore tags t for
-// the reason err, of at most limit bytes: a message that would be longer ends
-// early, between two characters. A now
-// other than 0 goes into the tag of that name.
+// AppendRefusal appends the reply that refuses a request with tags t because of
+// err. The message is cut between characters so that the reply has at most
+// limit bytes. now goes into the tag of that name unless it is 0.
 func AppendRefusal(dst []byte, t *Tags, err *foyer.Error, now uint64, limit int) []byte {
 	start := len(dst)
 	if t.Any {

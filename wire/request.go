@@ -34,16 +34,16 @@ func (v Verb) String() string {
 	return "Verb(" + strconv.Itoa(int(v)) + ")"
 }
 
-// HasAddress reports whether requests of the verb name an address before the
-// room.
+// HasAddress reports whether requests with this verb have an address before the
+// name.
 func (v Verb) HasAddress() bool { return v == Register || v == Renew }
 
 // A Request is one line to a registry. The byte slices are views into it.
 type Request struct {
 	Tags
 	Verb    Verb
-	Address []byte // as it was sent: foyer.ParseAddress judges it
-	Name    []byte // as it was sent: foyer.ParseName judges it
+	Address []byte // as sent, not validated: see foyer.ParseAddress
+	Name    []byte // as sent, not validated: see foyer.ParseName
 }
 
 var (
@@ -53,16 +53,16 @@ var (
 )
 
 // ParseRequest reads one line, without its line ending. The verb is
-// case-insensitive; words are separated by one or more spaces, and spaces at
-// the end do not count. On an error, a [*foyer.Error] of code malformed or
+// case-insensitive; words are separated by one or more spaces, and trailing
+// spaces are ignored. On an error, a [*foyer.Error] of code malformed or
 // unknown-verb, the Request still holds the ID if it was readable.
 func ParseRequest(line []byte) (r Request, err error) {
 	err = r.Parse(line)
 	return r, err
 }
 
-// Parse is [ParseRequest] into a Request that may have been used before, for
-// a loop that would otherwise clear and copy one for each line.
+// Parse is [ParseRequest] into a Request that can be reused, which saves a loop
+// clearing and copying one per line.
 func (r *Request) Parse(line []byte) error {
 	r.Verb, r.Address, r.Name = 0, nil, nil
 	line, err := r.parse(line)
@@ -137,7 +137,7 @@ func equalFold(word []byte, upper string) bool {
 	return true
 }
 
-// quote shows the beginning of what a stranger sent, safe to print.
+// quote returns the beginning of untrusted input, safe to print.
 func quote(b []byte) string {
 	const most = 20
 	if len(b) > most {
@@ -150,8 +150,8 @@ func quote(b []byte) string {
 	return strconv.Quote(string(b))
 }
 
-// AppendRequest appends r as one line. It writes the tags id, ttl, key and
-// those of rooms in that order; a signature is put in by [Sign] afterwards.
+// AppendRequest appends r as one line: the tags id, ttl, key and those of
+// rooms, in that order, and the plain line. [Sign] adds a signature afterwards.
 func AppendRequest(dst []byte, r *Request) []byte {
 	dst = AppendTags(dst, &r.Tags)
 	dst = append(dst, r.Verb.String()...)
@@ -163,8 +163,8 @@ func AppendRequest(dst []byte, r *Request) []byte {
 	return append(dst, r.Name...)
 }
 
-// AppendTags appends the tags that are set and the space that ends them, or
-// nothing. It leaves out Sig.
+// AppendTags appends the tags that are set, except Sig, and the space after
+// them; nothing if none is set.
 func AppendTags(dst []byte, t *Tags) []byte {
 	start := len(dst)
 	dst = appendTag(dst, "id=", t.ID)

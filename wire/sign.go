@@ -11,12 +11,12 @@ import (
 
 const sigTag = ";sig="
 
-// sigSize is what a signature takes on the line, in bytes: the tag's key and
+// sigSize is the length of a signature on the line, in bytes: the tag's key and
 // 64 bytes in base64url without padding.
 const sigSize = len(sigTag) + (ed25519.SignatureSize*8+5)/6
 
-// Sign returns line, which must begin with tags, signed with key: the tag sig
-// stands last among the tags and covers every other byte of the line.
+// Sign returns line, which must begin with tags, with the tag sig added as the
+// last tag. It signs every other byte of the line.
 func Sign(line []byte, key ed25519.PrivateKey) []byte {
 	sig := ed25519.Sign(key, line)
 	tag := make([]byte, 0, sigSize)
@@ -25,8 +25,8 @@ func Sign(line []byte, key ed25519.PrivateKey) []byte {
 	return slices.Insert(slices.Clone(line), bytes.IndexByte(line, ' '), tag...)
 }
 
-// Verify reports whether line, as it was received, with the tag sig whose value
-// is the view sig into it, was signed with key. It costs about 50 µs.
+// Verify reports whether line, as received, was signed with key. sig is the
+// value of its tag sig, as a view into line. It takes about 50 µs.
 func Verify(line, sig []byte, key foyer.Key) bool {
 	var raw [ed25519.SignatureSize]byte
 	if base64.RawURLEncoding.DecodedLen(len(sig)) != len(raw) {

@@ -2,13 +2,13 @@ package wire
 
 import "foyer"
 
-// MaxTags is the most tags that a line may bear, known and unknown together.
+// MaxTags is the most tags that a line may have, known and unknown together.
 const MaxTags = 16
 
 // Tags are the known tags of a line. The byte slices are views into it; nil
 // means that the tag is absent.
 type Tags struct {
-	Any bool // the line bears tags, known or not
+	Any bool // the line has tags, known or not
 
 	ID   []byte   // the id as it was sent, 36 bytes
 	UUID foyer.ID // the id's value
@@ -46,13 +46,13 @@ var (
 // ParseTags reads the tags at the beginning of line, if there are any, and
 // returns the rest of the line. On an error, which is a [*foyer.Error] of code
 // malformed, the Tags still hold an ID that was read before the fault, so that
-// the refusal can bear it.
+// the refusal can repeat it.
 func ParseTags(line []byte) (t Tags, rest []byte, err error) {
 	rest, err = t.parse(line)
 	return t, rest, err
 }
 
-// parse is ParseTags into a value that may have been used before.
+// parse is ParseTags into a value that can be reused.
 func (t *Tags) parse(line []byte) (rest []byte, err error) {
 	if t.Any {
 		*t = Tags{}
@@ -85,8 +85,8 @@ func (t *Tags) parse(line []byte) (rest []byte, err error) {
 	}
 }
 
-// hasTag reports whether a tag of that key begins before end; the tags up to
-// there are known to be well formed.
+// hasTag reports whether a tag with that key begins before end. The tags up to
+// end must be well formed.
 func hasTag(line []byte, end int, key []byte) bool {
 	for i := 1; i < end; {
 		k, _, next, _ := scanTag(line, i)
@@ -98,8 +98,8 @@ func hasTag(line []byte, end int, key []byte) bool {
 	return false
 }
 
-// scanTag reads the tag that begins at i and returns the index of the ";" or
-// " " behind it.
+// scanTag reads the tag that begins at i and returns the index of the ";" or "
+// " after it.
 func scanTag(line []byte, i int) (key, value []byte, end int, err error) {
 	start := i
 	for i < len(line) && isKeyByte[line[i]] {
@@ -199,7 +199,7 @@ func parseUUID(b []byte) (id foyer.ID, ok bool) {
 
 var isKeyByte, isValueByte [256]bool
 
-var hexValue [256]byte // 16 for what is no hexadecimal digit
+var hexValue [256]byte // 16 for anything but a hexadecimal digit
 
 func init() {
 	for c := range 256 {

@@ -11,7 +11,7 @@ import (
 // A Verb is what a command asks for.
 type Verb uint8
 
-// The verbs. Invalid is whatever is no command.
+// The verbs. Invalid stands for anything that is not a command.
 const (
 	Invalid Verb = iota
 	Join
@@ -34,10 +34,10 @@ type Command struct {
 	Direction foyer.Direction // for Go
 }
 
-// ParseCommand reads one datagram's text. Upper and lower case of the verb do
-// not matter, nor do spaces and line endings around the command, nor how many
-// spaces separate the words of a name. What is no command, has words too many
-// or too few, is not UTF-8 or has control characters other than tabs is Invalid.
+// ParseCommand reads one datagram's text. The verb is case-insensitive; spaces
+// and line endings around the command, and repeated spaces in a name, are
+// ignored. Unknown verbs, missing or extra words, text that is not UTF-8 and
+// control characters other than tabs make it Invalid.
 func ParseCommand(text string) Command {
 	text = strings.Trim(text, " \t\r\n")
 	if !isText(text, "\t") {
@@ -72,7 +72,7 @@ func ParseCommand(text string) Command {
 	return Command{}
 }
 
-// namedVerbs are the verbs that want a name behind them.
+// namedVerbs are the verbs that a name must follow.
 var namedVerbs = map[string]Verb{"join": Join, "take": Take, "drop": Drop}
 
 // A Player is a player's name in canonical form.
@@ -85,9 +85,9 @@ func ParsePlayer(s string) (Player, error) {
 	return Player(n), err
 }
 
-// isText reports whether s is UTF-8 without control characters other than
-// those in except: a line break in what a player says could pass for the
-// room's own words on another player's screen.
+// isText reports whether s is UTF-8 without control characters other than those
+// in except. A line break in what a player says could pass for a message of the
+// room on another player's screen.
 func isText(s, except string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) && !strings.ContainsRune(except, r)

@@ -12,14 +12,14 @@ import (
 	"foyer/wire"
 )
 
-// What a room holds at most.
+// Limits of a room.
 const (
-	// MaxPlayers is the most players in a room: everything said there goes to
-	// each of them.
+	// MaxPlayers is the most players in a room. Everything said there is sent
+	// to each of them.
 	MaxPlayers = 256
 
-	// MaxThings is the most things that a room keeps count of: those that lie
-	// in it and those that tracked players took from it.
+	// MaxThings is the most things that a room accounts for: those lying in it
+	// and those that tracked players took from it.
 	MaxThings = 512
 
 	// MaxDescription is the longest description, in bytes.
@@ -27,18 +27,18 @@ const (
 
 	// MaxText is the longest text that a room returns, in bytes, so that it
 	// fits into one datagram with the tags that package room puts before it. A
-	// summary that would be longer ends with how many things it leaves out.
+	// summary that would be longer ends with the number of things left out.
 	MaxText = 1150
 )
 
-// A Reply is what a command brings about in words.
+// A Reply is the outcome of a command, and what is said about it.
 type Reply struct {
 	OK     bool       // it was carried out
 	Code   foyer.Code // why a join was refused: bad-name, name-taken, or busy if the room is full
 	Text   string     // told to the player who gave the command
 	Notice string     // told to every other player in the room, unless empty
 	Left   bool       // the player was in the room and now is not
-	Took   bool       // and went on with things that they took here, which the room has no more
+	Took   bool       // and took along things from here
 }
 
 // A Room is the state of one room.
@@ -47,7 +47,7 @@ type Room struct {
 	description string
 	exits       map[foyer.Direction]foyer.Name
 
-	things  []string    // that lie here, in the order in which they came; bounded by MaxThings
+	things  []string    // lying here, in the order in which they came; bounded by MaxThings
 	players []*presence // in the order in which they came; bounded by MaxPlayers
 	held    int         // things that tracked players took from here, in all
 }
@@ -59,7 +59,7 @@ type presence struct {
 	held    []string // what a tracked player took here and still has; counted in Room.held
 }
 
-// New returns a room in which the things lie and nobody is. The description is
+// New returns a room with these things in it and no players. The description is
 // UTF-8, without control characters other than line breaks.
 func New(name foyer.Name, description string, exits map[foyer.Direction]foyer.Name, things []string) (*Room, error) {
 	r := &Room{name: name, description: description, exits: maps.Clone(exits)}
@@ -96,11 +96,11 @@ func (r *Room) Players() []Player {
 	return names
 }
 
-// Join lets a player in. The room keeps account of what a tracked player takes
-// in it, and has it back when that player is gone without a word; players who
-// are not tracked keep their things themselves.
+// Join lets a player in. The room records what a tracked player takes in it,
+// and gets it back when that player disappears; players who are not tracked
+// keep account of their things themselves.
 //
-// The name is as the player typed it; player is what the room calls them.
+// The name is as the player typed it; player is its canonical form.
 func (r *Room) Join(name string, tracked bool) (player Player, reply Reply) {
 	player, err := ParsePlayer(name)
 	switch {
@@ -119,8 +119,7 @@ func (r *Room) Join(name string, tracked bool) (player Player, reply Reply) {
 	}
 }
 
-// Do carries out a command of a player who is in the room. Join is not among
-// the commands that a player in the room can give.
+// Do carries out a command, other than Join, of a player who is in the room.
 func (r *Room) Do(player Player, c Command) Reply {
 	p := r.find(player)
 	if p == nil {
@@ -143,15 +142,15 @@ func (r *Room) Do(player Player, c Command) Reply {
 	return Reply{Text: wire.InvalidCommand}
 }
 
-// Lose takes a player out of the room, who is gone without a word, or for good
-// after exit. What the room knows them to hold is dropped in it. It returns what
-// the others are told.
+// Lose removes a player who has disappeared, or who leaves by exit. What the
+// room knows them to hold is dropped in it. It returns what the others are
+// told.
 func (r *Room) Lose(player Player) (notice string) {
 	p := r.find(player)
 	if p == nil {
 		return ""
 	}
-	r.things = append(r.things, p.held...) // within MaxThings: held were counted
+	r.things = append(r.things, p.held...) // within MaxThings, which counts what is held
 	r.remove(p)
 	return string(player) + wire.LeftGame
 }
@@ -173,8 +172,8 @@ func (r *Room) take(p *presence, name string) Reply {
 	return Reply{OK: true, Text: thing + wire.Taken}
 }
 
-// drop believes that the player holds the thing: it may have come from another
-// room. See docs/decisions/0010-what-players-carry.md.
+// drop trusts the player to hold the thing, which may come from another room.
+// See docs/decisions/0010-what-players-carry.md.
 func (r *Room) drop(p *presence, name string) Reply {
 	thing, ok := canonicalThing(name)
 	if !ok {
@@ -190,8 +189,8 @@ func (r *Room) drop(p *presence, name string) Reply {
 	return Reply{OK: true, Text: thing + wire.Dropped}
 }
 
-// canonicalThing returns the canonical form of a thing's name. What cannot be
-// a name cannot be echoed either.
+// canonicalThing returns the canonical form of a thing's name. What is not a
+// valid name must not be echoed either.
 func canonicalThing(name string) (string, bool) {
 	n, err := foyer.ParseName(name)
 	return string(n), err == nil
@@ -212,7 +211,7 @@ func (r *Room) say(p *presence, text string) Reply {
 	return reply
 }
 
-// leave lets a player go to the next room, with what they hold.
+// leave lets a player go to the next room with what they hold.
 func (r *Room) leave(p *presence, d foyer.Direction) Reply {
 	next, ok := r.exits[d]
 	if !ok {
@@ -228,14 +227,14 @@ func (r *Room) leave(p *presence, d foyer.Direction) Reply {
 	}
 }
 
-// remove takes a player out of the room and what they hold off its books.
+// remove takes out a player, and what they hold out of the count.
 func (r *Room) remove(p *presence) {
 	r.held -= len(p.held)
 	r.players = slices.DeleteFunc(r.players, func(q *presence) bool { return q == p })
 }
 
 func (r *Room) find(player Player) *presence {
-	for _, p := range r.players { // MaxPlayers is too few for a map to pay
+	for _, p := range r.players { // with MaxPlayers a map does not pay
 		if p.name == player {
 			return p
 		}
@@ -244,8 +243,8 @@ func (r *Room) find(player Player) *presence {
 }
 
 // Summary returns what player sees of the room: its name, its description, and
-// what is in it, things first and then the players other than player, who need
-// not be in the room.
+// what is in it: things first, then players other than player, who need not be
+// in the room.
 func (r *Room) Summary(player Player) string {
 	var b strings.Builder
 	b.WriteString(string(r.name))
@@ -274,8 +273,8 @@ func (r *Room) Summary(player Player) string {
 	return b.String()
 }
 
-// fitting returns lines, or if they take more than limit bytes, as many as fit
-// together with a last one that counts the rest.
+// fitting returns lines or, if they take more than limit bytes, as many as fit
+// with a last one that counts the rest.
 func fitting(lines []string, limit int) []string {
 	const indent = len("\n  ")
 	const rest = indent + len("and 1000 more")
