@@ -10,45 +10,46 @@ import (
 
 const (
 	// hostRate and hostBurst are what the plain players of a host may be sent
-	// beside three times what came from them, in bytes a second and bytes. A room
-	// full of talk stays below that, and it is too little to hurt whoever is sent
-	// it unasked. All strangers together may not be sent more than that either.
+	// in addition to three times what came from them, in bytes a second and
+	// bytes. A room full of talk needs less, and it is too little to hurt a
+	// victim of forged addresses. All strangers together get no more than that
+	// either.
 	hostRate  = 32 << 10
 	hostBurst = 4 * hostRate
 
-	// talkRate and talkBurst are how much of what one player says the others are
-	// told, in messages a second and messages: faster than anybody types. A host's
-	// players have twice as much together; those of either dialect by themselves,
-	// so that who forges source addresses, as can be done in the plain one, takes
+	// talkRate and talkBurst are how many messages of one player the others are
+	// told, a second and at once: more than anybody types. The players of a
+	// host have twice that together, counted separately for each dialect, so
+	// that forged source addresses, which are possible in the plain one, take
 	// nothing from tagged players.
 	talkRate      = 10
 	talkBurst     = 60
 	hostTalkRate  = 2 * talkRate
 	hostTalkBurst = 2 * talkBurst
 
-	// ownRate and ownBurst are what nobody of a player's host can take from them:
-	// only what they say beyond it comes from what the host has. It is empty when
-	// they come in, so that coming and going gains nothing.
+	// ownRate and ownBurst are a player's own share, which others on their host
+	// cannot use up: only what they say beyond it counts against the host. It
+	// is empty when they join, so that coming and going gains nothing.
 	ownRate  = 1
 	ownBurst = 5
 
-	// hostJoinRate and hostJoinBurst are how many players of a host may come in,
-	// in one dialect: all of them at once.
+	// hostJoinRate and hostJoinBurst are how many players of a host may join in
+	// one dialect, a second and at once: all of them at once.
 	hostJoinRate  = 20
 	hostJoinBurst = maxPerHost
 
-	// maxHosts bounds each table of hosts. When it is full of hosts that were
-	// heard of within the last few seconds, the others share one bucket. Only
-	// players come into a table, who are fewer.
+	// maxHosts bounds each table of hosts. When it is full of hosts heard from
+	// within the last few seconds, the others share one bucket. Only hosts of
+	// players get into a table, and there are fewer players.
 	maxHosts = 4096
 )
 
-// bucket is a token bucket. golang.org/x/time/rate has none that can be credited, as
-// what a player sends credits their host: Reservation.Cancel returns only what the
-// reservation took.
+// bucket is a token bucket. golang.org/x/time/rate has none that can be
+// credited, which is needed because what a player sends is credited to their
+// host: Reservation.Cancel returns only what that reservation took.
 type bucket struct {
 	tokens float64
-	at     time.Time // when tokens was right
+	at     time.Time // when tokens was computed
 }
 
 // refill brings the bucket to the present.
@@ -75,13 +76,13 @@ func (b *budgets) earn(now time.Time, host netip.Addr, tokens float64) {
 	k.tokens = min(burst, k.tokens+tokens)
 }
 
-// has reports whether a host has so many tokens.
+// has reports whether a host has that many tokens.
 func (b *budgets) has(now time.Time, host netip.Addr, tokens float64) bool {
 	k, _ := b.of(now, host)
 	return k.tokens >= tokens
 }
 
-// spend takes so many tokens from a host if it has them.
+// spend takes that many tokens from a host if it has them.
 func (b *budgets) spend(now time.Time, host netip.Addr, tokens float64) bool {
 	k, _ := b.of(now, host)
 	if k.tokens < tokens {
@@ -91,7 +92,7 @@ func (b *budgets) spend(now time.Time, host netip.Addr, tokens float64) bool {
 	return true
 }
 
-// of returns the bucket of a host, filled up to now, and how much goes into it.
+// of returns the bucket of a host, refilled up to now, and its capacity.
 func (b *budgets) of(now time.Time, host netip.Addr) (k *bucket, burst float64) {
 	host = udp.Host(host)
 	shares := float64(shareOf(host, 1))
@@ -112,8 +113,8 @@ func (b *budgets) of(now time.Time, host netip.Addr) (k *bucket, burst float64) 
 	return k, shares * b.burst
 }
 
-// sweep drops the hosts whose bucket is full again, when the table is full,
-// and at most once a second.
+// sweep drops hosts whose bucket is full again. It runs when the table is full,
+// at most once a second.
 func (b *budgets) sweep(now time.Time) {
 	if len(b.hosts) < maxHosts || now.Sub(b.swept) < time.Second {
 		return
@@ -126,17 +127,17 @@ func (b *budgets) sweep(now time.Time) {
 	}
 }
 
-// A standing is how far the room can believe that somebody is at their address.
+// A standing is how well an address is known to be the sender's.
 type standing uint8
 
 const (
-	stranger    standing = iota // nobody, or a plain player who has only joined
-	plainPlayer                 // a plain player who has sent something more
-	tagged                      // who has sent back what the room sent: see cookies
+	stranger    standing = iota // no player, or a plain one who has only joined
+	plainPlayer                 // a plain player who has sent more than that
+	tagged                      // who has proven the address: see cookies
 )
 
-// earn credits a plain player's host with what may be sent there for a datagram
-// of n bytes. Datagrams of others earn nothing: see answer.
+// earn credits a plain player's host with what may be sent there in return for
+// a datagram of n bytes. Datagrams from others earn nothing: see answer.
 func (s *Server) earn(now time.Time, p *player, n int) {
 	host := p.addr.Addr()
 	if host.IsLoopback() {
@@ -150,9 +151,9 @@ func (s *Server) earn(now time.Time, p *player, n int) {
 	}
 }
 
-// isSparing reports whether a player is not told what happens, because what is
-// left for strangers is kept for those who come in: else many who are told of
-// each other would keep out the next.
+// isSparing reports whether a player is not told what happens, because the rest
+// of the strangers' budget is reserved for newcomers: otherwise many strangers
+// who are told of each other would keep out the next one.
 func (s *Server) isSparing(now time.Time, p *player) bool {
 	if p.standing() != stranger || p.addr.Addr().IsLoopback() {
 		return false
@@ -162,8 +163,8 @@ func (s *Server) isSparing(now time.Time, p *player) bool {
 }
 
 // affords reports whether a datagram of n bytes may be sent to an address.
-// Tagged players have asked for it, and nobody outside can forge loopback
-// addresses.
+// Tagged players have proven their address, and nobody outside can forge
+// loopback addresses.
 func (s *Server) affords(now time.Time, to netip.Addr, k standing, n int) bool {
 	if k == tagged || to.IsLoopback() {
 		return true
@@ -173,7 +174,7 @@ func (s *Server) affords(now time.Time, to netip.Addr, k standing, n int) bool {
 	return (k != stranger || s.strangers.tokens >= cost) && s.plainBytes.has(now, to, cost)
 }
 
-// sendAs writes b to an address, unless that has had its share.
+// sendAs sends b to an address, unless its budget is used up.
 func (s *Server) sendAs(now time.Time, to netip.AddrPort, k standing, b []byte) {
 	if !s.affords(now, to.Addr(), k, len(b)) {
 		s.log.debug(now, "not sent: too much for one host", "to", to)
@@ -189,8 +190,8 @@ func (s *Server) sendAs(now time.Time, to netip.AddrPort, k standing, b []byte) 
 	s.write(now, to, b)
 }
 
-// answer writes b to where a datagram came from that is no player's. Up to three
-// times its size needs no budget.
+// answer sends b to the source of a datagram that is not from a player. Up to
+// three times the size of the datagram needs no budget.
 func (s *Server) answer(now time.Time, d datagram, b []byte) {
 	if len(b)+wire.HeaderSize <= wire.ReplyBudget(len(d.data)) {
 		s.write(now, d.from, b)

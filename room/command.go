@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	// plainYields is after how long of silence a plain player gives way to
-	// somebody who wants to come into a full room.
+	// plainYields is how long a plain player must be silent to give way to
+	// somebody who wants to enter a full room.
 	plainYields = 5 * time.Minute
 
-	// plainReturns and playerReturns are after how long a plain and a tagged
-	// player give way to somebody of the same name and host, who is most likely
-	// the same person, cut off and back: they need not wait for themselves to
-	// be gone. A plain one may be forged, command and all, and so gives way to a
-	// tagged player of the same name from any host.
+	// plainReturns and playerReturns are how long a plain and a tagged player
+	// must be silent to give way to somebody of the same name from the same
+	// host: most likely the same person, who has reconnected and should not
+	// have to wait for their old session to expire. A plain player may be
+	// forged, and gives way to a tagged player of the same name from any host.
 	plainReturns  = time.Minute
 	playerReturns = playerSilence / 2
 
-	// showsBy is after how long a plain newcomer who has not sent more than a
-	// join gives way to a tagged player of the same name. Where it is their
-	// place that is wanted, they give way at once.
+	// showsBy is after how long a plain newcomer who has sent nothing but a
+	// join gives way to a tagged player of the same name. If the room is full
+	// they give way at once.
 	showsBy = 10 * time.Second
 
-	// maxPerHost is how many players may come from one host, of each standing,
-	// so that no single one can fill the room, and who forges source addresses
-	// keeps no tagged player out. Loopback addresses are exempt.
+	// maxPerHost is how many players of each standing may come from one host,
+	// so that no host can fill the room by itself, and forged source addresses
+	// do not keep tagged players out. Loopback addresses are exempt.
 	maxPerHost = world.MaxPlayers / 4
 )
 
@@ -38,12 +38,13 @@ const (
 // a stranger.
 func (s *Server) admit(now time.Time, from netip.AddrPort, name string, k standing) (world.Player, world.Reply) {
 	s.giveNameBack(now, from.Addr(), name, k)
-	// Whom the room would refuse in any case needs no place.
+	// Nobody is evicted for a player whom the room would refuse anyway.
 	if player, err := world.ParsePlayer(name); err == nil && s.players[player] == nil {
 		if k == stranger && !s.hasPlaces(from.Addr(), stranger) {
 			s.evict(now, udp.Host(from.Addr()))
 		}
-		// Strangers who show that they are there must find a place as well.
+		// A stranger becomes a plain player with their next command, and needs
+		// a place then too.
 		if !s.hasPlaces(from.Addr(), max(k, plainPlayer)) {
 			return "", world.Reply{Code: foyer.Busy, Text: wire.TooMany}
 		}
@@ -54,8 +55,8 @@ func (s *Server) admit(now time.Time, from netip.AddrPort, name string, k standi
 	return s.room.Join(name, k == tagged)
 }
 
-// giveNameBack has a player leave who has the name of the one who comes, and is
-// most likely the same person, or never was there.
+// giveNameBack removes the player who has the newcomer's name, if that is most
+// likely the same person or never was there.
 func (s *Server) giveNameBack(now time.Time, from netip.Addr, name string, k standing) {
 	player, err := world.ParsePlayer(name)
 	p := s.players[player]
@@ -70,7 +71,7 @@ func (s *Server) giveNameBack(now time.Time, from netip.Addr, name string, k sta
 	}
 }
 
-// hasPlaces reports whether one more player of a standing may come from a host.
+// hasPlaces reports whether a host may have one more player of a standing.
 func (s *Server) hasPlaces(addr netip.Addr, k standing) bool {
 	if addr.IsLoopback() {
 		return true
@@ -84,8 +85,8 @@ func (s *Server) hasPlaces(addr netip.Addr, k standing) bool {
 	return n < maxPerHost
 }
 
-// makePlace has somebody leave a full room: a stranger of the host that has most
-// of them, or else a plain player who was silent for long.
+// makePlace evicts somebody from a full room: a stranger of the host that has
+// most of them, or else a plain player who has been silent for plainYields.
 func (s *Server) makePlace(now time.Time) {
 	strangers := make(map[netip.Addr]int)
 	var silent *player
@@ -103,7 +104,7 @@ func (s *Server) makePlace(now time.Time) {
 	}
 }
 
-// evict has the first of a host's strangers leave.
+// evict removes the stranger of a host who came first.
 func (s *Server) evict(now time.Time, host netip.Addr) {
 	var first *player
 	for _, p := range s.plain {
@@ -116,8 +117,8 @@ func (s *Server) evict(now time.Time, host netip.Addr) {
 	}
 }
 
-// mayTalk reports whether the others may be told one thing more of a player, and
-// books it.
+// mayTalk reports whether the player may have the others told one more message,
+// and takes it from the budgets.
 func (s *Server) mayTalk(now time.Time, p *player) bool {
 	hosts := &s.plainTalk
 	if p.session != nil {
@@ -137,8 +138,8 @@ func (s *Server) mayTalk(now time.Time, p *player) bool {
 	return true
 }
 
-// returns is how long the player must have been silent to be taken for cut off
-// when they seem to come again.
+// returns is how long the player must have been silent for a newcomer of the
+// same name to be taken for them.
 func (p *player) returns() time.Duration {
 	if p.session == nil {
 		return plainReturns
@@ -146,8 +147,8 @@ func (p *player) returns() time.Duration {
 	return playerReturns
 }
 
-// do carries out a command of a player who is in the room. One who joins again
-// under the same name sees the room again, and the others are told nothing.
+// do carries out a command of a player who is in the room. Joining again under
+// the same name shows the room again and tells the others nothing.
 func (s *Server) do(p *player, c world.Command) world.Reply {
 	if c.Verb != world.Join {
 		return s.room.Do(p.name, c)
@@ -158,7 +159,7 @@ func (s *Server) do(p *player, c world.Command) world.Reply {
 	return s.room.Do(p.name, world.Command{Verb: world.Look})
 }
 
-// follow does what follows from a command that was carried out.
+// follow applies the consequences of a command that was carried out.
 func (s *Server) follow(now time.Time, p *player, c world.Command, reply world.Reply) {
 	if reply.Left {
 		s.strike(now, p, reply.Took)

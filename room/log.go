@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// logRate and logBurst bound the log, in records a second and records:
-// everything in it is caused by somebody out there.
+// logRate and logBurst bound the log, in records a second and at once:
+// strangers cause everything in it.
 const (
 	logRate  = 50
 	logBurst = 200
 )
 
-// limitedLog writes to a logger, and counts instead what is too much.
+// limitedLog writes to a logger up to a rate, and counts what it leaves out.
 type limitedLog struct {
 	to      *slog.Logger
 	bucket  bucket

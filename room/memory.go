@@ -8,27 +8,28 @@ import (
 	"foyer/internal/udp"
 )
 
-// What a memory holds at most, of one host and in all. Whoever comes and goes all
-// the time pushes out what is remembered of their own host first.
+// Limits of a memory, per host and in all. Whoever comes and goes all the time
+// first pushes out what is remembered of their own host.
 const (
 	perHost = 64
 	inAll   = 1024
 
-	// dearPerHost is how many of a host's things may be dear. Whoever would push
-	// out others' dear things needs inAll of that memory / dearPerHost hosts to
-	// begin with, and as many as it holds things to push out a host's only one.
+	// dearPerHost is how many of a host's things may be dear. To push out
+	// others' dear things takes inAll/dearPerHost hosts, and to push out a
+	// host's only one inAll hosts.
 	dearPerHost = 16
 )
 
 // A memory keeps what retries may still ask for, each thing for a fixed time
-// and on behalf of a host. If something depends on it, it is dear.
+// and on behalf of a host. A thing that matters more, because items depend on
+// it, is dear.
 type memory[T any] struct {
 	keep    time.Duration
 	perHost int
 	inAll   int
-	forgot  func(time.Time, *kept[T]) // called for each thing that is dropped; may be nil
+	forgot  func(time.Time, *kept[T]) // called for each dropped thing; may be nil
 	entries []kept[T]                 // oldest first; bounded by perHost and inAll
-	hosts   map[netip.Addr]*tally     // those that entries are of
+	hosts   map[netip.Addr]*tally     // of the entries
 }
 
 type kept[T any] struct {
@@ -38,7 +39,7 @@ type kept[T any] struct {
 	dear  bool
 }
 
-// tally counts what is kept of a host.
+// tally counts what is kept for a host.
 type tally struct {
 	host         netip.Addr
 	others, dear int
@@ -51,10 +52,10 @@ func (t *tally) count(dear bool) *int {
 	return &t.others
 }
 
-// add keeps a thing. If there are then too many of its host, the oldest of that
-// host goes; else if there are too many in all, the oldest of the host that has
-// most. Dear ones go only if there are no others, and the oldest one of a host
-// that has too many of them is dear no longer.
+// add keeps a thing. If its host then has too many, the oldest of that host is
+// dropped; else if there are too many in all, the oldest of the host that has
+// most. Dear ones are dropped only if there are no others. A host's oldest dear
+// one stops being dear when the host has too many of them.
 func (m *memory[T]) add(now time.Time, addr netip.Addr, thing T, dear bool) {
 	m.expire(now)
 	host := udp.Host(addr)
@@ -82,7 +83,7 @@ func (m *memory[T]) add(now time.Time, addr netip.Addr, thing T, dear bool) {
 	}
 }
 
-// leastMissed returns the index of what goes first when there is too much in all.
+// leastMissed returns the index of what to drop when there is too much in all.
 func (m *memory[T]) leastMissed() int {
 	for _, dear := range []bool{false, true} {
 		first, most := -1, 0
@@ -95,10 +96,10 @@ func (m *memory[T]) leastMissed() int {
 			return first
 		}
 	}
-	panic("nothing is kept") // too much is
+	panic("nothing is kept") // there is too much
 }
 
-// find returns the newest thing that is still kept and of which is reports
+// find returns the newest thing that has not expired and for which is reports
 // true, or nil.
 func (m *memory[T]) find(now time.Time, is func(*T) bool) *T {
 	for i := len(m.entries) - 1; i >= 0; i-- {
@@ -109,7 +110,7 @@ func (m *memory[T]) find(now time.Time, is func(*T) bool) *T {
 	return nil
 }
 
-// forget drops the things of which is reports true.
+// forget drops the things for which is reports true.
 func (m *memory[T]) forget(now time.Time, is func(*T) bool) {
 	for i := len(m.entries) - 1; i >= 0; i-- {
 		if is(&m.entries[i].thing) {
@@ -118,8 +119,8 @@ func (m *memory[T]) forget(now time.Time, is func(*T) bool) {
 	}
 }
 
-// expire drops what has been kept for long enough, and returns when to call it
-// again, or the zero time.
+// expire drops what is too old, and returns when to call it again, or the zero
+// time.
 func (m *memory[T]) expire(now time.Time) (next time.Time) {
 	for len(m.entries) > 0 {
 		if next := m.entries[0].at.Add(m.keep); now.Before(next) {
@@ -130,8 +131,8 @@ func (m *memory[T]) expire(now time.Time) (next time.Time) {
 	return time.Time{}
 }
 
-// drop drops one thing. What goes is mostly among the oldest, so those before it
-// are moved and not those behind.
+// drop removes one thing. That is mostly one of the oldest, so the ones before
+// it are moved, not the ones after it.
 func (m *memory[T]) drop(now time.Time, i int) {
 	e := m.entries[i]
 	if *e.of.count(e.dear)--; e.of.others+e.of.dear == 0 {
@@ -156,8 +157,8 @@ func mostCrowded(counts map[netip.Addr]int) (host netip.Addr) {
 	return host
 }
 
-// shareOf returns what a host may have where others may have n. All the players
-// of a room may sit at the machine that it runs on.
+// shareOf returns how many a host may have where others may have n. All players
+// of a room may be on the machine that it runs on.
 func shareOf(a netip.Addr, n int) int {
 	if a.IsLoopback() {
 		return n * loopbackShares
@@ -165,5 +166,5 @@ func shareOf(a netip.Addr, n int) int {
 	return n
 }
 
-// loopbackShares is for how many hosts the loopback addresses count.
+// loopbackShares is how many hosts the loopback addresses count as.
 const loopbackShares = 4

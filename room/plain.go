@@ -10,7 +10,7 @@ import (
 )
 
 // keepGoodbye is how long the last reply to a plain player who left is kept for
-// retries of the request that it answers.
+// retries of that request.
 const keepGoodbye = 10 * time.Second
 
 // goodbye is the reply to the request by which a plain player left.
@@ -41,7 +41,7 @@ func (s *Server) handlePlain(now time.Time, d datagram) {
 	}
 	switch {
 	case c.Verb == world.Invalid && isReply(&wire.Tags{}, line):
-		// Two servers that take each other's complaints for requests would
+		// Two servers that took each other's complaints for requests would
 		// never stop.
 	case c.Verb == world.Say && !s.mayTalk(now, p):
 		s.sendTo(now, p, []byte(wire.TooFast))
@@ -55,7 +55,7 @@ func (s *Server) handlePlain(now time.Time, d datagram) {
 	}
 }
 
-// handleStranger answers a plain line from an address at which no player is.
+// handleStranger answers a plain line from an address without a player.
 func (s *Server) handleStranger(now time.Time, d datagram, line string, c world.Command) {
 	left := s.goodbyes.find(now, func(g *goodbye) bool { return g.from == d.from })
 	switch {
@@ -70,8 +70,8 @@ func (s *Server) handleStranger(now time.Time, d datagram, line string, c world.
 	}
 }
 
-// joinPlain lets a plain player in, if the summary can be sent: else it is as if
-// the datagram had been lost.
+// joinPlain lets a plain player in if the budget allows the summary to be sent;
+// otherwise the join is ignored, as if the datagram had been lost.
 func (s *Server) joinPlain(now time.Time, d datagram, name string) {
 	if !s.affords(now, d.from.Addr(), stranger, world.MaxText) {
 		s.log.debug(now, "not let in: too much for strangers", "from", d.from)

@@ -18,38 +18,38 @@ import (
 )
 
 const (
-	// playerSilence and plainSilence are after how long without a word a tagged
-	// and a plain player have left.
+	// playerSilence and plainSilence are how long a tagged and a plain player
+	// may be silent before they count as gone.
 	playerSilence = 30 * time.Second
 	plainSilence  = time.Hour
 
-	// farewell is how long a room that closes waits for its tagged players to
-	// acknowledge it.
+	// farewell is how long a closing room waits for its tagged players to
+	// acknowledge that.
 	farewell = time.Second
 
 	// backlog bounds the datagrams between the goroutine that reads them and
-	// the one that handles them; further ones wait in the kernel's buffer.
+	// the one that handles them; more wait in the kernel's buffer.
 	backlog = 256
 
-	// stall is how late the server's own timer may be before the time is taken
-	// for one in which the process did not run and could hear nobody.
+	// stall is how late the server's timer may be before that time counts as
+	// one in which the process did not run and could hear nobody.
 	stall = time.Second
 
-	// maxFailures is how many times in a row reading may fail.
+	// maxFailures is how many reads in a row may fail.
 	maxFailures = 1000
 
-	// tickGap keeps the timer from running for every player apart.
+	// tickGap keeps the timer from firing for each player separately.
 	tickGap = 10 * time.Millisecond
 )
 
-// Options are what a server can be told beside its socket and its room.
+// Options configure a Server.
 type Options struct {
-	// PlainOnly makes the server speak the plain dialect alone, as rooms did
+	// PlainOnly makes the server speak the plain dialect only, like rooms from
 	// before there were tags: a line that begins with tags is an invalid
 	// command.
 	PlainOnly bool
 
-	// Logger gets what happens in the room; nil for nowhere.
+	// Logger gets what happens in the room; nil discards it.
 	Logger *slog.Logger
 }
 
@@ -60,28 +60,28 @@ type Server struct {
 	plainOnly bool
 	log       *limitedLog
 	seed      maphash.Seed
-	idle      chan struct{} // holds one element until Serve is called: who has it owns the state
+	idle      chan struct{} // holds one element until Serve is called; whoever takes it owns the state
 	calls     chan func()   // run by the goroutine of Serve
 	done      chan struct{} // closed when Serve has returned
 
 	// Owned by the goroutine of Serve.
 	room       *world.Room
-	players    map[world.Player]*player   // as many as the room lets in: world.MaxPlayers
-	plain      map[netip.AddrPort]*player // those of players who are plain
-	sessions   map[string]*session        // by sid: players' and departed ones'
-	joins      map[foyer.ID]*session      // by the id of the join: the same sessions
+	players    map[world.Player]*player   // at most world.MaxPlayers
+	plain      map[netip.AddrPort]*player // the plain ones
+	sessions   map[string]*session        // by sid, of present and departed players
+	joins      map[foyer.ID]*session      // the same, by the id of the join
 	departed   memory[*session]
 	refused    memory[recorded] // joins
-	spent      memory[foyer.ID] // of joins whose replies are forgotten
+	spent      memory[foyer.ID] // of joins whose replies were dropped
 	isSpent    map[foyer.ID]bool
 	goodbyes   memory[goodbye] // of plain players who left
 	cookies    cookies
-	talk       budgets // of what tagged players say; see budget.go
-	plainTalk  budgets // and plain ones
-	coming     budgets // of joins of tagged players
-	plainComes budgets // and plain ones
-	plainBytes budgets // of bytes to send to plain players
-	strangers  bucket  // of those to all who have not shown to be there
+	talk       budgets // for what tagged players say; see budget.go
+	plainTalk  budgets // the same for plain ones
+	coming     budgets // for joins of tagged players
+	plainComes budgets // the same for plain ones
+	plainBytes budgets // of bytes, for sending to plain players
+	strangers  bucket  // of bytes, for sending to all strangers
 	timer      *time.Timer
 	due        time.Time // when the timer fires
 	ticked     time.Time // when it fired last
@@ -92,13 +92,13 @@ type Server struct {
 // player is somebody in the room.
 type player struct {
 	name    world.Player
-	addr    netip.AddrPort // which they were last known to be at
+	addr    netip.AddrPort // last known
 	came    time.Time
 	heard   time.Time
 	session *session // nil for a plain player
-	shown   bool     // a plain player has sent more than a join
-	talk    bucket   // what they may have the others told
-	own     bucket   // what of it their host does not count
+	shown   bool     // a plain player who has sent more than a join
+	talk    bucket   // for messages to the others
+	own     bucket   // for messages that do not count against their host
 }
 
 func newPlayer(now time.Time, name world.Player, addr netip.AddrPort) *player {
@@ -115,7 +115,7 @@ func (p *player) standing() standing {
 	return stranger
 }
 
-// silence is how long the player may be silent before they have left.
+// silence is how long the player may be silent before they count as gone.
 func (p *player) silence() time.Duration {
 	if p.session == nil {
 		return plainSilence
@@ -219,7 +219,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 // receive passes on what arrives until the socket fails or quit is closed.
 func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
-	buf := make([]byte, 1<<16) // of UDP's longest, as some systems report an error for what is cut off
+	buf := make([]byte, 1<<16) // UDP's maximum: some systems report an error for what is cut off
 	failures := 0              // in a row
 	for {
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
@@ -229,8 +229,8 @@ func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
 		default:
 		}
 		if err != nil {
-			// Some systems report here what became of datagrams sent earlier; a
-			// socket that does nothing else is broken.
+			// Some systems report errors of datagrams sent earlier here; a
+			// socket that returns nothing else is broken.
 			if failures++; failures > maxFailures || errors.Is(err, net.ErrClosed) {
 				return err
 			}
@@ -246,23 +246,23 @@ func (s *Server) receive(arrived chan<- datagram, quit <-chan struct{}) error {
 	}
 }
 
-// Players returns the names of those who are in the room, in the order in which
-// they came. It may be called from any goroutine at any time, and returns nil
-// when Serve has returned.
+// Players returns the names of those in the room, in the order in which they
+// came. It may be called from any goroutine at any time, and returns nil once
+// Serve has returned.
 func (s *Server) Players() (names []world.Player) {
 	s.call(func() { names = s.room.Players() })
 	return names
 }
 
-// Summary returns what somebody sees who looks into the room. It may be called
-// from any goroutine at any time, and is empty when Serve has returned.
+// Summary returns what somebody looking into the room sees. It may be called
+// from any goroutine at any time, and is empty once Serve has returned.
 func (s *Server) Summary() (text string) {
 	s.call(func() { text = s.room.Summary("") })
 	return text
 }
 
-// call has f run by the goroutine that owns the state, this one before Serve,
-// and waits for it.
+// call runs f on the goroutine that owns the state, or on this one before
+// Serve, and waits for it.
 func (s *Server) call(f func()) {
 	ran := make(chan struct{})
 	select {
@@ -275,7 +275,7 @@ func (s *Server) call(f func()) {
 	}
 }
 
-// handle deals with one datagram.
+// handle processes one datagram.
 func (s *Server) handle(now time.Time, d datagram) {
 	if len(d.data) > 0 && d.data[0] == '@' && !s.plainOnly {
 		s.handleTagged(now, d)
@@ -284,8 +284,8 @@ func (s *Server) handle(now time.Time, d datagram) {
 	s.handlePlain(now, d)
 }
 
-// tell says text to everybody but one player. Nobody waits for those who are
-// slow: see session.push.
+// tell sends text to everybody but one player. It does not wait for slow ones:
+// see session.push.
 func (s *Server) tell(now time.Time, except world.Player, text string) {
 	if text == "" {
 		return
@@ -303,12 +303,12 @@ func (s *Server) tell(now time.Time, except world.Player, text string) {
 	}
 }
 
-// sendTo writes b to a player, unless their host has had its share.
+// sendTo sends b to a player, unless their host's budget is used up.
 func (s *Server) sendTo(now time.Time, p *player, b []byte) {
 	s.sendAs(now, p.addr, p.standing(), b)
 }
 
-// enter lets a player in whom the room has accepted.
+// enter adds a player whom the room has accepted.
 func (s *Server) enter(now time.Time, p *player, notice string) {
 	s.players[p.name] = p
 	dialect := "tagged"
@@ -324,7 +324,7 @@ func (s *Server) enter(now time.Time, p *player, notice string) {
 	s.tell(now, p.name, notice)
 }
 
-// lose takes a player out of the room who is gone without a word.
+// lose removes a player who has disappeared.
 func (s *Server) lose(now time.Time, p *player, why string) {
 	notice := s.room.Lose(p.name)
 	s.strike(now, p, false)
@@ -332,9 +332,10 @@ func (s *Server) lose(now time.Time, p *player, why string) {
 	s.tell(now, p.name, notice)
 }
 
-// strike takes a player off the server's books. The replies to a tagged one are
-// kept for retries, and longest for whoever took things along: one whose
-// direction is not answered would be taken for gone, and the things with them.
+// strike removes a player from the server's tables. The replies to a tagged
+// player are kept for retries, and longest for one who took things along: if
+// their direction were not answered they would count as gone, and the things
+// with them.
 func (s *Server) strike(now time.Time, p *player, took bool) {
 	delete(s.players, p.name)
 	if p.session == nil {
@@ -346,7 +347,7 @@ func (s *Server) strike(now time.Time, p *player, took bool) {
 	s.wakeBy(now.Add(keepDeparted))
 }
 
-// wakeBy has tick called at t at the latest.
+// wakeBy makes tick run at t at the latest.
 func (s *Server) wakeBy(t time.Time) {
 	if earliest := s.ticked.Add(tickGap); t.Before(earliest) {
 		t = earliest
@@ -359,8 +360,8 @@ func (s *Server) wakeBy(t time.Time) {
 	}
 }
 
-// tick does what is due: sends again what was not acknowledged, and lets go of
-// players who are silent and of sessions that are over.
+// tick does what is due: it resends what was not acknowledged, and drops silent
+// players and sessions that are over.
 func (s *Server) tick(now time.Time) {
 	if late := now.Sub(s.due); !s.due.IsZero() && late > stall {
 		for _, p := range s.players {
@@ -371,7 +372,7 @@ func (s *Server) tick(now time.Time) {
 	for _, name := range s.room.Players() {
 		p := s.players[name]
 		if p == nil {
-			continue // gone as a consequence of another's leaving
+			continue // removed when another one left
 		}
 		if until := p.heard.Add(p.silence()); now.Before(until) {
 			s.wakeBy(until)
@@ -391,7 +392,7 @@ func (s *Server) tick(now time.Time) {
 	}
 }
 
-// pump sends a tagged player what is due, and has the rest sent when it is.
+// pump sends a tagged player what is due, and schedules the rest.
 func (s *Server) pump(now time.Time, p *player) {
 	next := p.session.sendDue(now, func(e *event) {
 		s.out = wire.AppendTags(s.out[:0], &wire.Tags{Sid: []byte(p.session.sid), Ev: e.number, HasEv: true, Lost: e.lost})
@@ -403,7 +404,7 @@ func (s *Server) pump(now time.Time, p *player) {
 	}
 }
 
-// sendFarewell tells every player that the room closes.
+// sendFarewell tells every player that the room is closing.
 func (s *Server) sendFarewell(now time.Time) {
 	s.closing = true
 	for _, name := range s.room.Players() {
@@ -415,7 +416,7 @@ func (s *Server) sendFarewell(now time.Time) {
 		p.session.pushLast(now, wire.Disconnect)
 		s.pump(now, p)
 	}
-	if len(s.players) > 0 { // a room that was never registered has no players, and nothing to close
+	if len(s.players) > 0 { // a room that was never registered has no players, and need not be logged
 		s.log.info(now, "closing", "players", len(s.players))
 	}
 }

@@ -13,52 +13,51 @@ import (
 )
 
 const (
-	// maxReplies is how many replies a session remembers; a client has only few
-	// requests under way at a time.
+	// maxReplies is how many replies a session remembers; a client has only a
+	// few requests in flight at a time.
 	maxReplies = 32
 
 	// keepDeparted is how long the replies of a session are kept after its
-	// player has left: the longest that a datagram may be under way (RFC 9293,
-	// section 3.4.1).
+	// player has left: the maximum segment lifetime of RFC 9293, section 3.4.1.
 	keepDeparted = 2 * time.Minute
 
-	// departedInAll is how many such sessions are kept: with what depart leaves of
-	// them they are at most some 60 MB.
+	// departedInAll is how many such sessions are kept, in about 60 MB at most
+	// with what depart leaves of each.
 	departedInAll = 16384
 
-	// window is how many events may be under way to a player, maxWaiting how
-	// many more may wait for their turn.
+	// window is how many events may be in flight to a player, maxWaiting how
+	// many more may wait.
 	window     = 32
 	maxWaiting = 224
 
-	// What the room says is sent again after firstResend, and then at intervals
-	// that grow to lastResend.
-	// When the room closes there is little time: it sends every hurriedResend.
+	// Events are resent after firstResend, and then at intervals that grow to
+	// lastResend. A closing room has little time and resends every
+	// hurriedResend.
 	firstResend   = 200 * time.Millisecond
 	lastResend    = time.Second
 	hurriedResend = 50 * time.Millisecond
 
-	// quietAfter is after how long without a word only the oldest event is sent
-	// again until the player is heard: whoever is gone has less sent to where they
-	// were. Clients acknowledge every 2 to 3 s.
+	// quietAfter is how long a player may be silent before only the oldest
+	// event is resent, so that the address of one who is gone gets less.
+	// Clients acknowledge every 2 to 3 s.
 	quietAfter = 10 * time.Second
 )
 
-// session is what the room knows of a tagged player beside their name and
-// address, and keeps for a while after they have left.
+// session is what the room knows of a tagged player besides their name and
+// address. It is kept for a while after they have left.
 type session struct {
-	sid    string  // also the secret by which either side knows the other
-	player *player // the last one known, when they have left
+	sid    string  // also the secret by which each side recognizes the other
+	player *player // the last one, if they have left
 	left   bool
 
 	joined  recorded
 	replies []recorded // oldest first; bounded by maxReplies
-	horizon foyer.ID   // the greatest version 7 id whose reply is kept no more
+	horizon foyer.ID   // the greatest version 7 id whose reply was dropped
 
 	lastEvent uint64
-	events    []event   // under way, oldest first; bounded by window and the end
+	events    []event   // in flight, oldest first; bounded by window and the farewell
 	waiting   []message // oldest first; bounded by maxWaiting
-	hurried   bool      // the room closes
+	hurried   bool      // the room is closing
 }
 
 // recorded is the reply to one request.
@@ -68,17 +67,17 @@ type recorded struct {
 	reply []byte
 }
 
-// message is one thing that the room says to a player.
+// message is one text for a player.
 type message struct {
-	text string // one for all the players who hear it
-	lost uint64 // how many before it are left out
+	text string // shared by all players who hear it
+	lost uint64 // how many before it were left out
 }
 
 // event is a message that has been sent.
 type event struct {
 	message
 	number   uint64
-	due      time.Time // when it is sent again
+	due      time.Time // when to resend it
 	interval time.Duration
 }
 
@@ -88,7 +87,7 @@ func newSession(p *player) *session {
 	return &session{player: p, sid: base64.RawURLEncoding.EncodeToString(raw[:])}
 }
 
-// find returns the reply recorded under an id, or nil.
+// find returns the reply recorded for an id, or nil.
 func (s *session) find(id foyer.ID) *recorded {
 	if s.joined.id == id {
 		return &s.joined
@@ -125,16 +124,16 @@ func (s *session) isStale(id foyer.ID) bool {
 	return isTimed(id) && bytes.Compare(id[:], s.horizon[:]) <= 0
 }
 
-// fresh is a time, in Unix milliseconds, of which ids are not stale: for a
-// client whose clock was set back.
+// fresh is a time, in Unix milliseconds, whose ids are not stale: for a client
+// whose clock was set back.
 func (s *session) fresh() uint64 { return binary.BigEndian.Uint64(s.horizon[:8])>>16 + 1 }
 
 // isTimed reports whether an id is of version 7, which begins with its time.
 func isTimed(id foyer.ID) bool { return id[6]>>4 == 7 }
 
-// depart is called when the player has left. Kept are the id of the join and the
-// last replies, as much as goes into one datagram: what a client may still ask
-// for is how its last few commands ended.
+// depart is called when the player has left. It keeps the id of the join and as
+// many of the last replies as fit into one datagram: a client may still ask how
+// its last few commands ended.
 func (s *session) depart() {
 	s.left = true
 	s.events, s.waiting = nil, nil
@@ -145,11 +144,11 @@ func (s *session) depart() {
 		size += len(s.replies[first].reply)
 	}
 	s.forget(first)
-	s.replies = slices.Clone(s.replies) // without the room for more
+	s.replies = slices.Clone(s.replies) // without spare capacity
 }
 
-// push has text said to the player. If too much is waiting, the oldest message
-// that has not been sent yet is left out, and the one behind it says so.
+// push queues text for the player. If too much is waiting, the oldest message
+// that has not been sent yet is left out, and the next one says so.
 func (s *session) push(text string) {
 	s.waiting = append(s.waiting, message{text: text})
 	if len(s.waiting) > maxWaiting {
@@ -158,8 +157,9 @@ func (s *session) push(text string) {
 	}
 }
 
-// pushLast has the last text said to the player, and all in a hurry. What has not
-// been sent yet is left out: on a slow line it would not leave time for the end.
+// pushLast queues the last text for the player and hurries. What has not been
+// sent yet is left out: on a slow link there would be no time left for the last
+// text.
 func (s *session) pushLast(now time.Time, text string) {
 	last := message{text: text}
 	for _, m := range s.waiting {
@@ -175,8 +175,8 @@ func (s *session) pushLast(now time.Time, text string) {
 // caughtUp reports whether the player has acknowledged everything.
 func (s *session) caughtUp() bool { return len(s.events)+len(s.waiting) == 0 }
 
-// acknowledge takes what the player has received, all numbers up to n, off the
-// books. Messages that have not been sent have no number yet.
+// acknowledge drops the events up to number n, which the player has received.
+// Messages that have not been sent have no number yet.
 func (s *session) acknowledge(n uint64) {
 	done := 0
 	for done < len(s.events) && s.events[done].number <= n {
@@ -190,7 +190,7 @@ func (s *session) acknowledge(n uint64) {
 func (s *session) sendDue(now time.Time, send func(*event)) (next time.Time) {
 	under := window
 	if s.hurried {
-		under++ // the end is sent with what is under way
+		under++ // the last text is sent along with what is in flight
 	}
 	quiet := now.Sub(s.player.heard) >= quietAfter
 	if quiet {

@@ -12,7 +12,7 @@ import (
 	"foyer/world"
 )
 
-// Refusals of the tagged dialect that are no words of the room.
+// Refusals that exist in the tagged dialect only.
 var (
 	errNoID           = &foyer.Error{Code: foyer.Malformed, Text: "a request with tags needs an id"}
 	errTooLarge       = foyer.Errorf(foyer.TooLarge, "the datagram has more than %d bytes", wire.MaxDatagram)
@@ -24,13 +24,13 @@ var (
 	errCookie         = &foyer.Error{Code: foyer.BadCookie, Text: "ask again with this cookie"}
 )
 
-// Refused joins are remembered too: a late copy of one must not bring in a
-// player whom nobody is playing.
+// Refused joins are remembered too: a late copy must not bring in a player whom
+// nobody is playing.
 const keepRefused = keepDeparted
 
-// When the reply to a join is forgotten early, for want of space, its id is kept
-// for as long as its cookie can be good. A host's joins have a rate, hostJoinRate:
-// there are more than spentPerHost within that time only if they are refused.
+// When the reply to a join is dropped early for lack of space, its id is kept
+// for as long as its cookie can be valid. hostJoinRate limits a host's joins:
+// it has more than spentPerHost within that time only if some are refused.
 const (
 	keepSpent    = 2 * cookieWindow
 	spentPerHost = 2048
@@ -41,7 +41,7 @@ const (
 type request struct {
 	datagram
 	tags    wire.Tags
-	cookie  bool // it bears a good one
+	cookie  bool // it has a valid one
 	command world.Command
 	print   uint64
 }
@@ -54,8 +54,8 @@ func (s *Server) handleTagged(now time.Time, d datagram) {
 		cookie = tags.Cookie != nil && s.cookies.valid(now, d.from.Addr(), tags.Cookie)
 		proven = cookie || session != nil && d.from.Addr() == session.player.addr.Addr()
 	}
-	// What comes from anywhere else counts for nothing: else whoever has left an
-	// address could have the room go on talking to it.
+	// Anything from elsewhere is ignored: otherwise whoever has left an address
+	// could make the room go on sending to it.
 	if proven && session != nil {
 		session.player.addr = d.from
 		if !session.left {
@@ -93,7 +93,7 @@ func refusalOf(err error) *foyer.Error {
 	return &foyer.Error{Code: foyer.Malformed, Text: err.Error()}
 }
 
-// isReply reports whether a line looks like an answer, or like the words of
+// isReply reports whether a line looks like an answer, or like a message of
 // another room, rather than like a request.
 func isReply(t *wire.Tags, line []byte) bool {
 	word, _, _ := bytes.Cut(line, []byte{' '})
@@ -102,14 +102,14 @@ func isReply(t *wire.Tags, line []byte) bool {
 }
 
 // handleRequest answers a request from its record, or carries it out and
-// records the reply. Until the address is proven, it is only asked for a cookie:
-// replies may be longer than the requests for them, and joins take a place.
+// records the reply. Until the address is proven it only asks for a cookie:
+// replies may be longer than requests, and joins take up a place.
 func (s *Server) handleRequest(now time.Time, session *session, proven bool, q *request) {
 	rec := s.find(now, session, q.tags.UUID)
 	joins := q.command.Verb == world.Join && (session == nil || session.left)
 	switch {
 	case s.closing && rec == nil:
-		// The player will hear of it; nobody is let in any more.
+		// The player will hear of it; nobody else is let in.
 	case session == nil && !joins:
 		s.refuse(now, q.datagram, &q.tags, errUnknownSession, 0)
 	case !proven:
@@ -123,7 +123,7 @@ func (s *Server) handleRequest(now time.Time, session *session, proven bool, q *
 	case session != nil && session.isStale(q.tags.UUID):
 		s.refuse(now, q.datagram, &q.tags, errStale, session.fresh())
 	case joins && !q.cookie:
-		// The sid of a player who has left proves the address for longer than
+		// The sid of a departed player proves the address for longer than
 		// keepSpent.
 		s.askForCookie(now, q)
 	case joins:
@@ -137,8 +137,8 @@ func (s *Server) handleRequest(now time.Time, session *session, proven bool, q *
 	}
 }
 
-// askForCookie answers a request from an address that may be forged, in at most
-// three times its size.
+// askForCookie answers a request from an address that may be forged, with at
+// most three times its size.
 func (s *Server) askForCookie(now time.Time, q *request) {
 	r := wire.Reply{Tags: wire.Tags{
 		ID: q.tags.ID, Code: []byte(errCookie.Code), Cookie: []byte(s.cookies.of(now, q.from.Addr())),
@@ -147,7 +147,7 @@ func (s *Server) askForCookie(now time.Time, q *request) {
 	s.write(now, q.from, s.out)
 }
 
-// find returns the reply recorded under an id: one of the session, or one to a
+// find returns the reply recorded for an id: one of the session, or one to a
 // join, which came before there was a session.
 func (s *Server) find(now time.Time, session *session, id foyer.ID) *recorded {
 	if session != nil {
@@ -161,8 +161,8 @@ func (s *Server) find(now time.Time, session *session, id foyer.ID) *recorded {
 	return s.refused.find(now, func(r *recorded) bool { return r.id == id })
 }
 
-// spend keeps the id of a join whose reply is forgotten, unless its cookie is good
-// no longer.
+// spend keeps the id of a join whose reply is dropped, unless its cookie is no
+// longer valid.
 func (s *Server) spend(now time.Time, host netip.Addr, joined time.Time, id foyer.ID) {
 	if now.Sub(joined) < keepSpent {
 		s.isSpent[id] = true
@@ -192,7 +192,7 @@ func (s *Server) joinTagged(now time.Time, q *request) {
 	s.enter(now, p, reply.Notice)
 }
 
-// carryOut does what a player in the room asks for.
+// carryOut carries out a request of a player in the room.
 func (s *Server) carryOut(now time.Time, p *player, q *request) {
 	reply := s.do(p, q.command)
 	line := replyLine(q, reply, "")
@@ -213,8 +213,8 @@ func replyLine(q *request, reply world.Reply, sid string) []byte {
 	return wire.AppendReply(nil, &r)
 }
 
-// refuse answers a line that is not carried out, in at most three times its
-// size; the refusal is not recorded. A clock other than 0 goes into the tag
+// refuse answers a line that is not carried out, with at most three times its
+// size, and does not record the refusal. A clock other than 0 goes into the tag
 // now.
 func (s *Server) refuse(now time.Time, d datagram, t *wire.Tags, err *foyer.Error, clock uint64) {
 	s.out = wire.AppendRefusal(s.out[:0], t, err, clock, wire.ReplyBudget(len(d.data))-wire.HeaderSize)
