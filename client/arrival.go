@@ -19,17 +19,17 @@ import (
 // An answer is a reply that counts.
 type answer struct {
 	refusal *foyer.Error  // nil if the registry did what was asked
-	text    string        // behind OK or NOTOK
-	ttl     time.Duration // lease or time to cache, 0 without one
+	text    string        // after OK or NOTOK
+	ttl     time.Duration // the lease, or how long to cache; 0 without one
 	now     uint64        // the registry's time in Unix milliseconds, 0 for none
 
 	from  netip.AddrPort
 	id    uuid.UUID // of the request, in the tagged dialect
 	plain bool      // in the plain dialect
-	sent  int       // in which the request was sent to from so many times
+	sent  int       // and the request was sent to from this many times
 }
 
-// newAnswer copies what is needed of a reply, which is a view into a buffer.
+// newAnswer copies what is needed from a reply, which is a view into a buffer.
 func newAnswer(r *wire.Reply, from netip.AddrPort) answer {
 	const most = 1 << 32 // seconds; more would overflow a Duration
 	a := answer{text: string(r.Text), ttl: time.Duration(min(r.TTL, most)) * time.Second, now: r.Now, from: from}
@@ -39,18 +39,18 @@ func newAnswer(r *wire.Reply, from netip.AddrPort) answer {
 	return a
 }
 
-// An arrival is what a reader has for a call: an answer, or the news that a
-// peer speaks only the plain dialect.
+// An arrival is what a reader passes to a call: an answer, or that a peer
+// speaks only the plain dialect.
 type arrival struct {
 	answer
 	onlyPlain bool
 }
 
-// arrivals bounds what waits for a call to look at it, beside two for each line.
-// Beyond that, arrivals are lost like datagrams; the next attempt brings more.
+// arrivals is how many arrivals wait for a call, besides two for each line.
+// More are lost, as datagrams may be; the next attempt brings others.
 const arrivals = 8
 
-// tookPlain handles a datagram to the call's plain socket.
+// tookPlain handles a datagram that arrived at the call's plain socket.
 func (k *call) tookPlain(datagram []byte, from netip.AddrPort) {
 	reply, err := wire.ParseReply(bytes.TrimRight(datagram, "\r\n"))
 	k.c.mu.Lock()
@@ -72,7 +72,7 @@ func (k *call) deliver(a arrival) {
 	}
 }
 
-// read takes what arrives at the Client's socket until it is closed.
+// read handles what arrives at the Client's socket until it is closed.
 func (c *Client) read() {
 	c.readFrom(c.conn, func(datagram []byte, from netip.AddrPort) {
 		for line := range bytes.Lines(datagram) {
@@ -114,8 +114,8 @@ func (c *Client) ignored(from netip.AddrPort) {
 	c.log.Debug("a datagram was ignored", "from", from)
 }
 
-// readFrom hands datagrams to took until conn is closed. What took gets is
-// valid until it returns.
+// readFrom passes datagrams to took until conn is closed. A datagram is valid
+// only until took returns.
 func (c *Client) readFrom(conn udp.PacketConn, took func(datagram []byte, from netip.AddrPort)) {
 	buffer := make([]byte, 1<<16)
 	for {

@@ -10,12 +10,12 @@ import (
 	"foyer"
 )
 
-// recheckAfter is how long stale answers are served at once after a look-up has
-// failed: the failure recheck timer of RFC 8767, section 5.
+// recheckAfter is how long stale answers are served at once after a failed
+// look-up: the failure recheck timer of RFC 8767, section 5.
 const recheckAfter = 30 * time.Second
 
-// A cache keeps the answers to look-ups, and has every name looked up by one
-// request at a time. Its fields are guarded by Client.mu.
+// A cache keeps the answers to look-ups, and looks every name up by one request
+// at a time. Its fields are guarded by Client.mu.
 type cache struct {
 	c     *Client       // set once
 	size  int           // set once
@@ -24,23 +24,23 @@ type cache struct {
 	kept   map[foyer.Name]*list.Element // at most size
 	recent list.List                    // of kept *entry, the one used last in front
 
-	// searches are under way, by name. Each has somebody who waits for it, or
-	// an entry, which was served stale; none lives much longer than Timeout
+	// searches are in progress, by name. Each has somebody waiting for it, or
+	// an entry that was served stale; none lasts much longer than Timeout
 	// without an answer.
 	searches map[foyer.Name]*search
 
-	silent time.Time // until when stale answers are served at once; zero if a registry has answered since
+	silent time.Time // until when stale answers are served at once; zero once a registry has answered
 }
 
-// An entry is an answer that is kept.
+// An entry is a cached answer.
 type entry struct {
 	name    foyer.Name
 	address foyer.Address
 	expires time.Time // stale from then on
 }
 
-// A search is a name that is being looked up. One that is no longer in
-// cache.searches is of no use but to those who wait for it.
+// A search is a look-up in progress. One that is no longer in cache.searches is
+// of use only to those who wait for it.
 type search struct {
 	name  foyer.Name
 	batch *searchBatch
@@ -48,13 +48,13 @@ type search struct {
 	found Found // set before done is closed
 }
 
-// A searchBatch is the searches that were begun together, and end together when
+// A searchBatch is searches that were begun together, and end together when
 // nobody waits for them any more.
 type searchBatch struct {
 	late     chan struct{}      // closed when no registry has answered for lateAfter
 	cancel   context.CancelFunc // ends the searches
 	searches []*search
-	waiting  int // callers times searches; one that was served stale counts on, so that its search goes on
+	waiting  int // callers times searches; a caller that was served a stale answer still counts, so that its search goes on
 }
 
 func newCache(c *Client, size int, stale time.Duration) *cache {
@@ -73,10 +73,10 @@ func (k *cache) lookup(ctx context.Context, names []foyer.Name) []Found {
 	return results
 }
 
-// begin fills in the results that there are, and returns the searches for the
-// others, begun if they were not under way.
+// begin fills in the cached results, and returns the searches for the other
+// names, starting those that are not in progress.
 func (k *cache) begin(ctx context.Context, names []foyer.Name, results []Found) []*search {
-	// The callers come and go: none of their contexts ends the others' search.
+	// Callers come and go; no caller's context may end the others' search.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &searchBatch{late: make(chan struct{}), cancel: cancel}
 	waits := make([]*search, len(names))
@@ -96,8 +96,8 @@ func (k *cache) begin(ctx context.Context, names []foyer.Name, results []Found) 
 	return waits
 }
 
-// answerOrSearch returns the answer that is kept or else the search to wait for,
-// a new one of b unless there is one.
+// answerOrSearch returns the cached answer or else the search to wait for,
+// which it adds to b if there is none.
 func (k *cache) answerOrSearch(name foyer.Name, b *searchBatch) (Answer, *search) {
 	now := time.Now()
 	k.c.mu.Lock()
@@ -127,14 +127,14 @@ func (k *cache) run(ctx context.Context, b *searchBatch) {
 	k.c.lookupAll(ctx, names, late, func(i int, f Found) { k.finish(b.searches[i], f) })
 }
 
-// finish keeps what was found, and hands it to those who wait.
+// finish stores what was found, and passes it to those who wait.
 func (k *cache) finish(s *search, f Found) {
 	now := time.Now()
 	k.c.mu.Lock()
-	if isSilence(f.Err) && s.batch.waiting > 0 { // else it was called off
+	if isSilence(f.Err) && s.batch.waiting > 0 { // otherwise it was canceled
 		k.silent = now.Add(recheckAfter)
 	}
-	if k.searches[s.name] == s { // and the answer was not outdated on its way
+	if k.searches[s.name] == s { // and the name was not forgotten meanwhile
 		delete(k.searches, s.name)
 		if f.Err == nil && f.Answer.TTL > 0 {
 			k.keep(entry{s.name, f.Answer.Address, now.Add(f.Answer.TTL)})
@@ -147,14 +147,15 @@ func (k *cache) finish(s *search, f Found) {
 	close(s.done)
 }
 
-// isSilence reports whether a look-up failed so that a stale answer is better.
+// isSilence reports whether a look-up failed in a way that makes a stale answer
+// better.
 func isSilence(err error) bool {
 	refusal, ok := errors.AsType[*foyer.Error](err)
 	return errors.Is(err, ErrNoAnswer) || ok && refusal.Code.Temporary()
 }
 
-// wait returns what the search has found or, where that takes too long, what
-// there was.
+// wait returns what the search finds or, if that takes too long, the stale
+// answer.
 func (k *cache) wait(ctx context.Context, s *search) Found {
 	late := s.batch.late
 	for {
@@ -189,8 +190,8 @@ func (k *cache) wait(ctx context.Context, s *search) Found {
 	}
 }
 
-// left notes that somebody no longer waits for a search. When nobody does, it is
-// ended, and with it those that were begun with it.
+// left notes that somebody no longer waits for a search. When nobody waits for
+// any search of its batch, the batch is canceled.
 func (k *cache) left(s *search) {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -206,15 +207,15 @@ func (k *cache) left(s *search) {
 	}
 }
 
-// staleAnswer returns the answer that is kept, if it may still be served.
+// staleAnswer returns the cached answer, if it may still be served.
 func (k *cache) staleAnswer(name foyer.Name) (Answer, bool) {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
 	return k.answer(name, time.Now(), true)
 }
 
-// answer returns the answer that is kept, if it is fresh or may be stale and is
-// not too old.
+// answer returns the cached answer if it is fresh, or mayBeStale and it is not
+// too old.
 func (k *cache) answer(name foyer.Name, now time.Time, mayBeStale bool) (Answer, bool) {
 	element := k.kept[name]
 	if element == nil {
@@ -232,7 +233,7 @@ func (k *cache) answer(name foyer.Name, now time.Time, mayBeStale bool) (Answer,
 	return Answer{Address: e.address, Stale: true}, true
 }
 
-// keep takes an answer in; the least recently used one may have to go.
+// keep stores an answer, and may evict the least recently used one.
 func (k *cache) keep(e entry) {
 	k.drop(e.name)
 	if len(k.kept) >= k.size {
@@ -248,8 +249,8 @@ func (k *cache) drop(name foyer.Name) {
 	}
 }
 
-// forget drops what is known about a name, and what is being asked about it: it
-// has changed, or may have.
+// forget drops what is known about a name, and look-ups in progress: the
+// registration has changed, or may have.
 func (c *Client) forget(name foyer.Name) {
 	if c.cache == nil {
 		return

@@ -1,24 +1,24 @@
 // Package client asks registries on behalf of rooms, players and other
 // programs: [Client.Lookup], [Client.Register], [Client.Renew],
-// [Client.Deregister], and [Client.Claim], which does it all for as long as a
-// room runs. Who plays in the rooms that it finds uses package player.
+// [Client.Deregister], and [Client.Claim], which does all of that for as long
+// as a room runs. To play in the rooms that it finds, use package player.
 //
-// Who has many names uses [Client.LookupAll] and [Client.RenewAll], which put
-// as many lines into a datagram as fit; who asks for the same ones often
-// sets Options.Cache, and Options.Stale to go on while no registry answers.
+// For many names, [Client.LookupAll] and [Client.RenewAll] put as many lines
+// into a datagram as fit. For names that are looked up often, set
+// Options.Cache, and Options.Stale to carry on while no registry answers.
 //
 // UDP loses, repeats and reorders. A request is sent again, the same bytes at
-// growing intervals, until its reply has come or [Timeout] is over; it bears an
+// growing intervals, until its reply arrives or [Timeout] is over. It has an
 // id, so that the peer carries it out once however often it arrives, and a
-// reply counts only if it comes from an address that was asked and bears that
-// id. A refusal is a [*foyer.Error], to be told apart with [errors.Is] and
-// [errors.As]; silence is a [*NoAnswerError].
+// reply counts only if it comes from an address that was asked and has that id.
+// A refusal is a [*foyer.Error], which [errors.Is] compares with the sentinels
+// of package foyer; silence is a [*NoAnswerError].
 //
 // A peer that answers a tagged request without tags speaks only the plain
-// dialect, and the client goes on in that. The plain dialect has no ids, so that
-// each plain request to a registry is sent from a socket of its own: whatever
-// arrives there answers that request and no earlier one. docs/protocol.md is the
-// reference for both dialects.
+// dialect, and the client switches to that. It has no ids, so each plain
+// request to a registry is sent from its own socket: whatever arrives there
+// answers that request and no earlier one. docs/protocol.md is the reference
+// for both dialects.
 package client
 
 import (
@@ -37,66 +37,66 @@ import (
 	"foyer/internal/udp"
 )
 
-// Timeout is how long a request waits for its reply, all its retries and, where
-// there are several, all registries included. A context can shorten it.
+// Timeout is how long a request waits for its reply, including all retries and,
+// if there are several, all registries. A context can shorten it.
 const Timeout = exchange.Timeout
 
 const (
-	// maxInFlight bounds the requests of a Client to registries that wait for
-	// a reply; further callers wait for their turn.
+	// maxInFlight bounds the requests of a Client that wait for a reply;
+	// further callers wait for their turn.
 	maxInFlight = 1024
 
-	// maxFlights bounds the datagrams of several lines (LookupAll, RenewAll) that
-	// wait for replies. The replies to one fill two datagrams at most, and all of
-	// them fit into the receive buffer that Linux gives a socket by default.
+	// maxFlights bounds the datagrams of several lines (LookupAll, RenewAll)
+	// that wait for replies. The replies to one fill at most two datagrams, and
+	// all of them together fit into Linux's default receive buffer.
 	maxFlights = 32
 
-	// maxPlain bounds the sockets that are open at once for requests in the
-	// plain dialect.
+	// maxPlain bounds the sockets open at once for requests in the plain
+	// dialect.
 	maxPlain = 64
 
 	// maxRegistries bounds Options.Registries.
 	maxRegistries = 16
 )
 
-// Options say how a Client works.
+// Options configure a Client.
 type Options struct {
 	// Registries are the registries to ask, each host:port, at most 16. They
-	// are tried in this order, the one that answered last first.
+	// are tried in this order, except that the one that answered last comes
+	// first.
 	Registries []string
 
-	// Plain keeps to the plain dialect: no tags are ever sent.
+	// Plain uses the plain dialect only: no tags are ever sent.
 	Plain bool
 
-	// Cache is how many look-ups' answers are kept, each for its TTL; 0 for none.
-	// One takes about half a kilobyte. The least recently used one makes room
-	// for a new one. That there is no such room is never kept: a registry
-	// says for how long an address holds, and nothing of the sort about its
-	// absence, and rooms are looked up just when they have been started.
+	// Cache is how many answers to look-ups are kept, each for its TTL; 0 for
+	// none. An answer takes about half a kilobyte, and the least recently used
+	// one is evicted. That a name is unknown is never cached: registries give
+	// no TTL for that, and rooms are often looked up just when they are being
+	// started.
 	//
-	// Look-ups of one name at the same time become one request. Registering,
-	// renewing and deregistering through the same Client makes it forget the
-	// name's answer.
+	// Concurrent look-ups of one name become one request. Registering, renewing
+	// or deregistering a name through the same Client drops its answer.
 	Cache int
 
 	// Stale is for how long beyond its TTL a cached answer is served when no
-	// registry answers, or none can serve requests; 0 for not at all. It is as
-	// RFC 8767 has it for the DNS: a look-up gets the stale answer after 1.8
-	// seconds of silence, is still under way until Timeout is over, and if it
-	// fails, further ones get their stale answers at once for 30 seconds, or
-	// until a registry has answered anything.
+	// registry answers, or none can serve requests; 0 for not at all. It works
+	// as RFC 8767 does for the DNS: a look-up returns the stale answer after
+	// 1.8 seconds of silence, while the request goes on until Timeout; if that
+	// fails, further look-ups get their stale answers at once for 30 seconds,
+	// or until a registry answers anything.
 	Stale time.Duration
 
-	// LocalAddr is the IP address of this machine to ask from; registries of the
-	// other IP version cannot be reached then. The zero Addr leaves the choice
-	// to the system.
+	// LocalAddr is the IP address of this machine to send from; registries of
+	// the other IP version are then unreachable. The zero Addr leaves the
+	// choice to the system.
 	LocalAddr netip.Addr
 
-	// Logger gets, at level debug, what is otherwise invisible: datagrams that
-	// were ignored, dialects found out. Nil means nobody.
+	// Logger gets, at level debug, what is otherwise invisible: ignored
+	// datagrams and the dialects of registries. Nil discards it.
 	Logger *slog.Logger
 
-	seam seam.Seam // of tests
+	seam seam.Seam // for tests
 }
 
 func init() {
@@ -131,7 +131,7 @@ type Client struct {
 
 // New returns a Client with a socket and one goroutine that reads from it, both
 // of which [Client.Close] ends. Its error says which registry is not of the
-// form host:port, or that there is no socket to be had.
+// form host:port, or why no socket could be opened.
 func New(o Options) (*Client, error) {
 	if len(o.Registries) > maxRegistries {
 		return nil, fmt.Errorf("%d registries are more than %d", len(o.Registries), maxRegistries)
@@ -150,7 +150,7 @@ func New(o Options) (*Client, error) {
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	if o.Cache < 0 || o.Stale < 0 {
-		return nil, fmt.Errorf("a cache of %d answers that are served for %v is less than nothing", o.Cache, o.Stale)
+		return nil, fmt.Errorf("the options Cache (%d) and Stale (%v) must not be negative", o.Cache, o.Stale)
 	}
 	if o.Cache > 0 {
 		c.cache = newCache(c, o.Cache, o.Stale)
@@ -178,9 +178,9 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the requests to registries that are in flight, look-ups in the
-// DNS included, with [net.ErrClosed], the Client's goroutine, and its leases,
-// whose rooms it does not deregister.
+// Close ends requests in flight, including DNS look-ups, with [net.ErrClosed],
+// and the Client's goroutine and leases. It does not deregister the rooms of
+// the leases.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.life.Err() != nil {
@@ -200,8 +200,8 @@ func parsePort(s string) (uint16, bool) {
 	return uint16(n), err == nil && n > 0
 }
 
-// goWhileOpen runs f in a goroutine that Close waits for. When the Client is
-// closed f runs all the same, and fails.
+// goWhileOpen runs f in a goroutine that Close waits for. After Close it still
+// runs f, which then fails.
 func (c *Client) goWhileOpen(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

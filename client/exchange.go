@@ -16,9 +16,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// A call is one datagram on its way: a question, or several of one kind, each
-// with an id of its own. The goroutine that asks owns it, except where said
-// otherwise.
+// A call is one datagram of requests: one question, or several of a kind, each
+// with its own id. The goroutine that asks owns it, except where noted.
 type call struct {
 	c       *Client
 	open    []*line                    // not yet answered
@@ -26,12 +25,12 @@ type call struct {
 	peers   []netip.AddrPort
 	arrived chan arrival // from the readers
 
-	turn        int   // whom to ask: peers, round and round
-	stay        int   // attempts until it is the next one's turn
-	refused     bool  // for the time being, since the last attempt
+	turn        int   // index of whom to ask, modulo len(peers)
+	stay        int   // attempts before moving on to the next
+	refused     bool  // temporarily, since the last attempt
 	sendErr     error // of the last attempt
 	corrections int   // of the clock
-	apart       bool  // the lines are to be asked one by one
+	apart       bool  // the lines must be asked one by one
 
 	plainConn udp.PacketConn // nil until it is needed
 	plainRead sync.WaitGroup
@@ -44,7 +43,7 @@ type call struct {
 // A line is one question of a call. A retry sends the same bytes.
 type line struct {
 	question *question
-	index    int // of the question among the caller's
+	index    int // of the caller's question
 	id       uuid.UUID
 	text     []byte // tagged; nil until it is needed
 
@@ -52,14 +51,13 @@ type line struct {
 	since   int   // attempts since then
 }
 
-// errCrowded is for a request that had to wait for others until its time was
-// over.
+// errCrowded is for a request that waited for others until its time was up.
 var errCrowded = errors.New("too many other requests were in flight all the time")
 
-// ask puts q to the registries until there is an answer or ctx, which has the
-// end that Timeout sets, is over. Its error is nil, a [*NoAnswerError],
-// ErrNoRegistry, [net.ErrClosed], or a refusal of a code that is temporary;
-// an answer may be any other refusal.
+// ask sends q to the registries until there is an answer or ctx, which must end
+// after Timeout, is done. Its error is nil, a [*NoAnswerError], ErrNoRegistry,
+// [net.ErrClosed], or a refusal with a temporary code; any other refusal is an
+// answer.
 func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -73,10 +71,11 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 	return a, err
 }
 
-// exchange puts lines, which fit into one datagram, to the registries until each
-// has an answer or ctx is over, and calls done for each, with what ask returns.
-// The lines that it returns instead are to be asked one by one: the plain
-// dialect has one question to a datagram. A single line is never among them.
+// exchange sends lines, which fit into one datagram, to the registries until
+// each has an answer or ctx is done, and calls done for each with what ask
+// would return. The lines that it returns instead must be asked one by one,
+// because the plain dialect has one question to a datagram. A single line is
+// never returned.
 func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, answer, error)) (rest []*line) {
 	k := &call{c: c, open: lines, done: done, stay: exchange.Patience, arrived: make(chan arrival, arrivals+2*len(lines))}
 	var err error
@@ -108,7 +107,8 @@ func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, a
 	return k.open
 }
 
-// attempt sends what is open once, to the first registry that it can be sent to.
+// attempt sends the open lines once, to the first registry to which sending
+// succeeds.
 func (k *call) attempt(ctx context.Context) {
 	if k.stay == 0 {
 		k.turn++
@@ -126,12 +126,11 @@ func (k *call) attempt(ctx context.Context) {
 	}
 }
 
-// take closes the line that got is the answer to, or does what there is to do if
-// it is none.
+// take closes the line that got answers, or reacts to it otherwise.
 func (k *call) take(ctx context.Context, got arrival) {
 	i := slices.IndexFunc(k.open, func(l *line) bool { return got.plain || l.id == got.id })
 	switch {
-	case i < 0: // of an id that was given up, or answered before
+	case i < 0: // an id that was given up or answered before
 	case got.onlyPlain:
 		k.sendErr = k.send(ctx, got.from)
 	case got.refusal != nil && got.refusal.Code.Temporary():
@@ -142,7 +141,7 @@ func (k *call) take(ctx context.Context, got arrival) {
 			k.stay = 1
 		}
 	case got.refusal != nil && got.refusal.Code == foyer.StaleRequest && exchange.IsTime(got.now) && k.corrections < exchange.MaxCorrections:
-		// The other lines' ids are of the same time.
+		// The other lines' ids have the same time.
 		k.corrections++
 		k.c.setClock(got.now)
 		k.end()
@@ -156,7 +155,7 @@ func (k *call) take(ctx context.Context, got arrival) {
 	}
 }
 
-// fail closes all lines.
+// fail closes all lines with an error.
 func (k *call) fail(why func(*line) error) {
 	open := k.open
 	k.forget()
@@ -177,7 +176,7 @@ func (k *call) failure(ctx context.Context, l *line) error {
 	return k.c.noAnswer(ctx, k.sendErr)
 }
 
-// setClock takes over the registry's time, in Unix milliseconds.
+// setClock adopts the registry's time, in Unix milliseconds.
 func (c *Client) setClock(now uint64) {
 	ahead := int64(now) - time.Now().UnixMilli()
 	c.clock.Store(ahead)
@@ -202,7 +201,7 @@ func (c *Client) start(peers []netip.AddrPort) int {
 	return max(slices.Index(peers, c.preferred), 0)
 }
 
-// answered notes that peer has answered the request with that id.
+// answered records that peer has answered the request with that id.
 func (c *Client) answered(id [16]byte, peer netip.AddrPort) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,7 +226,7 @@ func (k *call) begin() {
 	}
 }
 
-// forget takes back the lines' ids.
+// forget unregisters the lines' ids.
 func (k *call) forget() {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
@@ -270,7 +269,7 @@ func (k *call) send(ctx context.Context, peer netip.AddrPort) error {
 	return err
 }
 
-// datagram returns the open lines.
+// datagram returns the open lines as one datagram.
 func (k *call) datagram() []byte {
 	for _, l := range k.open {
 		if l.text == nil {

@@ -21,18 +21,18 @@ const keyBlock = "PRIVATE KEY"
 // maxKeyFile bounds how much of a key file is read, in bytes.
 const maxKeyFile = 4096
 
-// OpenKey returns the owner's key that is kept in the file at path, for
-// Registration.Key. If there is no such file it makes a key, the file, of mode
-// 0600, and the folders above it. A room that is to be the same after a restart
-// opens the same file.
+// OpenKey returns the owner's key stored in the file at path, for
+// Registration.Key. If there is no such file it makes a key, the file, with
+// mode 0600, and the folders above it. A room that is to keep its name over
+// restarts opens the same file.
 //
 // The file holds the key as openssl reads and writes it: PKCS #8 (RFC 8410,
 // section 7) in PEM.
 //
-// Who knows the key, or could have put it there, is the owner as well. So the
-// file and its folder must belong to the user who runs the program, nobody else
-// may open the file or change the folder, and the file may not be a link; the
-// error is one line that says what is wrong, and how it is mended.
+// Whoever knows the key, or could have put it there, is the owner too. So the
+// file and its folder must belong to the user running the program, nobody else
+// may open the file or change the folder, and the file must not be a link. The
+// error is one line that says what is wrong and how to fix it.
 func OpenKey(path string) (ed25519.PrivateKey, error) {
 	folder, err := private.OpenFolder(filepath.Dir(path), "folder", "use")
 	if err != nil {
@@ -45,7 +45,7 @@ func OpenKey(path string) (ed25519.PrivateKey, error) {
 		return key, err
 	}
 	err = createKey(folder, name)
-	if err != nil && !errors.Is(err, fs.ErrExist) { // another program was faster
+	if err != nil && !errors.Is(err, fs.ErrExist) { // not if another program was faster
 		return nil, fmt.Errorf("the key cannot be made in %s: %w", folder.Name(), err)
 	}
 	return readKey(folder, name)

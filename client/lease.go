@@ -13,16 +13,16 @@ import (
 	"foyer/wire"
 )
 
-// An EventKind says what has become of a registration that is kept.
+// An EventKind says what has happened to a lease.
 type EventKind int
 
 // The kinds of events.
 const (
 	Registered     EventKind = iota + 1 // for the first time
 	Silent                              // no registry answers, or none can serve requests
-	Answering                           // again, and the registration stands
+	Answering                           // a registry answers again, and the registration stands
 	RegisteredAnew                      // a registry had forgotten the room
-	Refused                             // a registry had forgotten the room and does not take it back
+	Refused                             // a registry had forgotten the room and refuses to register it
 	Replaced                            // the name is registered at another address: the lease is over
 )
 
@@ -45,7 +45,7 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", int(k))
 }
 
-// An Event is a change of state of a [Lease].
+// An Event is a change in the state of a [Lease].
 type Event struct {
 	Kind EventKind
 	TTL  time.Duration // as granted, 0 for none; of Registered, Answering and RegisteredAnew
@@ -56,7 +56,7 @@ const (
 	// checkInterval is how often a registration without a ttl is checked.
 	checkInterval = 10 * time.Second
 
-	// minRenewal keeps a registry that grants next to nothing from being
+	// minRenewal keeps a registry that grants very short leases from being
 	// flooded.
 	minRenewal = time.Second
 
@@ -77,23 +77,24 @@ type Lease struct {
 	registration Registration
 	stop         context.CancelFunc
 	events       chan Event
-	over         chan struct{} // closed when it is kept no more
-	err          error         // why; written before over is closed
+	over         chan struct{} // closed when it is no longer kept
+	err          error         // why; set before over is closed
 
 	releasing sync.Mutex
 	released  bool
 }
 
 // Claim registers a room and keeps it registered. It returns when the
-// registration is granted, or with the error of [Client.Register]; ctx bounds
-// that and nothing else. From then on the lease is kept until [Lease.Release] or
+// registration is granted, or with the error of [Client.Register]; ctx applies
+// to that only. From then on the lease is kept until [Lease.Release] or
 // [Client.Close]: it is renewed every third of its ttl, give or take a tenth,
-// the room is registered again where a registry has forgotten it, and silence is
-// waited out. A registration without a ttl is looked up every 10 seconds instead.
+// the room is registered again if a registry has forgotten it, and silence is
+// waited out. A registration without a ttl is looked up every 10 seconds
+// instead.
 //
-// A lease also ends when it is lost: when the name has come to be registered at
-// another address, or the registry's operator has taken it off. What else a
-// registry may refuse is asked for again.
+// A lease also ends when it is lost: when the name is registered at another
+// address, or the registry's operator has evicted it. After any other refusal
+// the client keeps trying.
 //
 // Client.Close ends leases without deregistering the rooms.
 func (c *Client) Claim(ctx context.Context, r Registration) (*Lease, error) {
@@ -113,15 +114,15 @@ func (c *Client) Claim(ctx context.Context, r Registration) (*Lease, error) {
 	return l, nil
 }
 
-// Events returns the channel of what becomes of the lease: one event for each
-// change of state, and not for each renewal, the first of which is Registered.
-// It is closed when the lease is over; [Lease.Err] then says why.
+// Events returns a channel of what happens to the lease: one event for each
+// change of state, not for each renewal. The first is Registered. The channel
+// is closed when the lease is over; [Lease.Err] then says why.
 //
-// Nobody needs to read from it. It holds 16 events; where there are more the
-// oldest are dropped, so that the last one always says how things are.
+// Nobody has to read from it. It holds 16 events, and drops the oldest to make
+// room, so the last one is always the current state.
 func (l *Lease) Events() <-chan Event { return l.events }
 
-// Err returns nil while the lease is kept, and then why it is not any more: an
+// Err returns nil while the lease is kept, and afterwards why it ended: an
 // error that is [foyer.ErrReplaced] or [foyer.ErrEvicted] if it was lost,
 // [net.ErrClosed] after [Lease.Release] or [Client.Close].
 func (l *Lease) Err() error {
@@ -135,8 +136,8 @@ func (l *Lease) Err() error {
 
 // Release ends the lease and deregisters the room, with the errors of
 // [Client.Deregister]. After an error it may be called again; otherwise further
-// calls return nil, as it does without asking anybody if the lease was lost: the
-// name is somebody else's then.
+// calls return nil. If the lease was lost it returns nil without asking a
+// registry, because the name belongs to somebody else.
 func (l *Lease) Release(ctx context.Context) error {
 	l.stop()
 	<-l.over
@@ -153,7 +154,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	return err
 }
 
-// tell never waits: only the lease's goroutine sends.
+// tell never blocks: only the lease's goroutine sends.
 func (l *Lease) tell(e Event) {
 	select {
 	case l.events <- e:
@@ -177,7 +178,7 @@ func (l *Lease) keep(ctx context.Context, ttl time.Duration) error {
 			e = l.renew(ctx, ttl)
 		}
 		switch {
-		case e.Kind == Replaced: // first, lest Release ends the successor's registration
+		case e.Kind == Replaced: // first, so that Release does not end the successor's registration
 			l.tell(e)
 			return e.Err
 		case l.c.life.Err() != nil:
@@ -206,7 +207,7 @@ func (l *Lease) keep(ctx context.Context, ttl time.Duration) error {
 	}
 }
 
-// pause waits until it is time to ask again.
+// pause waits until the next request is due.
 func (l *Lease) pause(ctx context.Context, ttl time.Duration, state EventKind) {
 	wait := checkInterval
 	if ttl > 0 {
@@ -223,7 +224,7 @@ func (l *Lease) pause(ctx context.Context, ttl time.Duration, state EventKind) {
 	}
 }
 
-// renew asks once and returns the state of the registration.
+// renew sends one request and returns the resulting state.
 func (l *Lease) renew(ctx context.Context, ttl time.Duration) Event {
 	granted, err := l.renewOrCheck(ctx, ttl)
 	switch {
@@ -236,14 +237,14 @@ func (l *Lease) renew(ctx context.Context, ttl time.Duration) Event {
 	case !errors.Is(err, foyer.ErrUnknownName):
 		return failed(err)
 	}
-	// Not after silence, but only when the registry says that it does not
-	// know the name: an earlier attempt whose reply was lost may have done it.
+	// Only when the registry says that it does not know the name, not after
+	// silence: an earlier attempt whose reply was lost may have succeeded.
 	granted, err = l.c.Register(ctx, l.registration)
 	switch {
 	case err == nil:
 		return Event{Kind: RegisteredAnew, TTL: granted}
 	case errors.Is(err, foyer.ErrNameTaken), errors.Is(err, foyer.ErrNotOwner):
-		// Somebody else has the name since this room lost it.
+		// Somebody else has taken the name since this room lost it.
 		return Event{Kind: Replaced, Err: &lostError{err}}
 	}
 	return failed(err)
@@ -273,7 +274,7 @@ func (l *Lease) renewOrCheck(ctx context.Context, ttl time.Duration) (time.Durat
 	return 0, q.stands(found.Address)
 }
 
-// A lostError is the refusal that shows that somebody else has the name.
+// A lostError wraps the refusal which shows that somebody else has the name.
 type lostError struct{ refusal error }
 
 func (e *lostError) Error() string { return e.refusal.Error() }

@@ -10,30 +10,30 @@ import (
 	"foyer/wire"
 )
 
-// A Found is what [Client.LookupAll] has for one name: an answer, or why there
-// is none.
+// A Found is the result of [Client.LookupAll] for one name: an answer, or why
+// there is none.
 type Found struct {
 	Answer Answer
-	Err    error // as Lookup's
+	Err    error // as of Lookup
 }
 
-// A Renewed is what [Client.RenewAll] has for one registration: the ttl that
-// was granted, or why it was not.
+// A Renewed is the result of [Client.RenewAll] for one registration: the ttl
+// granted, or why it was not renewed.
 type Renewed struct {
 	TTL time.Duration // as granted, 0 for none
-	Err error         // as Renew's
+	Err error         // as of Renew
 }
 
-// LookupAll looks many names up and returns what it found in the order of the
-// names. As many requests as fit, some twenty, share a datagram, and at
-// most 32 datagrams of a Client wait for replies at a time. What is not
-// answered is sent again by itself, as for a single request, for [Timeout] from
-// when it was first sent. The whole takes as long as there are answers: the rest is
-// given up when there has been none for Timeout. ctx can end it earlier.
+// LookupAll looks many names up and returns the results in the order of the
+// names. As many requests as fit, about twenty, share a datagram, and at most
+// 32 datagrams of a Client wait for replies at a time. Unanswered requests are
+// resent as a single one would be, for [Timeout] from when they were first
+// sent. LookupAll goes on as long as there are answers, and gives the rest up
+// when there has been none for Timeout. ctx can end it earlier.
 //
-// A registry that speaks only the plain dialect is asked one name after the
-// other, up to 32 at a time. Beside the results, memory is bounded by what is in
-// flight. With Options.Cache, answers that the Client already has are used, as by
+// A registry that speaks only the plain dialect is asked for one name per
+// datagram, up to 32 at a time. Apart from the results, memory is bounded by
+// what is in flight. With Options.Cache, cached answers are used, as by
 // [Client.Lookup].
 func (c *Client) LookupAll(ctx context.Context, names []foyer.Name) []Found {
 	if c.cache != nil {
@@ -44,9 +44,9 @@ func (c *Client) LookupAll(ctx context.Context, names []foyer.Name) []Found {
 	return results
 }
 
-// lookupAll asks the registries, whatever is cached, and calls done once for each
-// name, from several goroutines. It calls late, unless that is nil, when there has
-// been no answer for lateAfter.
+// lookupAll asks the registries, ignoring the cache, and calls done once for
+// each name, from several goroutines. It calls late, unless that is nil, when
+// there has been no answer for lateAfter.
 func (c *Client) lookupAll(ctx context.Context, names []foyer.Name, late func(), done func(i int, f Found)) {
 	b := batch{
 		c:        c,
@@ -62,9 +62,9 @@ func (c *Client) lookupAll(ctx context.Context, names []foyer.Name, late func(),
 	b.run(ctx)
 }
 
-// RenewAll renews many registrations and returns the outcomes in their order. It
-// asks in the way of [Client.LookupAll]; five signed requests fit into a
-// datagram, and about twice as many that are not signed.
+// RenewAll renews many registrations and returns the outcomes in their order.
+// It works like [Client.LookupAll]; five signed requests fit into a datagram,
+// or about ten unsigned ones.
 func (c *Client) RenewAll(ctx context.Context, registrations []Registration) []Renewed {
 	results := make([]Renewed, len(registrations))
 	b := batch{
@@ -85,7 +85,7 @@ func (c *Client) RenewAll(ctx context.Context, registrations []Registration) []R
 const lateAfter = 1800 * time.Millisecond
 
 // A batch is many questions of one kind. One goroutine makes datagrams of them,
-// and each datagram in flight has one of its own: at most maxFlights of a
+// and each datagram in flight has its own goroutine: at most maxFlights per
 // Client.
 type batch struct {
 	c        *Client
@@ -97,7 +97,7 @@ type batch struct {
 	silence, lateness *time.Timer // since the last answer
 }
 
-// run returns when done has been called for each question.
+// run returns once done has been called for each question.
 func (b *batch) run(ctx context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -116,7 +116,7 @@ func (b *batch) run(ctx context.Context) {
 		}
 		slots := b.c.flights
 		if ctx.Err() != nil {
-			slots = nil // select would take either
+			slots = nil // select would choose at random
 		}
 		select {
 		case slots <- struct{}{}:
@@ -134,11 +134,11 @@ func (b *batch) run(ctx context.Context) {
 	inFlight.Wait()
 }
 
-// datagrams yields the questions in their order, as many at a time as fit into
-// a datagram.
+// datagrams yields the questions in order, as many at a time as fit into a
+// datagram.
 func (b *batch) datagrams(yield func([]*line) bool) {
 	var lines []*line
-	size := 0 // of the lines with what separates them
+	size := 0 // of the lines and their separators
 	for i := range b.count {
 		q, err := b.question(i)
 		l := &line{question: q, index: i}
@@ -164,7 +164,7 @@ func (b *batch) datagrams(yield func([]*line) bool) {
 	}
 }
 
-// askTogether asks with one datagram or, where that cannot be, one by one.
+// askTogether asks with one datagram or, if that is impossible, one by one.
 func (b *batch) askTogether(ctx context.Context, lines []*line) {
 	own, cancel := exchange.Limit(ctx)
 	defer cancel()

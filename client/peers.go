@@ -15,9 +15,9 @@ import (
 // A registry is one of Options.Registries.
 type registry struct {
 	spec string // as it was given
-	host string // a DNS name, if addr is not valid
+	host string // a DNS name if addr is not valid
 	port uint16
-	addr netip.AddrPort // where the host is an IP address
+	addr netip.AddrPort // if the host is an IP address
 }
 
 func parseRegistry(spec string) (registry, error) {
@@ -33,7 +33,7 @@ func parseRegistry(spec string) (registry, error) {
 	return r, nil
 }
 
-// A resolution is what the DNS said about a registry's host.
+// A resolution is the DNS's answer for a registry's host.
 type resolution struct {
 	addrs []netip.AddrPort
 	until time.Time // when to ask again
@@ -44,12 +44,12 @@ type resolution struct {
 type resolutions map[string]resolution
 
 const (
-	// resolutionAge is for how long a resolution is used without asking
-	// again. The resolver does not tell the record's own time to live.
+	// resolutionAge is how long a resolution is used without asking again. The
+	// resolver does not reveal the record's time to live.
 	resolutionAge = 30 * time.Second
 
-	// resolutionGrace is how long the names of other registries may take when
-	// one that can be asked is known.
+	// resolutionGrace is how long resolving other registries may take once one
+	// can be asked.
 	resolutionGrace = 500 * time.Millisecond
 )
 
@@ -109,7 +109,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	return nil, &NoAnswerError{Peer: c.names(), Err: err}
 }
 
-// resolve asks the DNS. Where that fails, an older answer is better than none.
+// resolve asks the DNS. If that fails, an older answer is better than none.
 func (c *Client) resolve(ctx context.Context, r registry) ([]netip.AddrPort, error) {
 	addrs, err := exchange.LookupHost(ctx, r.host, r.port)
 	c.mu.Lock()
@@ -128,7 +128,7 @@ func flatten(found [][]netip.AddrPort) (addrs []netip.AddrPort) {
 	return addrs
 }
 
-// names says for people who is asked.
+// names says who is asked, for people.
 func (c *Client) names() string {
 	specs := make([]string, len(c.registries))
 	for i, r := range c.registries {
@@ -140,23 +140,23 @@ func (c *Client) names() string {
 	return "registries " + strings.Join(specs, ", ")
 }
 
-// A dialect is what is known about the way a registry speaks.
+// A dialect is what is known about a registry's dialect.
 type dialect struct {
 	tags  bool
-	plain time.Time // until when it is taken to speak only the plain dialect
+	plain time.Time // until when it is assumed to speak only the plain dialect
 }
 
 const (
-	// maxDialects bounds the table; an arbitrary entry makes room for a new
-	// one, whose registry is then found out about anew.
+	// maxDialects bounds the table. An arbitrary entry makes room for a new
+	// one; the dialect of that registry is then found out again.
 	maxDialects = 256
 
-	// plainFor is how long a registry is asked in the plain dialect before
-	// tags are tried again: it may have been replaced by a newer one.
+	// plainFor is how long a registry is asked in the plain dialect before tags
+	// are tried again; it may have been upgraded.
 	plainFor = 10 * time.Minute
 )
 
-// dialects has an entry for every registry that was asked lately.
+// dialects has an entry for every registry that was asked recently.
 type dialects map[netip.AddrPort]dialect
 
 func (d dialects) set(peer netip.AddrPort, to dialect) {
@@ -169,7 +169,7 @@ func (d dialects) set(peer netip.AddrPort, to dialect) {
 	d[peer] = to
 }
 
-// asked notes that peer is one whose dialect matters.
+// asked records that peer was sent a tagged request.
 func (d dialects) asked(peer netip.AddrPort) {
 	if _, known := d[peer]; !known {
 		d.set(peer, dialect{})
@@ -180,9 +180,9 @@ func (d dialects) isPlain(peer netip.AddrPort, now time.Time) bool {
 	return now.Before(d[peer].plain)
 }
 
-// answeredPlain takes note of an untagged datagram and reports whether it is
-// news that peer speaks only the plain dialect: not if it was never asked, and
-// not if it has ever answered with tags.
+// answeredPlain records an untagged datagram and reports whether it shows for
+// the first time that peer speaks only the plain dialect. It does not if peer
+// was never asked, or has ever answered with tags.
 func (d dialects) answeredPlain(peer netip.AddrPort, now time.Time) bool {
 	known, asked := d[peer]
 	if !asked || known.tags || now.Before(known.plain) {
@@ -192,5 +192,5 @@ func (d dialects) answeredPlain(peer netip.AddrPort, now time.Time) bool {
 	return true
 }
 
-// answeredTags takes note of the reply to a tagged request.
+// answeredTags records the reply to a tagged request.
 func (d dialects) answeredTags(peer netip.AddrPort) { d.set(peer, dialect{tags: true}) }

@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// A question is a request to a registry, before it is given an id.
+// A question is a request to a registry that has no id yet.
 type question struct {
 	request wire.Request       // in canonical form
-	key     ed25519.PrivateKey // that signs it, or nil
+	key     ed25519.PrivateKey // to sign it with, or nil
 }
 
 // newQuestion checks r and returns the request. Its error is a [*foyer.Error].
@@ -51,7 +51,7 @@ func newQuestion(verb wire.Verb, r Registration) (*question, error) {
 
 func (q *question) name() foyer.Name { return foyer.Name(q.request.Name) }
 
-// tagged returns the request under an id.
+// tagged returns the request with an id.
 func (q *question) tagged(id uuid.UUID) []byte {
 	line := q.unsigned(id)
 	if q.key != nil {
@@ -66,7 +66,7 @@ func (q *question) unsigned(id uuid.UUID) []byte {
 	return wire.AppendRequest(nil, &r)
 }
 
-// size returns the length of what tagged returns, without the work of signing.
+// size returns the length of what tagged returns, without signing.
 func (q *question) size() int {
 	n := len(q.unsigned(uuid.Nil))
 	if q.key != nil {
@@ -75,8 +75,7 @@ func (q *question) size() int {
 	return n
 }
 
-// plain returns the request in the plain dialect, which asks with a look-up
-// whether a registration stands.
+// plain returns the request in the plain dialect, where a renewal is a look-up.
 func (q *question) plain() []byte {
 	r := wire.Request{Verb: q.request.Verb, Address: q.request.Address, Name: q.request.Name}
 	if r.Verb == wire.Renew {
@@ -85,8 +84,8 @@ func (q *question) plain() []byte {
 	return wire.AppendRequest(nil, &r)
 }
 
-// stands returns an error unless found, what a registry says about the name, is
-// the address of the registration.
+// stands returns an error unless found, the address that a registry has for the
+// name, is that of the registration.
 func (q *question) stands(found foyer.Address) error {
 	if string(found) != string(q.request.Address) {
 		return foyer.Errorf(foyer.Replaced, "name %q is now registered at %s", q.request.Name, found)

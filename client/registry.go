@@ -16,24 +16,23 @@ import (
 type Answer struct {
 	Address foyer.Address
 
-	// TTL is for how long the answer may be cached, in whole seconds; 0 means
-	// not at all. Of an answer that has been cached it is what is left.
+	// TTL is how long the answer may be cached, in whole seconds; 0 means not
+	// at all. For a cached answer it is the time left.
 	TTL time.Duration
 
-	// Stale says that the answer is older than it may be, because no registry
+	// Stale says that the answer has outlived its TTL, because no registry
 	// answers: see Options.Stale. Its TTL is 0.
 	Stale bool
 }
 
-// A Registration says where a room listens, and what its registry is asked
-// for.
+// A Registration says where a room listens, and what to ask of the registry.
 type Registration struct {
 	Name    foyer.Name
 	Address foyer.Address
 
-	// TTL is the lease to ask for, rounded up to whole seconds; 0 asks for
-	// none, so that the registration stays until it is ended. The plain
-	// dialect has no leases.
+	// TTL is the lease to ask for, rounded up to whole seconds; with 0 the
+	// registration stays until it is deregistered. The plain dialect has no
+	// leases.
 	TTL time.Duration
 
 	// Key is the owner's private key, or nil. The plain dialect has no owners.
@@ -41,8 +40,8 @@ type Registration struct {
 }
 
 // Lookup returns the address of the room called name. Its error is a
-// [*foyer.Error], of code unknown-name if there is none, or a [*NoAnswerError].
-// With Options.Cache the answer may be one that the Client already has.
+// [*foyer.Error], with code unknown-name if there is none, or a
+// [*NoAnswerError]. With Options.Cache the answer may come from the cache.
 func (c *Client) Lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 	if c.cache != nil {
 		found := c.cache.lookup(ctx, []foyer.Name{name})[0]
@@ -53,7 +52,7 @@ func (c *Client) Lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 	return c.lookup(ctx, name)
 }
 
-// lookup asks a registry, whatever is cached.
+// lookup asks a registry, ignoring the cache.
 func (c *Client) lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 	q, err := newQuestion(wire.Lookup, Registration{Name: name})
 	if err != nil {
@@ -63,7 +62,7 @@ func (c *Client) lookup(ctx context.Context, name foyer.Name) (Answer, error) {
 	return found(a, err)
 }
 
-// found reads the answer to a look-up.
+// found interprets the answer to a look-up.
 func found(a answer, err error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
@@ -78,8 +77,8 @@ func found(a answer, err error) (Answer, error) {
 	return Answer{Address: addr, TTL: a.ttl}, nil
 }
 
-// refusalAs returns the refusal. One that came in the plain dialect has no code,
-// and gets the one given.
+// refusalAs returns the refusal. One in the plain dialect has no code and gets
+// the given one.
 func (a *answer) refusalAs(code foyer.Code) error {
 	if a.plain {
 		return &foyer.Error{Code: code, Text: a.text}
@@ -87,14 +86,14 @@ func (a *answer) refusalAs(code foyer.Code) error {
 	return a.refusal
 }
 
-// Register registers a room and returns the lease that was granted, 0 if it has
-// none. With the owner's key it replaces the address of a name that the owner
-// holds. Its error is a [*foyer.Error] (name-taken, address-taken, not-owner and
-// others) or a [*NoAnswerError], after which the room may be registered or not.
+// Register registers a room and returns the lease granted, 0 for none. With the
+// owner's key it replaces the address of a name that the owner holds. Its error
+// is a [*foyer.Error] (name-taken, address-taken, not-owner and others) or a
+// [*NoAnswerError], after which the room may or may not be registered.
 //
 // In the plain dialect a retried REGISTER whose first reply was lost is refused
-// by the room's own registration; a look-up then tells that from a name which
-// somebody else has.
+// because of the room's own registration; a look-up then tells this from a name
+// that somebody else has.
 func (c *Client) Register(ctx context.Context, r Registration) (granted time.Duration, err error) {
 	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
@@ -102,7 +101,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 	if err != nil {
 		return 0, err
 	}
-	defer c.forget(q.name()) // after silence, too: it may have been carried out
+	defer c.forget(q.name()) // after silence too: it may have been carried out
 	a, err := c.ask(ctx, q)
 	if err != nil {
 		return 0, err
@@ -117,7 +116,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 	switch {
 	case a.sent > 1 && errors.Is(err, ErrNoAnswer):
 		return 0, err
-	case err != nil: // the name is free, so the refusal has another reason
+	case err != nil: // the name is free, so there was another reason
 		return 0, a.refusal
 	case a.sent > 1 && q.stands(found.Address) == nil:
 		return 0, nil
@@ -125,11 +124,11 @@ func (c *Client) Register(ctx context.Context, r Registration) (granted time.Dur
 	return 0, a.refusalAs(foyer.NameTaken)
 }
 
-// Renew extends the lease of exactly this registration and returns what was
+// Renew extends the lease of exactly this registration and returns the lease
 // granted. Its error is a [*foyer.Error] (unknown-name: register again;
 // replaced: the name is registered at another address; and others) or a
-// [*NoAnswerError]. The plain dialect has no leases: there it asks whether the
-// registration stands, with the same errors.
+// [*NoAnswerError]. In the plain dialect, which has no leases, it looks up
+// whether the registration stands, with the same errors.
 func (c *Client) Renew(ctx context.Context, r Registration) (granted time.Duration, err error) {
 	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
@@ -141,7 +140,7 @@ func (c *Client) Renew(ctx context.Context, r Registration) (granted time.Durati
 	return c.renewed(q, a, err)
 }
 
-// renewed reads the answer to a renewal.
+// renewed interprets the answer to a renewal.
 func (c *Client) renewed(q *question, a answer, err error) (granted time.Duration, _ error) {
 	if err != nil {
 		return 0, err
@@ -162,7 +161,7 @@ func (c *Client) renewed(q *question, a answer, err error) (granted time.Duratio
 
 // Deregister ends the registration of name; key is the owner's, or nil. Its
 // error is a [*foyer.Error] (unknown-name, not-owner and others) or a
-// [*NoAnswerError], after which the room may be registered or not.
+// [*NoAnswerError], after which the room may or may not be registered.
 func (c *Client) Deregister(ctx context.Context, name foyer.Name, key ed25519.PrivateKey) error {
 	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()

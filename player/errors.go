@@ -11,15 +11,15 @@ import (
 // Errors to compare with.
 var (
 	// ErrDisconnected means that the room has ended the session, as it does
-	// when it shuts down.
+	// when it closes.
 	ErrDisconnected = errors.New("the room has closed")
 
 	// ErrLeft means that the player has left the room.
 	ErrLeft = errors.New("the player has left the room")
 )
 
-// A LookupError means that a room was not found: there is none of that name, and
-// Err is a [*foyer.Error], or no registry could tell, and Err is a
+// A LookupError means that a room was not found: either there is none of that
+// name, and Err is a [*foyer.Error], or no registry could say, and Err is a
 // [*client.NoAnswerError].
 type LookupError struct {
 	Room foyer.Name
@@ -36,12 +36,12 @@ func (e *LookupError) Error() string {
 // Unwrap returns Err.
 func (e *LookupError) Unwrap() error { return e.Err }
 
-// An UnreachableError means that a room showed the way to another one, which
-// could not be entered.
+// An UnreachableError means that an exit led to a room that could not be
+// entered.
 type UnreachableError struct {
-	Room string // as the one that showed the way calls it
+	Room string // as the room with the exit calls it
 	Err  error  // why it could not be entered
-	Back error  // why the player could not go back either; nil if they could
+	Back error  // why the player could not go back either; nil if they are back
 }
 
 func (e *UnreachableError) Error() string {

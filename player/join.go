@@ -15,16 +15,17 @@ import (
 	"foyer/internal/udp"
 )
 
-// Options say how rooms are spoken to. The zero value is good for playing.
+// Options configure how rooms are spoken to. The zero value is fine for
+// playing.
 type Options struct {
-	// Plain keeps to the plain dialect: no tags are ever sent.
+	// Plain uses the plain dialect only: no tags are ever sent.
 	Plain bool
 
-	// Logger gets, at level debug, what is otherwise invisible: datagrams that
-	// were ignored, dialects found out. Nil means nobody.
+	// Logger gets, at level debug, what is otherwise invisible: ignored
+	// datagrams and the dialects of rooms. Nil discards it.
 	Logger *slog.Logger
 
-	seam seam.Seam // of tests
+	seam seam.Seam // for tests
 }
 
 func init() {
@@ -33,7 +34,7 @@ func init() {
 
 // Join enters the room at addr as player and returns the session and the room's
 // summary. Its error is a [*foyer.Error] if the room does not let the player
-// in, a [*client.NoAnswerError] if it does not answer.
+// in, or a [*client.NoAnswerError] if it does not answer.
 func Join(ctx context.Context, addr foyer.Address, player string, o Options) (*Session, string, error) {
 	addr, err := foyer.ParseAddress(string(addr))
 	if err != nil {
@@ -42,7 +43,7 @@ func Join(ctx context.Context, addr foyer.Address, player string, o Options) (*S
 	return enter(ctx, addr, "room "+addr.HostPort(), player, o)
 }
 
-// enter is Join to a room that errors call by the name given.
+// enter is Join; errors call the room by the given name.
 func enter(ctx context.Context, addr foyer.Address, room, player string, o Options) (*Session, string, error) {
 	name, err := foyer.ParseName(player)
 	if err != nil {
@@ -68,7 +69,7 @@ func enter(ctx context.Context, addr foyer.Address, room, player string, o Optio
 		}
 		o.Logger.Debug("a room speaks only the plain dialect", "room", addr)
 	}
-	// From a new socket: replies to tagged attempts may still be under way.
+	// From a new socket: replies to tagged attempts may still be in flight.
 	return join(ctx, room, addrs, command, &plain{}, o)
 }
 

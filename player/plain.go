@@ -12,40 +12,40 @@ import (
 )
 
 const (
-	// lateFor is how long after a command its reply may still arrive: copies of
-	// it, and, from a room that answers slowly, itself.
+	// lateFor is how long after a command its reply, or copies of it, may still
+	// arrive.
 	lateFor = 2 * client.Timeout
 
-	// maxRecent bounds the commands that are remembered for that.
+	// maxRecent is how many commands are remembered for that.
 	maxRecent = 16
 
-	// refusalGrace is how long a text that is no summary waits for one before
-	// it is taken for the refusal of a join.
+	// refusalGrace is how long to wait for a summary before another text counts
+	// as the refusal of a join.
 	refusalGrace = time.Second
 )
 
-// plain is a talker. In the plain dialect nothing says whether a datagram is a
-// reply or a message, or to which command it replies; only its text does. So a
+// plain is a talker. In the plain dialect only the text of a datagram tells
+// whether it is a reply or a message, and to which command it replies. So a
 // datagram is, in this order:
 //
-//   - the reply to the command under way, if it has exactly the form that
+//   - the reply to the current command, if it has exactly the form that
 //     docs/protocol.md gives that reply;
 //   - a message, if it has the form of one: who came, went or said what;
-//   - nothing, if it has the form of a reply to a command of the last ten
-//     seconds: it comes late, or again;
-//   - the reply to the command under way, if it can be: the name of a room, an
-//     item under another spelling, whatever a command that the dialect does not
-//     have is answered with;
-//   - else a message.
+//   - ignored, if it has the form of a reply to a command of the last ten
+//     seconds: it is late, or a copy;
+//   - the reply to the current command, if it can be: the name of a room, an
+//     item in another spelling, anything at all if the dialect does not have the
+//     command;
+//   - otherwise a message.
 //
-// That leaves a gap: a late reply to the very same command is taken for the
-// reply to its repetition, and a text that the dialect does not know, sent
-// while a direction is under way, for the name of a room. Tags have neither.
+// That leaves a gap: a late reply is taken for the reply to the same command
+// given again, and an unknown text during a direction for the name of a room.
+// The tagged dialect has neither problem.
 type plain struct {
 	recent []recent // oldest first; at most maxRecent
 
-	refusal string    // of the join under way, perhaps
-	decide  time.Time // when it is one; zero if there is none
+	refusal string    // of the join in progress, perhaps
+	decide  time.Time // when it counts as one; zero if there is none
 }
 
 type recent struct {
@@ -53,9 +53,9 @@ type recent struct {
 	until   time.Time
 }
 
-// repeatable are the commands that do no harm when they are carried out twice.
-// A second take would be refused, a second drop would double the item, a second
-// say be said twice, and after a second direction nobody would know where the
+// repeatable are the commands that may be carried out twice. A second take
+// would be refused, a second drop would duplicate the item, a second say would
+// be heard twice, and after a second direction nobody would know where the
 // player is.
 var repeatable = []string{"join", "look", "exit"}
 
@@ -114,7 +114,7 @@ func (t *plain) tell(s *Session, text string) {
 }
 
 // isLate reports whether text has exactly the form of a reply to a command
-// before the one under way.
+// before the current one.
 func (t *plain) isLate(s *Session, text string) bool {
 	now := time.Now()
 	earlier := t.recent
@@ -146,7 +146,7 @@ func isJoin(command string) bool {
 }
 
 // fits reports whether text has exactly the form of the reply to a command, and
-// whether it may be a reply to it.
+// whether it could be one.
 func fits(command, text string) (exact, loose bool) {
 	verb, rest := splitCommand(command)
 	line := !strings.Contains(text, "\n")
@@ -178,12 +178,13 @@ func fits(command, text string) (exact, loose bool) {
 	return text == wire.InvalidCommand, true
 }
 
-// isComplaint reports whether text may be the reply to any command at all.
+// isComplaint reports whether text may be the reply to any command.
 func isComplaint(text string) bool {
 	return text == wire.InvalidCommand || text == wire.NotHere || strings.HasPrefix(text, "NOTOK ")
 }
 
-// isRefusal reports whether the reply to a command says that it was not done.
+// isRefusal reports whether the reply to a command says that it was not carried
+// out.
 func isRefusal(command, text string) bool {
 	if isComplaint(text) || text == wire.SayWhat {
 		return true
@@ -203,8 +204,8 @@ func isRefusal(command, text string) bool {
 	return ok && strings.EqualFold(text, wire.CannotGo(d))
 }
 
-// isSummary reports whether text is name, description and what there is, with
-// empty lines in between.
+// isSummary reports whether text is a name, a description and the contents of a
+// room, separated by empty lines.
 func isSummary(text string) bool {
 	i := strings.LastIndex(text, "\n\n")
 	if i < 0 || !strings.Contains(text[:i], "\n\n") {
@@ -214,7 +215,7 @@ func isSummary(text string) bool {
 	return there == wire.EmptyRoom || strings.HasPrefix(there, wire.InThisRoom)
 }
 
-// isMessage reports whether text is what players are told of each other.
+// isMessage reports whether text is what players are told about each other.
 func isMessage(text string) bool {
 	switch {
 	case strings.HasSuffix(text, wire.Entered), strings.HasSuffix(text, wire.LeftGame):

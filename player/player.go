@@ -9,8 +9,8 @@ import (
 	"foyer/client"
 )
 
-// A Player walks through a world, and is in one room at a time. Its methods are
-// for one goroutine at a time.
+// A Player walks through a world and is in one room at a time. Its methods must
+// not be called concurrently.
 type Player struct {
 	registries *client.Client
 	name       string
@@ -22,8 +22,8 @@ type Player struct {
 	session *Session
 }
 
-// New returns a player called name who is in no room yet. Rooms are looked up
-// through registries, which the player does not close.
+// New returns a player called name who is in no room yet. It looks rooms up
+// through registries, which it does not close.
 func New(registries *client.Client, name string, o Options) *Player {
 	return &Player{registries: registries, name: name, options: o}
 }
@@ -39,9 +39,9 @@ func (p *Player) Start(ctx context.Context, room foyer.Name) (summary string, er
 	return p.enter(ctx, room, found.Address)
 }
 
-// enter joins a room that has been looked up. It takes its time, at most
-// client.Timeout, whatever becomes of ctx: a join that is called off halfway would
-// leave a ghost in the room.
+// enter joins a room that has been looked up. It ignores the end of ctx and
+// takes up to client.Timeout: a join that is canceled halfway would leave a
+// ghost in the room.
 func (p *Player) enter(ctx context.Context, room foyer.Name, at foyer.Address) (summary string, err error) {
 	s, summary, err := enter(context.WithoutCancel(ctx), at, "the room "+string(room), p.name, p.options)
 	if err != nil {
@@ -55,20 +55,20 @@ func (p *Player) enter(ctx context.Context, room foyer.Name, at foyer.Address) (
 	return summary, nil
 }
 
-// Go takes the exit in a direction. If there is one, the reply is OK and has the
-// summary of the room there; if there is none, it is the room's refusal.
+// Go takes the exit in a direction. The reply is OK with the summary of the
+// room there or, if there is no exit, the room's refusal.
 //
-// A room that shows the way has let the player go. Go then looks the next room up
-// and enters it, whether ctx ends or not. If that fails, the player goes back: the
-// error is an [*UnreachableError], and the reply has the summary of the room where
-// the player is again. Other errors are those of [Session.Do].
+// Once the room has let the player go, Go looks the next room up and enters it
+// even if ctx ends. If that fails, the player goes back: the error is an
+// [*UnreachableError], and the reply has the summary of the room that they are
+// back in. Other errors are those of [Session.Do].
 func (p *Player) Go(ctx context.Context, d foyer.Direction) (Reply, error) {
 	reply, err := p.session.Do(ctx, d.String())
 	if err != nil || !reply.OK {
 		return reply, err
 	}
 	p.session.Close()
-	ctx = context.WithoutCancel(ctx) // the player is in no room now
+	ctx = context.WithoutCancel(ctx) // the player is in no room at the moment
 	var summary string
 	next, err := foyer.ParseName(reply.Text)
 	if err != nil {
@@ -81,7 +81,7 @@ func (p *Player) Go(ctx context.Context, d foyer.Direction) (Reply, error) {
 	}
 	away := &UnreachableError{Room: reply.Text, Err: err}
 	if summary, err = p.enter(ctx, p.room, p.at); err != nil {
-		summary, err = p.Start(ctx, p.room) // it may have a new address
+		summary, err = p.Start(ctx, p.room) // it may have a new address by now
 	}
 	if err != nil {
 		away.Back = fmt.Errorf("there is no way back to %s: %w", p.room, err)
@@ -89,7 +89,7 @@ func (p *Player) Go(ctx context.Context, d foyer.Direction) (Reply, error) {
 	return Reply{Text: summary}, away
 }
 
-// Rejoin enters the present room anew, after it has taken the player for gone
+// Rejoin enters the current room again after it has dropped the player
 // ([foyer.ErrUnknownSession]), and returns its summary. Its errors are those of
 // Start.
 func (p *Player) Rejoin(ctx context.Context) (summary string, err error) {
@@ -100,12 +100,12 @@ func (p *Player) Rejoin(ctx context.Context) (summary string, err error) {
 // Room returns the name of the room that the player entered last.
 func (p *Player) Room() foyer.Name { return p.room }
 
-// Session returns the stay in that room, or nil before Start. Start, Go and
-// Rejoin begin another one.
+// Session returns the session in that room, nil before Start. Start, Go and
+// Rejoin begin a new one.
 func (p *Player) Session() *Session { return p.session }
 
-// Close ends the session, as [Session.Close] does. It may be called again, and
-// without one.
+// Close ends the session, if there is one, as [Session.Close] does. It may be
+// called again.
 func (p *Player) Close() {
 	if p.session != nil {
 		p.session.Close()

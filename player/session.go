@@ -20,8 +20,8 @@ import (
 )
 
 // messageBuffer is how many messages of a room wait for the caller. In the
-// tagged dialect a further one is not acknowledged, and comes again until too
-// many wait in the room; in the plain dialect it is lost.
+// tagged dialect further ones are not acknowledged, and the room resends them
+// until too many wait there; in the plain dialect they are lost.
 const messageBuffer = 1024
 
 // A Reply is a room's answer to a command.
@@ -29,7 +29,7 @@ type Reply struct {
 	OK   bool   // the room did what was asked
 	Text string // may have several lines
 
-	// Code is the kind of a refusal; the plain dialect has none.
+	// Code is why the command was refused; the plain dialect has no codes.
 	Code foyer.Code
 }
 
@@ -37,15 +37,15 @@ type Reply struct {
 // leaves by a command, the room ends it, or [Session.Close]. Its methods may be
 // called at the same time; commands are sent one after the other.
 //
-// It has a socket and a goroutine of its own, both of which Close ends, so that
-// nothing that a room sends late to one session reaches another.
+// It has its own socket and goroutine, which Close ends, so that nothing sent
+// late to one session reaches another.
 type Session struct {
 	log    *slog.Logger     // set once
 	chance *exchange.Chance // set once
 	name   string           // of the room, for people; set once
 	conn   udp.PacketConn   // set once
 	peer   talker           // the dialect; set once
-	turn   chan struct{}    // holds one element while a request is under way
+	turn   chan struct{}    // holds one element while a request is in progress
 
 	messages chan string   // closed by the reader
 	over     chan struct{} // closed when err is set
@@ -54,7 +54,7 @@ type Session struct {
 	mu      sync.Mutex
 	err     error            // why the session is over
 	addrs   []netip.AddrPort // of the room; one of them when it has answered
-	pending *pending         // the request under way, or nil
+	pending *pending         // the request in progress, or nil
 
 	stopProbe context.CancelFunc // of the last probe, or nil
 }
@@ -62,18 +62,17 @@ type Session struct {
 // A talker speaks one of the two dialects. Its methods are called with
 // Session.mu held.
 type talker interface {
-	// request returns what to send for a command, and whether it may be sent
-	// more than once.
+	// request returns what to send for a command, and whether it may be resent.
 	request(s *Session, command string) (p *pending, again bool)
 
 	// took handles a datagram from the room. It returns why the session is
 	// over, or nil.
 	took(s *Session, datagram []byte, from netip.AddrPort) error
 
-	// due returns when idle is to be called, zero for never.
+	// due returns when to call idle, zero for never.
 	due() time.Time
 
-	// idle does what there is to do without being asked.
+	// idle does what is due without a command.
 	idle(s *Session, now time.Time)
 }
 
@@ -85,10 +84,10 @@ type pending struct {
 	// Guarded by Session.mu.
 	line     []byte
 	id       [16]byte // in the tagged dialect
-	cookie   []byte   // that the room wants to see with it, or nil
+	cookie   []byte   // that the room wants with it, or nil
 	renewals int      // how often the id was replaced
-	cookies  int      // how often the room gave another one
-	refused  *Reply   // the last refusal that was temporary
+	cookies  int      // how often the room sent another one
+	refused  *Reply   // the last temporary refusal
 	since    int      // attempts since then
 }
 
@@ -102,7 +101,7 @@ func newPending(command string) *pending {
 	return &pending{command: command, line: []byte(command), reply: make(chan reply, 1)}
 }
 
-// answer delivers the first reply; further ones find the place taken.
+// answer delivers the first reply and drops further ones.
 func (p *pending) answer(r reply) {
 	select {
 	case p.reply <- r:
@@ -119,12 +118,12 @@ func (p *pending) answer(r reply) {
 // the reply to a direction is the name of the room there.
 //
 // In the tagged dialect the room carries a command out once. In the plain one a
-// command that must not be carried out twice is sent only once, so that a lost
-// datagram means a [*client.NoAnswerError].
+// command that must not be carried out twice is sent only once, and a lost
+// datagram then means a [*client.NoAnswerError].
 func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 	command = strings.TrimSpace(command)
 	if command == "" {
-		return Reply{Text: wire.InvalidCommand}, nil // what the room would say; without a command there is no reply
+		return Reply{Text: wire.InvalidCommand}, nil // what the room would say; it does not reply to nothing
 	}
 	if strings.ContainsAny(command, "\r\n") || len(command) > maxCommand {
 		return Reply{}, foyer.Errorf(foyer.TooLarge, "a command is one line of at most %d bytes", maxCommand)
@@ -148,7 +147,7 @@ func (s *Session) Do(ctx context.Context, command string) (Reply, error) {
 }
 
 // maxCommand is the longest command, in bytes: what fits into a datagram of
-// wire.MaxDatagram bytes beside the tags.
+// wire.MaxDatagram bytes with the tags.
 const maxCommand = 1000
 
 // exchange sends a command and waits for its reply, until ctx ends.
@@ -193,7 +192,7 @@ func (s *Session) exchange(ctx context.Context, command string) (Reply, error) {
 	}
 }
 
-// failure is the end of a request that ctx has ended.
+// failure returns the result of a request that ctx has ended.
 func (s *Session) failure(ctx context.Context, p *pending, sendErr error) (Reply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,10 +211,10 @@ func (s *Session) noAnswer(ctx context.Context, err error) error {
 	return &client.NoAnswerError{Peer: s.name, Err: exchange.Reason(ctx, err)}
 }
 
-// probe asks the room for what has no effect and tells nobody, and ends the
-// session if there is no reply. A command of the player takes precedence. At most
-// one probe is under way: the next one is not due before probeAfter, which is
-// longer than probeFor.
+// probe sends a command that has no effect and that nobody hears of, and ends
+// the session if there is no reply. The player's commands take precedence. At
+// most one probe is in progress: the next one is not due before probeAfter,
+// which is longer than probeFor.
 func (s *Session) probe() {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), probeFor, exchange.ErrTimeout)
 	defer cancel()
@@ -223,7 +222,7 @@ func (s *Session) probe() {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	default:
-		return // the command that is under way will tell
+		return // the command in progress will tell
 	}
 	s.mu.Lock()
 	s.stopProbe = cancel
@@ -244,42 +243,43 @@ func (s *Session) attempt(p *pending, earlier int) error {
 	return s.send(p.line, earlier)
 }
 
-// send sends line: at first to the first of the room's addresses and, as long
-// as none has answered, after a few attempts to the next in turn. It is called
-// with s.mu held; writing does not wait for anybody.
+// send sends line to the first of the room's addresses and, as long as none has
+// answered, after a few attempts to the next in turn. It is called with s.mu
+// held; writing does not block.
 func (s *Session) send(line []byte, earlier int) error {
 	to := s.addrs[max(earlier-exchange.Patience+1, 0)%len(s.addrs)]
 	_, err := s.conn.WriteToUDPAddrPort(line, to)
 	return err
 }
 
-// Messages returns the channel of what the room tells the player without being
-// asked, in order. It is closed when the session is over; [Session.Err] then
-// says why. A caller that does not read from it for long loses messages, as
-// does one whose network is too slow; in the tagged dialect a line like "… 12
-// messages were lost …" stands in their place.
+// Messages returns a channel of what the room says by itself, in order. It is
+// closed when the session is over; [Session.Err] then says why. A caller that
+// does not read from it for a long time loses messages, as does one whose
+// network is too slow; in the tagged dialect a line like "… 12 messages were
+// lost …" takes their place.
 func (s *Session) Messages() <-chan string { return s.messages }
 
 // Err returns why the session is over: [ErrDisconnected], [ErrLeft],
-// [net.ErrClosed] after Close, [foyer.ErrUnknownSession] if the room has taken the
-// player for gone, or a [*client.NoAnswerError] if it has been silent for 15 seconds
-// and then did not answer for 10 more (in the tagged dialect: the plain one has no
-// request that could be made behind the player's back); nil if it is not over.
+// [net.ErrClosed] after Close, [foyer.ErrUnknownSession] if the room considers
+// the player gone, or a [*client.NoAnswerError] if the room has been silent for
+// 15 seconds and then did not answer a probe for 10 more (only in the tagged
+// dialect: the plain one has no request that the player would not notice); nil
+// if it is not over.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Plain reports whether the room speaks only the plain dialect, in which it
+// Plain reports whether the session uses the plain dialect, in which the room
 // keeps no inventory.
 func (s *Session) Plain() bool {
 	_, ok := s.peer.(*plain)
 	return ok
 }
 
-// Close ends the session on this side. It does not leave the room: the command
-// exit does.
+// Close ends the session on this side only. To leave the room, use the command
+// exit.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	s.finish(errClosed)
@@ -295,11 +295,11 @@ func (s *Session) finish(why error) {
 		s.err = why
 		close(s.over)
 	}
-	s.conn.SetReadDeadline(time.Unix(1, 0)) // the reader looks again
+	s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
-// read takes what arrives until the session is closed, and keeps the talker's
-// time.
+// read handles what arrives until the session is closed, and calls the talker's
+// idle when it is due.
 func (s *Session) read() {
 	open := true
 	buffer := make([]byte, 1<<16)
@@ -309,8 +309,8 @@ func (s *Session) read() {
 			close(s.messages) // only this goroutine sends to it
 			open = false
 		}
-		// A room that has sent its last event sends it again until it is
-		// acknowledged; everything else ends here.
+		// A room resends its last event until that is acknowledged; everything
+		// else ends here.
 		if s.err != nil && !errors.Is(s.err, ErrDisconnected) {
 			s.mu.Unlock()
 			return
@@ -350,7 +350,8 @@ func (s *Session) ignored(from netip.AddrPort) {
 	s.log.Debug("a datagram was ignored", "from", from)
 }
 
-// tell hands a message to the caller and reports whether there was room for it.
+// tell passes a message to the caller and reports whether there was room for
+// it.
 func (s *Session) tell(text string) bool {
 	if s.err != nil {
 		return false
@@ -363,8 +364,8 @@ func (s *Session) tell(text string) bool {
 	}
 }
 
-// leaves returns ErrLeft if the reply to a command means that the player is no
-// longer in the room.
+// leaves returns ErrLeft if the reply to a command means that the player has
+// left the room.
 func leaves(command string, r Reply) error {
 	verb, _ := splitCommand(command)
 	_, isDirection := foyer.ParseDirection(verb)

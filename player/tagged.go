@@ -16,60 +16,60 @@ import (
 )
 
 const (
-	// eventWindow is how far ahead of the next event others are kept that
-	// came too early. The room sends again what is beyond.
+	// eventWindow is how many events that arrive too early are kept. The room
+	// resends those further ahead.
 	eventWindow = 64
 
-	// ackDelay is how long an acknowledgement waits for company: more events,
-	// or a request to ride on.
+	// ackDelay is how long an acknowledgement waits for more events, or for a
+	// request to be sent with.
 	ackDelay = 20 * time.Millisecond
 
-	// keepAlive is how often the room hears from a player who has nothing to
-	// say, give or take a fifth. It takes one for gone after 30 seconds, and
-	// nobody is told when one of these is lost, so there have to be many: where
-	// a fifth is lost, ten in a row are once in ten million.
+	// keepAlive is how often the room hears from an idle player, give or take a
+	// fifth. It considers a player gone after 30 seconds, and these datagrams
+	// are not acknowledged, so there have to be many: with a fifth lost, ten in
+	// a row are lost once in ten million.
 	keepAlive = 2500 * time.Millisecond
 
-	// probeAfter is how long a room may be silent before it is asked for
-	// something, to hear whether it is still there: acknowledgements have no
-	// reply.
+	// probeAfter is how long a room may be silent before it is sent a probe, to
+	// learn whether it is still there: acknowledgements have no reply.
 	probeAfter = 15 * time.Second
 
-	// probeFor is how long that may take. It is longer than for a command: no
-	// one waits for it, and who plays for hours where a fifth is lost each way
-	// must not lose their place to one request in ten thousand. So the end of a
-	// room is noticed within 25 seconds.
+	// probeFor is how long a probe may take. It is longer than for a command:
+	// nobody waits for it, and a player who stays for hours on a network that
+	// loses a fifth each way must not be dropped because of one request in ten
+	// thousand. The end of a room is noticed within 25 seconds.
 	probeFor = 2 * client.Timeout
 
-	// maxSid bounds the session id and the cookie that a room may choose, in
+	// maxSid is the longest session id or cookie accepted from a room, in
 	// bytes.
 	maxSid = 100
 )
 
-// tagged is a talker: requests bear an id, so that the room carries them out
-// once and replies find them; events bear numbers that start at 1 and have no
-// gaps, and are acknowledged by the number up to which all have come.
+// tagged is a talker: requests have an id, so that the room carries them out
+// once and replies can be matched; events are numbered from 1 without gaps, and
+// acknowledged by the number up to which all have arrived.
 //
-// Source addresses can be forged. So replies count by the request's id, which
-// nobody can guess, and events by the sid, which the room tells this player only.
-// What bears neither has no effect: it is not told, acknowledged or kept.
+// Source addresses can be forged. So replies are accepted by the request's id,
+// which nobody can guess, and events by the sid, which the room tells this
+// player only. Datagrams with neither have no effect: they are not told,
+// acknowledged or kept.
 type tagged struct {
-	tags   bool             // the room has sent some, so it is no plain one
+	tags   bool             // the room has sent some, so it is not a plain one
 	joined bool             // the room has let the player in
-	sid    []byte           // by which the room and the player know each other; nil before
-	clock  time.Time        // of the last id: the room wants them to grow
-	told   uint64           // number of the last event told: what ack says
-	early  map[uint64]event // events after that one; at most eventWindow
-	ackAt  time.Time        // when to acknowledge; zero if there is nothing new
-	quiet  time.Time        // when to send something lest the room forget us
+	sid    []byte           // the session id; nil before the room has let the player in
+	clock  time.Time        // of the last id: ids must increase
+	told   uint64           // number of the last event told, which ack repeats
+	early  map[uint64]event // later events; at most eventWindow
+	ackAt  time.Time        // when to acknowledge; zero if nothing is new
+	quiet  time.Time        // when to send something so that the room does not forget us
 	heard  time.Time        // when the room last spoke, or was last probed
 	parted bool             // nothing more to say
 }
 
-// An event is what the room says by itself.
+// An event is something that the room says by itself.
 type event struct {
 	text string
-	lost uint64 // how many before it the room has left out
+	lost uint64 // how many the room left out before it
 }
 
 func (t *tagged) request(s *Session, command string) (*pending, bool) {
@@ -78,14 +78,14 @@ func (t *tagged) request(s *Session, command string) (*pending, bool) {
 	return p, true
 }
 
-// renew gives a request an id that it has not had.
+// renew gives a request a new id.
 func (t *tagged) renew(s *Session, p *pending) {
 	t.clock = later(time.Now(), t.clock.Add(time.Millisecond))
 	p.id = s.chance.ID(t.clock)
 	t.write(s, p)
 }
 
-// write makes the line of a request.
+// write composes the line of a request.
 func (t *tagged) write(s *Session, p *pending) {
 	tags := wire.Tags{ID: []byte(uuid.UUID(p.id).String()), Sid: t.sid, Ack: t.told, HasAck: t.sid != nil, Cookie: p.cookie}
 	p.line = append(wire.AppendTags(nil, &tags), p.command...)
@@ -99,8 +99,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// said notes that something which bears ack is being sent. Retries do not
-// count: they bear an older one.
+// said records that something with an ack is being sent. Retries do not count:
+// theirs may be outdated.
 func (t *tagged) said(s *Session) {
 	t.ackAt = time.Time{}
 	t.quiet = time.Now().Add(s.chance.Jitter(keepAlive, 0.2))
@@ -167,18 +167,18 @@ func (t *tagged) reply(s *Session, datagram []byte, from netip.AddrPort) error {
 		s.send(s.pending.line, 0)
 		return nil
 	case got.Code.Temporary():
-		s.pending.refused, s.pending.since = &got, 0 // and asked again in its time
+		s.pending.refused, s.pending.since = &got, 0 // and sent again when due
 		return nil
 	}
 	s.pending.answer(reply{Reply: got})
 	return leaves(s.pending.command, got)
 }
 
-// event takes in what the room tells the player: it is told when all before it
-// have been, and acknowledged when it has been told.
+// event handles an event: it is told when all before it have been, and
+// acknowledged when it has been told.
 func (t *tagged) event(s *Session, number uint64, e event) error {
 	if t.ackAt.IsZero() {
-		t.ackAt = time.Now().Add(ackDelay) // for one that came before, too: the acknowledgement was lost
+		t.ackAt = time.Now().Add(ackDelay) // also for one that came before: its acknowledgement was lost
 	}
 	if number <= t.told || number > t.told+eventWindow {
 		return nil
@@ -198,7 +198,7 @@ func (t *tagged) event(s *Session, number uint64, e event) error {
 			if !s.tell(missing(e.lost)) {
 				return nil
 			}
-			e.lost = 0 // told, whenever the text itself is
+			e.lost = 0 // told already, even if there is no room for the text yet
 			t.early[t.told+1] = e
 		}
 		if e.text == wire.Disconnect {
@@ -215,7 +215,7 @@ func (t *tagged) event(s *Session, number uint64, e event) error {
 	}
 }
 
-// missing is what the player is told of messages that the room has left out.
+// missing is what the player is told about messages that the room left out.
 func missing(n uint64) string {
 	if n == 1 {
 		return "… 1 message was lost …"
@@ -259,7 +259,7 @@ func (t *tagged) idle(s *Session, now time.Time) {
 	}
 }
 
-// acknowledge sends an acknowledgement by itself, to which there is no reply.
+// acknowledge sends an acknowledgement on its own, which has no reply.
 func (t *tagged) acknowledge(s *Session) {
 	if t.sid == nil {
 		return

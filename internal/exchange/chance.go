@@ -9,15 +9,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// Chance is where jitter and ids come from. Its methods may be called at the
-// same time.
+// Chance is the source of jitter and ids. Its methods may be called
+// concurrently.
 type Chance struct {
 	mu     sync.Mutex
 	source *rand.ChaCha8 // nil for the system's; set once
 }
 
-// NewChance returns one that draws from source, which nothing else may use; nil
-// means the system's chance.
+// NewChance returns a Chance that draws from source, which nothing else may
+// use; nil means the system's randomness.
 func NewChance(source *rand.ChaCha8) *Chance { return &Chance{source: source} }
 
 // Jitter returns a duration from d-share·d to d+share·d.
@@ -34,11 +34,11 @@ func (c *Chance) float() float64 {
 	return rand.New(c.source).Float64()
 }
 
-// ID returns a new version 7 UUID (RFC 9562, section 5.7) of the given time.
+// ID returns a new version 7 UUID (RFC 9562, section 5.7) with the given time.
 func (c *Chance) ID(at time.Time) uuid.UUID {
 	id := c.randomID()
-	// uuid takes the process's own time and makes it grow, whatever the clock
-	// does; a request's time has to be the registry's.
+	// uuid uses the process's own time and keeps it monotonic; a request needs
+	// the registry's.
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
 	copy(id[:6], ms[2:])
@@ -47,12 +47,12 @@ func (c *Chance) ID(at time.Time) uuid.UUID {
 
 func (c *Chance) randomID() uuid.UUID {
 	if c.source == nil {
-		return uuid.Must(uuid.NewV7()) // crypto/rand, which does not fail
+		return uuid.Must(uuid.NewV7()) // crypto/rand does not fail
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Not NewV7FromReader, which draws on the process's clock as well: a run
-	// would not repeat.
+	// Not NewV7FromReader, which also uses the process's clock: runs would not
+	// repeat.
 	var id uuid.UUID
 	_, _ = c.source.Read(id[:]) // never fails
 	id[6] = id[6]&0x0f | 0x70
@@ -60,5 +60,5 @@ func (c *Chance) randomID() uuid.UUID {
 	return id
 }
 
-// IsTime reports whether a tag now holds what a version 7 UUID can hold.
+// IsTime reports whether the value of a tag now fits into a version 7 UUID.
 func IsTime(ms uint64) bool { return ms > 0 && ms < 1<<47 }

@@ -1,4 +1,4 @@
 // Package exchange is what asking registries (package client) and asking rooms
-// (package player) have in common: when a request is sent again, under which id,
-// and to which addresses.
+// (package player) have in common: when a request is sent again, with which id,
+// to which addresses, and when it is given up.
 package exchange

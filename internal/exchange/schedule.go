@@ -3,11 +3,11 @@ package exchange
 import "time"
 
 const (
-	// Patience is how many attempts go to the address that is tried first,
-	// before each goes to the next in turn.
+	// Patience is how many attempts go to the first address before each further
+	// one goes to the next in turn.
 	Patience = 2
 
-	// MaxCorrections is how often a request believes its peer about the time.
+	// MaxCorrections is how often a request lets its peer correct the clock.
 	MaxCorrections = 2
 
 	firstInterval = 100 * time.Millisecond
@@ -15,9 +15,9 @@ const (
 )
 
 // A Schedule says when to send again: after about 100 ms, then after intervals
-// that grow by half, to a second at most. That makes nine or ten attempts
-// within client.Timeout, of which all fail once in ten thousand requests when a
-// fifth of everything is lost on the way there and another fifth on the way back.
+// that grow by half, up to a second. That makes nine or ten attempts within
+// [Timeout], which all fail for one request in ten thousand if a fifth of the
+// datagrams is lost in each direction.
 type Schedule struct {
 	Chance   *Chance
 	interval time.Duration // the last one, before jitter

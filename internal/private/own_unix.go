@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// foreign returns who owns a file, and whether that is not who runs this program.
+// foreign returns who owns a file, and whether that is somebody other than the
+// user running this program.
 func foreign(info fs.FileInfo) (owner int, theirs bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// Access lists say here who may do what, and a user's folders are closed to
-// others unless somebody opens them. Owners by number and modes are made up.
+// On Windows access lists say who may do what, and a user's folders are closed
+// to others by default. Numeric owners and modes are made up.
 
 func foreign(fs.FileInfo) (owner int, theirs bool) { return 0, false }
 

@@ -1,5 +1,5 @@
 // Package private opens files that nobody else could have put there: they and
-// their folder belong to the user who runs this program, root as much as anybody,
+// their folder belong to the user running this program, even if that is root,
 // and nobody else may change them. docs/decisions/0022-whose-key-it-is.md says
 // why.
 package private
@@ -13,12 +13,12 @@ import (
 	"path/filepath"
 )
 
-// OpenFolder opens a folder that only this user can change, so that what was
-// checked stays what is used, whoever moves things about. It makes the folder if
-// there is none. Errors call it what ("state folder") and begin their advice with
-// use ("give --state").
+// OpenFolder opens a folder that only this user can change, and makes it if
+// there is none. Going through the open folder, what was checked stays what is
+// used even if paths change. Errors call the folder what ("state folder") and
+// begin their advice with use ("give --state").
 func OpenFolder(dir, what, use string) (*os.Root, error) {
-	dir = filepath.Clean(dir) // a slash at its end would hide a link
+	dir = filepath.Clean(dir) // a trailing slash would hide a link
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the %s cannot be made: %w", what, err)
 	}
@@ -49,9 +49,9 @@ func OpenFolder(dir, what, use string) (*os.Root, error) {
 	return folder, nil
 }
 
-// Open opens a file that is there, a regular one of this user, not open to
-// others, and no link. Errors call it what ("key file") and say what others could
-// do if they can open it.
+// Open opens an existing file, which must be a regular one of this user, not
+// open to others, and not a link. Errors call it what ("key file"); others is
+// what they say if others can open it.
 func Open(folder *os.Root, name, what string, flag int, others string) (*os.File, error) {
 	path := filepath.Join(folder.Name(), name)
 	named, err := folder.Lstat(name)
@@ -60,7 +60,7 @@ func Open(folder *os.Root, name, what string, flag int, others string) (*os.File
 		return nil, fmt.Errorf("the %s %s cannot be opened: %w", what, path, err)
 	case named.Mode()&fs.ModeSymlink != 0:
 		return nil, fmt.Errorf("the %s %s is a link: put the file itself there, or remove it", what, path)
-	case !named.Mode().IsRegular(): // opening it may wait for somebody
+	case !named.Mode().IsRegular(): // opening it might block
 		return nil, fmt.Errorf("the %s %s is not a file", what, path)
 	}
 	if err := checkOwn(named, what, path, "remove it if it is not yours"); err != nil {
@@ -92,9 +92,9 @@ func checkOwn(info fs.FileInfo, what, path, instead string) error {
 	return nil
 }
 
-// Create makes a file that is open to this user only, and leaves one that is
-// there alone: the error is [fs.ErrExist] then. A crash leaves either the whole
-// file or none of that name.
+// Create makes a file that is open to this user only. If there is one already
+// it leaves that alone, and the error is [fs.ErrExist]. A crash leaves either
+// the whole file or none of that name.
 func Create(folder *os.Root, name string, text []byte) error {
 	fresh := "new-" + rand.Text() + filepath.Ext(name)
 	f, err := folder.OpenFile(fresh, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
