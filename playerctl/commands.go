@@ -23,13 +23,13 @@ inventory            see what you hold (or i)
 help                 see this
 exit                 drop what you hold and leave the game`
 
-// shortForms are spelt out before they are sent: rooms know the long ones.
+// shortForms are expanded before they are sent: rooms know only the long ones.
 var shortForms = map[string]string{
 	"n": "north", "s": "south", "e": "east", "w": "west", "u": "up", "d": "down",
 	"i": "inventory", "quit": "exit",
 }
 
-// command carries out one line that the player has typed.
+// command carries out one line typed by the player.
 func (g *game) command(ctx context.Context, line string) error {
 	line = strings.TrimSpace(command.Printable(line))
 	switch {
@@ -66,13 +66,13 @@ func (g *game) command(ctx context.Context, line string) error {
 	case verb == "say":
 		return g.lost(ctx, g.relay(ctx, strings.TrimSpace(verb+" "+object)))
 	case verb == "join" || line[0] == '@':
-		g.console.Show(wire.InvalidCommand) // what the program says to rooms is not for the player to type
+		g.console.Show(wire.InvalidCommand) // join is for the program to send, not for the player to type
 		return nil
 	}
 	return g.lost(ctx, g.relay(ctx, line))
 }
 
-// lost has the player join again where the room has lost them.
+// lost joins again if the room has lost the player.
 func (g *game) lost(ctx context.Context, err error) error {
 	if errors.Is(err, foyer.ErrUnknownSession) {
 		return g.rejoin(ctx)
@@ -80,7 +80,7 @@ func (g *game) lost(ctx context.Context, err error) error {
 	return err
 }
 
-// relay shows the room's answer to a command that changes nothing here.
+// relay shows the room's answer to a command that changes nothing on this side.
 func (g *game) relay(ctx context.Context, command string) error {
 	reply, err := g.ask(ctx, command)
 	if err == nil {
@@ -95,7 +95,7 @@ func (g *game) take(ctx context.Context, item string) error {
 		return err
 	}
 	g.console.Show(reply.Text)
-	// The room's spelling of the item counts, where it is the same item.
+	// The room's spelling of the item counts, if it is the same item.
 	if taken, is := strings.CutSuffix(reply.Text, wire.Taken); reply.OK && is {
 		if !strings.EqualFold(taken, item) {
 			taken = item
@@ -122,8 +122,8 @@ func (g *game) drop(ctx context.Context, item string) error {
 	return nil
 }
 
-// walk goes in a direction, and shows the room there, or why the player is still,
-// or again, in the present one.
+// walk goes in a direction and shows the room there, or why the player is
+// still, or again, in this one.
 func (g *game) walk(ctx context.Context, d foyer.Direction) (err error) {
 	var reply player.Reply
 	g.listening(func() { reply, err = g.player.Go(context.WithoutCancel(ctx), d) })

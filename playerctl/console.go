@@ -13,24 +13,25 @@ import (
 	"foyer/internal/command"
 )
 
-// maxLine is the longest command in bytes: with its tags it fits into one
-// datagram. What is longer is cut here, and refused by the player's side.
+// maxLine is the longest command, in bytes, that fits into one datagram with
+// its tags. Longer lines are cut to one byte more, which package player
+// refuses.
 const maxLine = 1000
 
 // A console is where the player types and reads: a terminal, or pipes.
 //
 // The player's goroutine asks for a line when it is ready for one, and writes
-// at any time. A second goroutine, the console's only one, reads: it is
-// blocked in a read of standard input most of its life, and reads ahead no
-// further than one line and one buffer.
+// at any time. The console's only goroutine reads: it is mostly blocked in a
+// read of standard input, and reads ahead no further than one line and one
+// buffer.
 type console struct {
 	out      io.Writer
-	terminal *terminal // nil unless both ends are a terminal
+	terminal *terminal // nil unless input and output are a terminal
 	lines    chan string
 	asked    chan struct{}
 	done     chan struct{}
 	close    func()
-	err      error // of the first write that failed
+	err      error // of the first failed write
 }
 
 func newConsole(stdin io.Reader, stdout io.Writer) *console {
@@ -73,17 +74,17 @@ func newConsole(stdin io.Reader, stdout io.Writer) *console {
 	return c
 }
 
-// Ask makes one more line come out of Lines, and on a terminal shows the prompt
-// for it. It is not called again before that line has come.
+// Ask asks for one line from Lines, and on a terminal shows the prompt for it.
+// It must not be called again before that line has arrived.
 func (c *console) Ask() { c.asked <- struct{}{} }
 
-// Lines returns where the lines come out that were asked for. It is closed at
-// the end of the input, when it cannot be read any more, and when Ctrl-C is typed
-// at the prompt.
+// Lines returns the channel of the lines that were asked for. It is closed at
+// the end of the input, on a read error, and when Ctrl-C is typed at the
+// prompt.
 func (c *console) Lines() <-chan string { return c.lines }
 
-// Show writes a text and ends its last line. Rooms are strangers: characters
-// that control terminals do not get through, wherever the output goes.
+// Show writes a text and a line ending. Rooms are not trusted: terminal control
+// characters are replaced, wherever the output goes.
 func (c *console) Show(text string) {
 	text = strings.TrimRight(command.Printable(text), "\n") + "\n"
 	var err error
@@ -97,11 +98,11 @@ func (c *console) Show(text string) {
 	}
 }
 
-// Close gives the terminal back as it was. It is safe to call it again.
+// Close restores the terminal. It may be called again.
 func (c *console) Close() { c.close() }
 
 // pipeReader returns a function that reads lines of any length and keeps the
-// first maxLine bytes and one.
+// first maxLine+1 bytes.
 func (c *console) pipeReader(stdin io.Reader) func() (string, error) {
 	r := bufio.NewReader(stdin)
 	return func() (string, error) {
@@ -119,8 +120,8 @@ func (c *console) pipeReader(stdin io.Reader) func() (string, error) {
 	}
 }
 
-// A terminal edits lines. It is in raw mode only while a line is being typed,
-// so that Ctrl-C is a signal at all other times.
+// A terminal edits lines. It is in raw mode only while a line is being typed;
+// at all other times Ctrl-C is a signal.
 type terminal struct {
 	in, out *os.File
 	editor  *term.Terminal
@@ -130,8 +131,8 @@ type terminal struct {
 	width, height int
 }
 
-// openTerminal returns nil if one of the streams is no terminal, or the
-// terminal is one that cannot move its cursor.
+// openTerminal returns nil if one of the streams is not a terminal, or the
+// terminal cannot move its cursor.
 func openTerminal(stdin io.Reader, stdout io.Writer) *terminal {
 	in, ok := stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) || os.Getenv("TERM") == "dumb" {
@@ -161,7 +162,7 @@ func (t *terminal) readLine() (string, error) {
 	return line, err
 }
 
-// write puts text above the line that is being typed, if one is.
+// write puts text above the line that is being typed, if any.
 func (t *terminal) write(text string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -183,7 +184,7 @@ func (t *terminal) raw() (err error) {
 	return err
 }
 
-// restore leaves raw mode, and wipes away a line that will not be finished.
+// restore leaves raw mode, and erases an unfinished line if wipe is set.
 func (t *terminal) restore(wipe bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,8 +198,8 @@ func (t *terminal) restore(wipe bool) {
 	t.before = nil
 }
 
-// fit follows the size of the window. Asking at each text costs nothing, and
-// needs no signal.
+// fit adapts to the size of the window. Asking for it at each text is cheap,
+// and needs no signal.
 func (t *terminal) fit() {
 	width, height, err := term.GetSize(int(t.out.Fd()))
 	if err != nil || width <= 0 || width == t.width && height == t.height {

@@ -18,17 +18,17 @@ type game struct {
 	player  *player.Player
 	console *console
 	asked   bool    // the console is waiting for a line
-	held    []thing // one for each take that a room granted
+	held    []thing // one for each successful take
 }
 
-// A thing is something held. One that was taken in the present room stays
-// there if the room loses the player.
+// A thing is something held. One taken in the current room stays there if the
+// room loses the player.
 type thing struct {
 	name string
 	here bool
 }
 
-// errLeft ends the play without a fault.
+// errLeft ends the game without an error.
 var errLeft = errors.New("the player has left")
 
 // play enters the room and plays until the player leaves, the room closes or
@@ -56,7 +56,7 @@ func (g *game) play(ctx context.Context, start foyer.Name) error {
 	return errors.Join(err, g.console.err)
 }
 
-// enter shows what the player sees in a room that they have entered.
+// enter shows the room that the player has entered.
 func (g *game) enter(summary string, err error) error {
 	if err == nil {
 		g.console.Show(summary)
@@ -64,7 +64,7 @@ func (g *game) enter(summary string, err error) error {
 	return err
 }
 
-// turn waits for one thing to happen and deals with it.
+// turn waits for one event and handles it.
 func (g *game) turn(ctx context.Context) error {
 	if g.console.err != nil || ctx.Err() != nil {
 		return g.leave(ctx)
@@ -91,16 +91,16 @@ func (g *game) turn(ctx context.Context) error {
 	}
 }
 
-// ask sends a command to the room. A signal does not cut it short: whether a take
-// took effect must be known before the player leaves.
+// ask sends a command to the room. A signal does not interrupt it: whether a
+// take took effect must be known before the player leaves.
 func (g *game) ask(ctx context.Context, command string) (reply player.Reply, err error) {
 	session := g.player.Session()
 	g.listening(func() { reply, err = session.Do(context.WithoutCancel(ctx), command) })
 	return reply, err
 }
 
-// listening shows what the room says while do is under way, which asks the room
-// and takes its time.
+// listening shows what the room says while do, which waits for the room, is
+// running.
 func (g *game) listening(do func()) {
 	done := make(chan struct{})
 	messages := g.player.Session().Messages()
@@ -114,7 +114,7 @@ func (g *game) listening(do func()) {
 			if open {
 				g.console.Show(m)
 			} else {
-				messages = nil // the answer says what became of the session
+				messages = nil // the answer says what happened to the session
 			}
 		case <-done:
 			g.showWaiting(messages)
@@ -123,7 +123,7 @@ func (g *game) listening(do func()) {
 	}
 }
 
-// showWaiting shows the messages that came before the answer did.
+// showWaiting shows the messages that arrived before the answer.
 func (g *game) showWaiting(messages <-chan string) {
 	for {
 		select {
@@ -138,16 +138,16 @@ func (g *game) showWaiting(messages <-chan string) {
 	}
 }
 
-// rejoin is for a room that has lost the player, after a long silence perhaps:
-// what was taken there has stayed there.
+// rejoin enters a room again that has lost the player, perhaps after a long
+// silence. What was taken there has stayed there.
 func (g *game) rejoin(ctx context.Context) error {
 	g.console.Show("The room had taken you for gone. You enter it again; what you took here has stayed here.")
 	g.held = slices.DeleteFunc(g.held, func(t thing) bool { return t.here })
 	return g.enter(g.player.Rejoin(ctx))
 }
 
-// leave drops everything in the room and says goodbye. It takes five seconds at
-// most if the room is silent; a second signal does not wait for that.
+// leave drops everything in the room and says goodbye. With a silent room that
+// takes up to five seconds; a second signal ends the program at once.
 func (g *game) leave(ctx context.Context) error {
 	g.console.Close()
 	for _, t := range slices.Clone(g.held) {
@@ -163,7 +163,7 @@ func (g *game) leave(ctx context.Context) error {
 	return errLeft
 }
 
-// leftOr takes it as leaving that the room has already lost the player.
+// leftOr treats it as having left if the room has already lost the player.
 func (g *game) leftOr(err error) error {
 	if errors.Is(err, foyer.ErrUnknownSession) {
 		return errLeft
@@ -171,8 +171,8 @@ func (g *game) leftOr(err error) error {
 	return err
 }
 
-// find returns the index of what is held under a name: the very name, or else
-// one that differs in upper and lower case only. It is -1 for nothing.
+// find returns the index of the thing held with a name, the exact one or else
+// one that differs in case only, or -1.
 func (g *game) find(name string) int {
 	i := slices.IndexFunc(g.held, func(t thing) bool { return t.name == name })
 	if i < 0 {

@@ -13,11 +13,11 @@ import (
 	"foyer/world"
 )
 
-// defaultTTL is the lease that rooms ask for: a room that lost its machine
+// defaultTTL is the lease that rooms ask for: a room whose machine has died
 // disappears from the registry after that.
 const defaultTTL = 30 * time.Second
 
-// settings are the command line's values.
+// settings are the values of the flags.
 type settings struct {
 	registries []string
 	plain      bool
@@ -84,7 +84,7 @@ func where(d foyer.Direction) string {
 	return "to the " + d.String()
 }
 
-// newRoom makes the room that the arguments describe.
+// newRoom returns the room that the arguments describe.
 func newRoom(args []string, exits map[foyer.Direction]*string) (*world.Room, error) {
 	name, err := foyer.ParseName(args[0])
 	if err != nil {
@@ -106,7 +106,7 @@ func newRoom(args []string, exits map[foyer.Direction]*string) (*world.Room, err
 	return r, nil
 }
 
-// check reports what is wrong with the flags' values.
+// check validates the flags' values.
 func (o *settings) check() error {
 	if o.ttl < 0 {
 		return command.Usagef("--ttl %v is less than nothing", o.ttl)
@@ -124,7 +124,7 @@ func (o *settings) stateDir() (string, error) {
 	if o.state != "" {
 		return o.state, nil
 	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) { // relative ones are to be ignored, says the specification
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) { // the specification says to ignore relative ones
 		return filepath.Join(dir, "foyer"), nil
 	}
 	home, err := os.UserHomeDir()

@@ -29,8 +29,8 @@ type daemon struct {
 	out  io.Writer
 }
 
-// run serves the room until ctx ends, the operator says so, or the room has
-// lost its name.
+// run serves the room until ctx ends, the operator quits, or the room has lost
+// its name.
 func (d *daemon) run(ctx context.Context) error {
 	go d.sayAt(ctx, catchHangups())
 	registration := client.Registration{Name: d.name}
@@ -49,7 +49,7 @@ func (d *daemon) run(ctx context.Context) error {
 	conn, address, err := d.listen(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // stopped before anything had begun
+			return nil // stopped before it had begun
 		}
 		return err
 	}
@@ -63,9 +63,9 @@ func (d *daemon) run(ctx context.Context) error {
 	return d.serve(ctx, conn, registry, registration)
 }
 
-// serve runs the room on its socket, keeps it registered, and has the console
-// beside them. When the room ends the name is given up, after the players were
-// told; when the name is lost the room ends.
+// serve runs the room on its socket, keeps it registered, and reads the
+// console. When the room ends it tells the players and then gives up the name;
+// when the name is lost the room ends.
 func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.Client, r client.Registration) error {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
@@ -91,14 +91,14 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	var ending sync.WaitGroup
 	ending.Go(func() {
 		serveErr = <-served
-		// Not cut short by what ended the room, but by the client's Timeout.
+		// Bounded by the client's Timeout, not by what ended the room.
 		releaseErr = lease.Release(context.WithoutCancel(ctx))
 	})
 	for e := range lease.Events() {
 		d.report(r, e)
 		if e.Kind == client.Registered {
-			// Not waited for: a read cannot be interrupted. It ends with
-			// its input or with the process.
+			// Not waited for, because a read cannot be interrupted. It ends
+			// with its input or with the process.
 			go operate(d.in, d.out, server, quit)
 		}
 	}
@@ -117,15 +117,15 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	return serveErr
 }
 
-// giveUp is for a room that was stopped while the registry was still being asked.
-// It may have heard, and may not be there at all.
+// giveUp deregisters a room that was stopped while it was being registered. The
+// registry may have carried that out, or may not be running at all.
 func giveUp(ctx context.Context, registry *client.Client, r client.Registration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	registry.Deregister(ctx, r.Name, r.Key)
 }
 
-// notRegistered says of a refusal which room it is about. Silence is not about
+// notRegistered adds to a refusal which room it is about. Silence is not about
 // the room.
 func notRegistered(r *client.Registration, err error) error {
 	if errors.Is(err, client.ErrNoAnswer) {
@@ -136,7 +136,7 @@ func notRegistered(r *client.Registration, err error) error {
 	}
 	switch {
 	case errors.Is(err, foyer.ErrUnauthorized) && r.Key != nil:
-		// What the operator of the registry has to be told.
+		// For the registry's operator, who has to authorize the key.
 		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(r.Name), err, foyer.Key(r.Key.Public().(ed25519.PublicKey)))
 	case errors.Is(err, foyer.ErrForeignAddress):
 		return fmt.Errorf("%q cannot be registered at %s, say --advertise: %w", string(r.Name), r.Address, err)
@@ -144,7 +144,7 @@ func notRegistered(r *client.Registration, err error) error {
 	return fmt.Errorf("%q cannot be registered: %w", string(r.Name), err)
 }
 
-// report tells people what became of the registration.
+// report logs what happened to the registration.
 func (d *daemon) report(r client.Registration, e client.Event) {
 	switch e.Kind {
 	case client.Registered:
@@ -157,11 +157,10 @@ func (d *daemon) report(r client.Registration, e client.Event) {
 	}
 }
 
-// listen opens the room's socket, on a port of the system's choice, and returns
-// the address to register. The socket is bound to the host that is registered
-// where that is an address of this machine: then replies leave from the
-// address that was asked, which clients insist on, on machines with several
-// addresses too.
+// listen opens the room's socket on a port that the system chooses, and returns
+// the address to register. If the registered host is an address of this machine
+// the socket is bound to it, so that on machines with several addresses replies
+// come from the address that was asked, which clients insist on.
 func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error) {
 	host := d.advertise
 	if host == "" {
@@ -176,7 +175,7 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error
 	if err == nil {
 		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), 0)))
 	}
-	if err != nil { // a name, or an address that something before this machine translates
+	if err != nil { // a name, or an address that is translated (NAT)
 		conn, err = net.ListenUDP("udp", nil)
 	}
 	if err != nil {
@@ -190,10 +189,10 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error
 	return conn, address, nil
 }
 
-// source returns the address to ask the registry from: the one that is
-// advertised, where this machine has that and would use another one, as a registry
-// takes no other address than the one that it is asked from. Otherwise it leaves
-// the choice to the system.
+// source returns the address to ask the registry from: the advertised one, if
+// this machine has it and would use another one, because a registry accepts
+// only the address that the request comes from. Otherwise the choice is left to
+// the system.
 func (d *daemon) source(ctx context.Context) (none netip.Addr) {
 	ip, err := netip.ParseAddr(d.advertise)
 	if err != nil {
@@ -206,14 +205,14 @@ func (d *daemon) source(ctx context.Context) (none netip.Addr) {
 	}
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
 	if err != nil {
-		return none // something before this machine translates
+		return none // the address is translated (NAT)
 	}
 	c.Close()
 	return ip
 }
 
-// localAddr returns the address from which this machine reaches the first of
-// the registries that it has a route to. Nothing is sent.
+// localAddr returns the address from which this machine reaches the first
+// registry that it has a route to. It sends nothing.
 func localAddr(ctx context.Context, registries []string) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, client.Timeout) // resolving a name can take long
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	signal.Ignore(syscall.SIGPIPE) // who reads our output may go away; the players stay
+	signal.Ignore(syscall.SIGPIPE) // the reader of our output may go away; the players stay
 	ignoreTerminalInput()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once

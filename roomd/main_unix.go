@@ -7,6 +7,7 @@ import (
 	"syscall"
 )
 
-// ignoreTerminalInput keeps a room that was started with & in a terminal from
-// being stopped for reading there: the read fails instead, and the console ends.
+// ignoreTerminalInput keeps a room that was started in the background of a
+// terminal from being stopped when it reads there: the read fails instead, and
+// the console ends.
 func ignoreTerminalInput() { signal.Ignore(syscall.SIGTTIN) }

@@ -14,9 +14,8 @@ players  who is there
 quit     close the room
 `
 
-// operate carries out the commands of whoever runs the room, one a line. The
-// end of the input is not the end of the room: a room in the background has
-// none.
+// operate carries out the operator's commands, one per line. The end of the
+// input does not end the room: a room in the background has no input.
 func operate(in io.Reader, out io.Writer, server *room.Server, quit func()) {
 	lines := bufio.NewScanner(in) // of lines up to 64 KiB
 	for lines.Scan() {
@@ -25,7 +24,7 @@ func operate(in io.Reader, out io.Writer, server *room.Server, quit func()) {
 		case "look":
 			fmt.Fprintln(out, server.Summary())
 		case "players":
-			var all strings.Builder // one write: the whole list is shown, or none of it
+			var all strings.Builder // written at once, so that the list is shown whole or not at all
 			for _, name := range server.Players() {
 				fmt.Fprintln(&all, name)
 			}

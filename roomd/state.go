@@ -16,20 +16,20 @@ import (
 	"foyer/internal/private"
 )
 
-// identity is what makes a room the same room after a restart: its key, held
-// under a lock, so that no second roomd takes the name from the first.
+// identity is what makes a room the same room after a restart: its key, and a
+// lock, so that a second roomd cannot take the name from the first.
 type identity struct {
 	key  ed25519.PrivateKey
 	lock *os.File
 }
 
 // openIdentity locks and reads the key of the room in the folder dir, and makes
-// all three if there are none. The lock lasts until Close, or until the process
-// ends in whatever way.
+// folder, lock and key if there are none. The lock lasts until Close or the end
+// of the process, however it ends.
 //
-// Whoever could have made these files could be the room, or keep it from
-// starting. So folder and files must belong to who runs roomd, root as much as
-// anybody, and nobody else may change them; see
+// Whoever could have made these files could impersonate the room, or keep it
+// from starting. So folder and files must belong to the user running roomd,
+// even if that is root, and nobody else may change them; see
 // docs/decisions/0022-whose-key-it-is.md.
 func openIdentity(dir string, name foyer.Name) (*identity, error) {
 	state, err := private.OpenFolder(dir, "state folder", "give --state")
@@ -58,9 +58,9 @@ func openIdentity(dir string, name foyer.Name) (*identity, error) {
 	return id, nil
 }
 
-// openLock opens the lock file, and makes it if there is none.
+// openLock opens the lock file, or makes it.
 func openLock(state *os.Root, name string) (*os.File, error) {
-	f, err := state.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // through no link
+	f, err := state.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // not through a link
 	if err == nil {
 		return f, nil
 	} else if !errors.Is(err, fs.ErrExist) {
@@ -73,9 +73,9 @@ func openLock(state *os.Root, name string) (*os.File, error) {
 // of somebody who has just opened it.
 func (id *identity) Close() error { return id.lock.Close() }
 
-// fileName returns what the files of a room are called, without their
-// extension: as much of the room's name as any file system takes, for people,
-// and enough of its SHA-256 hash that no two rooms share a file.
+// fileName returns the name of a room's files, without extension: as much of
+// the room's name as any file system takes, for people, and enough of its
+// SHA-256 hash that no two rooms share a file.
 func fileName(name foyer.Name) string {
 	readable := strings.Map(func(r rune) rune {
 		switch {

@@ -9,10 +9,9 @@ import (
 
 var shells = []string{"bash", "zsh", "fish", "powershell"}
 
-// addCompletion gives a program the command completion, which prints a script
-// for a shell. A program that consists of one command, and takes names as its
-// arguments, has it too, without other commands coming to be: whoever means
-// something of that name writes it after "--".
+// addCompletion adds the command completion, which prints a script for a shell.
+// A program without subcommands, which takes names as arguments, has it too: a
+// name that is the word completion goes after "--".
 func addCompletion(root *cobra.Command) {
 	if root.HasSubCommands() {
 		root.AddCommand(&cobra.Command{

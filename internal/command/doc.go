@@ -1,6 +1,6 @@
 // Package command is what Foyer's programs have in common as commands: exit
-// statuses, one-line errors, values of flags from the environment, the flags
-// that several programs take, and logging.
+// statuses, one-line errors, flags from the environment, the flags that several
+// programs share, and logging.
 //
 // A program's main is
 //

@@ -41,7 +41,7 @@ func setFromEnvironment(c *cobra.Command) error {
 		}
 		value := os.Getenv(Variable(f.Name))
 		if value == "" {
-			return // compose files and units pass on variables that are not set as empty ones
+			return // compose files and units pass unset variables as empty ones
 		}
 		if err := c.Flags().Set(f.Name, value); err != nil {
 			if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {

@@ -22,17 +22,18 @@ func DiscoveryFlag(flags *pflag.FlagSet) *[]string {
 	return (*[]string)(list)
 }
 
-// AskElsewhere adds to err, a registry's silence, what its reader may do.
+// AskElsewhere adds to err, which says that a registry is silent, what to do
+// about it.
 func AskElsewhere(err error) error {
 	return fmt.Errorf("%w; --discovery HOST:PORT asks another", err)
 }
 
-// PlainFlag adds --plain: send no tags, whatever the peer understands.
+// PlainFlag adds --plain: send no tags, even if the peer understands them.
 func PlainFlag(flags *pflag.FlagSet) *bool {
 	return flags.Bool("plain", false, "use the plain dialect only")
 }
 
-// hostPorts is a flag's value: host:port, or several with commas between.
+// hostPorts is a flag's value: one or more host:port, separated by commas.
 type hostPorts []string
 
 func (l *hostPorts) Type() string   { return "HOST:PORT[,...]" }

@@ -34,15 +34,14 @@ func (l *levelFlag) Set(s string) error {
 	return nil
 }
 
-// NewLogger returns the logger of a daemon: one line an event to the standard
-// error of c, as key=value pairs that are quoted where they hold anything but
-// plain text.
+// NewLogger returns the logger of a daemon. It writes one line per event to the
+// standard error of c, as key=value pairs, quoted where necessary.
 //
 // From then on standard error and standard output are written to in the
-// background. Whoever reads them may stop reading without stopping the daemon: of
-// each, [maxLogLines] lines of [maxLogBytes] bytes wait, what is more is dropped,
-// and how much was dropped is said there when the reader reads again. [Run] waits
-// for [maxLogWait] at the end.
+// background, so that a reader that stops reading does not stop the daemon. For
+// each, up to [maxLogLines] lines and [maxLogBytes] bytes wait; more are
+// dropped, and a line there says how many once the reader reads again. At the
+// end [Run] waits up to [maxLogWait].
 func NewLogger(c *cobra.Command, level slog.Leveler) *slog.Logger {
 	w := newLineWriter(c.ErrOrStderr(), func(n int) []byte {
 		var b bytes.Buffer
@@ -61,19 +60,19 @@ func logHandler(w io.Writer, level slog.Leveler) slog.Handler {
 }
 
 const (
-	// maxLogLines and maxLogBytes bound the lines that wait to be written to
-	// each of the two, whoever causes them.
+	// maxLogLines and maxLogBytes bound the lines waiting to be written to each
+	// of the two.
 	maxLogLines = 1024
 	maxLogBytes = 256 << 10
 
-	// maxLogWait is how long the end of a daemon waits for whoever reads what it
-	// writes.
+	// maxLogWait is how long a daemon waits at its end for its output to be
+	// read.
 	maxLogWait = time.Second
 )
 
-// A lineWriter writes lines to w from a goroutine of its own, so that nobody
-// waits for w. Each Write is a line. When too many wait, lines are dropped until
-// all that wait are written; then a line says how many are missing in this place.
+// A lineWriter writes lines to w from its own goroutine, so that nobody waits
+// for w. Each Write is a line. When too many wait, lines are dropped until all
+// waiting ones are written; then a line says how many are missing there.
 type lineWriter struct {
 	w       io.Writer
 	missing func(n int) []byte // the line that says that n are missing
@@ -81,9 +80,9 @@ type lineWriter struct {
 	ended   chan struct{}      // closed when all is written after close
 
 	mu      sync.Mutex // guards what follows
-	lines   [][]byte   // that wait
+	lines   [][]byte   // waiting
 	bytes   int        // in them
-	dropped int        // lines, since there was last room
+	dropped int        // lines, since there was room
 	closing bool
 }
 
@@ -118,8 +117,8 @@ func (l *lineWriter) signal() {
 	}
 }
 
-// run writes a line at a time: lines that are short enough are then not torn
-// apart where several programs share a pipe.
+// run writes one line at a time, so that short lines stay whole if several
+// programs share a pipe.
 func (l *lineWriter) run() {
 	defer close(l.ended)
 	for range l.wake {
@@ -135,8 +134,8 @@ func (l *lineWriter) run() {
 	}
 }
 
-// next returns the next line to be written, nil if there is none for now, and
-// whether no more can come.
+// next returns the next line to write, nil if there is none yet, and whether no
+// more will come.
 func (l *lineWriter) next() (line []byte, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,9 +152,9 @@ func (l *lineWriter) next() (line []byte, last bool) {
 	return line, false
 }
 
-// close writes a last line, if it is not empty, which is not dropped, and waits
-// until everything is written, or late. The goroutine of a lineWriter whose
-// reader is stuck ends with the process.
+// close queues a last line, unless it is empty, without ever dropping it, and
+// waits until everything is written or late is closed. If the reader is stuck
+// the goroutine ends with the process.
 func (l *lineWriter) close(last string, late <-chan struct{}) {
 	l.mu.Lock()
 	if last != "" {

@@ -13,23 +13,23 @@ import (
 
 // The exit statuses of every program.
 const (
-	Done   = 0 // it did what it was asked
+	Done   = 0 // it did what it was asked to
 	Failed = 1 // it could not, or was interrupted; the reason is one line on standard error
-	Misuse = 2 // it was asked wrongly: an unknown flag, a bad value, a wrong number of arguments
+	Misuse = 2 // wrong usage: an unknown flag, a bad value, the wrong number of arguments
 )
 
-// Run carries out the command that args, the arguments without the program's
-// name, select in the tree of root, and returns the exit status: [Done],
-// [Failed] or [Misuse]. An error is written to stderr as one line, "NAME:
-// message", or "NAME: interrupted" if the command failed because its context
-// ended: ctx, or what the command has put in its place.
-// Commands find ctx in cmd.Context() and the streams in cmd.InOrStdin(),
-// cmd.OutOrStdout() and cmd.ErrOrStderr().
+// Run runs the command that args, the arguments without the program's name,
+// select in the tree of root, and returns the exit status: [Done], [Failed] or
+// [Misuse]. An error is written to stderr as one line, "NAME: message", or
+// "NAME: interrupted" if the command failed because its context ended: ctx, or
+// the one that the command has replaced it with. Commands find ctx in
+// cmd.Context() and the streams in cmd.InOrStdin(), cmd.OutOrStdout() and
+// cmd.ErrOrStderr().
 //
-// A flag that is not among args takes its value from the environment variable
-// of its name, [Variable], where that is set and not empty. A command that
-// has no Args validator takes no arguments. Run adapts the tree and is called
-// once for each.
+// A flag that is not in args takes its value from its environment variable,
+// [Variable], if that is set and not empty. A command without an Args validator
+// takes no arguments. Run adapts the tree, so it can be called only once for
+// each.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	prepare(root, args)
 	root.SetArgs(append([]string{}, args...)) // cobra takes nil for os.Args
@@ -52,7 +52,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		io.WriteString(stderr, last)
 		return status
 	}
-	// Of a daemon, which ends whether or not this is read.
+	// A daemon ends whether or not this is read.
 	late, cancel := context.WithTimeout(context.Background(), maxLogWait)
 	defer cancel()
 	if out, ok := root.OutOrStdout().(*lineWriter); ok {
@@ -62,8 +62,8 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	return status
 }
 
-// Usagef returns an error that makes [Run] return [Misuse]: the fault is in
-// how the program was called. The text needs no hint at the help; Run adds it.
+// Usagef returns an error that makes [Run] return [Misuse]: the program was
+// called wrongly. The text need not mention the help; Run adds that.
 func Usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
@@ -72,7 +72,7 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// prepare gives the whole tree the manners that Run promises.
+// prepare adapts the whole tree to what Run promises.
 func prepare(root *cobra.Command, args []string) {
 	if root.Version == "" {
 		root.Version = Version()
@@ -84,7 +84,7 @@ func prepare(root *cobra.Command, args []string) {
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if c == root && c.HasSubCommands() && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-			return chooseCommand(c, args) // the flag is that of a command that is not there
+			return chooseCommand(c, args) // the flag belongs to an unknown command
 		}
 		return Usagef("%w", err)
 	})
@@ -107,7 +107,7 @@ func prepareTree(c *cobra.Command) {
 	if validate == nil {
 		validate = cobra.NoArgs
 	}
-	// The validator is the first thing that runs once the flags are parsed.
+	// The validator is the first thing to run after flags are parsed.
 	c.Args = func(c *cobra.Command, args []string) error {
 		if err := setFromEnvironment(c); err != nil {
 			return err
@@ -123,7 +123,7 @@ func prepareTree(c *cobra.Command) {
 	}
 }
 
-// chooseCommand is what a command does that only groups others.
+// chooseCommand is RunE of a command that only groups others.
 func chooseCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return Usagef("a command is missing")
@@ -134,7 +134,7 @@ func chooseCommand(c *cobra.Command, args []string) error {
 	return Usagef("unknown command %q", args[0])
 }
 
-// helpCommand is cobra's, except that it fails for a command that is not there.
+// helpCommand is cobra's, except that it fails for an unknown command.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

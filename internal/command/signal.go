@@ -5,9 +5,8 @@ import (
 	"errors"
 )
 
-// interrupted reports whether a command failed because a signal ended ctx, if err
-// means no more than that this happened. An error that comes joined with that, of
-// cleaning up perhaps, means more.
+// interrupted reports whether err says only that a signal ended ctx. If it is
+// joined with another error, such as one from cleaning up, it says more.
 func interrupted(ctx context.Context, err error) bool {
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		err = next

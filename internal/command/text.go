@@ -5,12 +5,12 @@ import (
 	"unicode"
 )
 
-// Printable returns what a stranger wrote, a registry, a room or a player, as
-// it may be shown to people: without what could control a terminal (C0 and C1),
-// turn the direction of writing (the embeddings, overrides, isolates and marks
-// of Unicode's bidirectional algorithm), or break a line unnoticed (U+2028 and
-// U+2029). Each of those becomes U+FFFD, as does a byte that is not UTF-8.
-// Newlines stay, tabs become spaces, carriage returns vanish.
+// Printable makes text from a registry, a room or a player safe to show.
+// Characters that could control a terminal (C0 and C1), change the direction of
+// writing (the embeddings, overrides, isolates and marks of Unicode's
+// bidirectional algorithm), or break a line unnoticed (U+2028 and U+2029)
+// become U+FFFD, as do bytes that are not UTF-8. Newlines stay, tabs become
+// spaces, carriage returns are dropped.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -27,7 +27,7 @@ func Printable(text string) string {
 	}, text)
 }
 
-// oneLine keeps an error, and what strangers wrote into it, to one printable
+// oneLine returns an error, which may quote untrusted text, as one printable
 // line.
 func oneLine(s string) string {
 	return strings.ReplaceAll(strings.TrimSpace(Printable(s)), "\n", "; ")

@@ -1,4 +1,3 @@
-// Package e2e holds the tests that run the programs as a whole, as they are
-// installed: scripts, networks of several hosts, `make play`, and what the README
-// shows.
+// Package e2e tests the installed programs as a whole: scripts, networks of
+// several hosts, `make play`, versions, and what the README shows.
 package e2e

@@ -16,7 +16,7 @@ import (
 	"foyer/wire"
 )
 
-// The numbers of flow, slot and line are part of an id, which bounds them.
+// The numbers of flow, slot and line are part of an id, which limits them.
 const (
 	maxFlows  = 1 << 8
 	maxWindow = 1 << 12
@@ -26,9 +26,9 @@ const (
 // A slot is one request datagram in flight.
 type slot struct {
 	data  []byte
-	due   time.Time // when it was, or should have been, sent
+	due   time.Time // when it was due to be sent
 	lines int       // still unanswered; 0 for a free slot
-	round uint64    // counts its uses, so that late replies can be told
+	round uint64    // counts its uses, to recognize late replies
 }
 
 // A flow is one socket and the goroutine that uses it.
@@ -106,14 +106,14 @@ func (f *flow) loop(ctx context.Context) {
 		for i := range f.in[:n] {
 			f.take(f.in[i].Data, now)
 		}
-		// Once in a while, and not for each batch: it looks at all slots.
+		// Now and then, not for each batch: it looks at all slots.
 		if f.sent%1024 < uint64(f.Window) {
 			f.giveUp(now)
 		}
 	}
 }
 
-// deadline says until when to wait for replies.
+// deadline returns until when to wait for replies.
 func (f *flow) deadline(now time.Time, ending bool) time.Time {
 	d := now.Add(lossTimeout / 4)
 	if f.gap > 0 && !ending && len(f.free) > 0 && f.nextDue.Before(d) {
@@ -122,7 +122,7 @@ func (f *flow) deadline(now time.Time, ending bool) time.Time {
 	return d
 }
 
-// send fills the free slots, as far as something is due.
+// send fills free slots as long as something is due.
 func (f *flow) send(now time.Time) {
 	f.out = f.out[:0]
 	for len(f.free) > 0 {
@@ -146,12 +146,12 @@ func (f *flow) send(now time.Time) {
 		f.sent++
 	}
 	if len(f.out) > 0 {
-		_ = f.conn.Send(f.out) // what is lost will be counted as such
+		_ = f.conn.Send(f.out) // losses are counted later
 	}
 }
 
-// fill writes a request datagram into a slot; it returns false when there is
-// nothing more to ask.
+// fill writes a request datagram into a slot. It returns false when there is
+// nothing left to ask.
 func (f *flow) fill(s *slot, number int, now time.Time) bool {
 	s.data = s.data[:0]
 	s.lines = 0
@@ -208,11 +208,11 @@ func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time)
 	return AppendName(dst, n)
 }
 
-// roundMask is as much of a slot's round as an id has room for.
+// roundMask is the part of a slot's round that fits into an id.
 const roundMask = 1<<36 - 1
 
-// tail makes the last bits of an id: 8 for the flow, 12 for the slot, 36 for the
-// slot's round, 6 for the line.
+// tail returns the last bits of an id: 8 for the flow, 12 for the slot, 36 for
+// the slot's round, 6 for the line.
 func tail(flow uint64, slot int, round uint64, line int) uint64 {
 	return flow<<54 | uint64(slot)<<42 | round&roundMask<<6 | uint64(line)
 }
@@ -251,7 +251,8 @@ func (f *flow) take(data []byte, now time.Time) {
 	}
 }
 
-// find returns where in f.order the slot is that the reply's id names, or -1.
+// find returns the index in f.order of the slot that the reply's id names, or
+// -1.
 func (f *flow) find(line []byte) int {
 	t, _, err := wire.ParseTags(line)
 	if err != nil || t.ID == nil {
@@ -276,7 +277,7 @@ func (f *flow) refuse(line []byte) {
 	}
 }
 
-// giveUp frees the slots that have waited too long.
+// giveUp frees slots that have waited too long.
 func (f *flow) giveUp(now time.Time) {
 	kept := f.order[:0]
 	for _, i := range f.order {

@@ -1,12 +1,12 @@
-// Package load drives a registry with requests and measures what comes back:
-// the engine of `registry bench`.
+// Package load puts load on a registry and measures the answers: the engine of
+// `registry bench`.
 //
 // A load has flows, each a UDP socket with a window of request datagrams in
 // flight. Without a rate every answer makes room for the next request (a closed
-// loop): that measures throughput. With a rate requests are due at fixed times,
-// and latency counts from when a request was due, not from when it could be
-// sent, so that a registry that stalls does not get away with being asked less
-// (coordinated omission).
+// loop): that measures throughput. With a rate, requests are due at fixed
+// times, and latency counts from when a request was due, not from when it could
+// be sent, so that a registry that stalls does not look better for being asked
+// less (coordinated omission).
 package load
 
 import (
@@ -30,14 +30,13 @@ import (
 // Work is what the requests of a load ask for.
 type Work string
 
-// The kinds of work. Lookup and Renew speak of Options.Names rooms from
-// Options.Base on, Register of a new one with every request, from Options.First
-// on.
+// The kinds of work. Lookup and Renew use Options.Names rooms from Options.Base
+// on, Register a new room for every request, from Options.First on.
 const (
 	Lookup   Work = "lookup"
 	Register Work = "register"
 	Renew    Work = "renew"
-	Mixed    Work = "mixed" // nine look-ups to a registration
+	Mixed    Work = "mixed" // nine look-ups for each registration
 
 	// Options.Names rooms from Options.First on, each once.
 	Fill  Work = "fill"  // registers them
@@ -51,11 +50,11 @@ type Options struct {
 	Flows    int           // sockets
 	Window   int           // request datagrams in flight for each
 	Lines    int           // requests to a datagram
-	Names    uint64        // rooms that are spoken of
+	Names    uint64        // number of rooms
 	Base     uint64        // number of the first room for Lookup and Renew
 	First    uint64        // number of the first room for Register, Fill and Clear
 	TTL      time.Duration // of the leases asked for, 0 for none
-	Duration time.Duration // Fill and Clear end when they are through instead
+	Duration time.Duration // Fill and Clear end when they are done instead
 	Rate     float64       // requests a second over all flows, 0 for a closed loop
 	Seed     uint64
 
@@ -68,15 +67,15 @@ type Result struct {
 	Requests uint64                // answered, with OK or NOTOK
 	Refused  map[foyer.Code]uint64 // of those, by code; "" stands for a refusal without one
 	Lost     uint64                // not answered within a second
-	Next     uint64                // the number of the room after the last one that was asked for by Register, Fill or Clear
+	Next     uint64                // the number after the last room that Register, Fill or Clear asked for
 	Elapsed  time.Duration
-	Latency  *hdrhistogram.Histogram // microseconds/10 from sending, or from being due, to the answer
+	Latency  *hdrhistogram.Histogram // in LatencyUnit, from sending, or from being due, to the answer
 }
 
-// LatencyUnit is what one count of Result.Latency stands for.
+// LatencyUnit is the unit of Result.Latency.
 const LatencyUnit = 100 * time.Nanosecond
 
-// Rate returns the requests answered in a second.
+// Rate returns the requests answered per second.
 func (r *Result) Rate() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
 
 // Quantile returns the latency that q per cent of requests did not exceed.
@@ -84,24 +83,24 @@ func (r *Result) Quantile(q float64) time.Duration {
 	return time.Duration(r.Latency.ValueAtQuantile(q)) * LatencyUnit
 }
 
-// lossTimeout is when a request that is not answered is given up.
+// lossTimeout is when an unanswered request is given up.
 const lossTimeout = time.Second
 
-// silence is how long Fill and Clear, whose end is not set by the time, go on
-// while nothing at all is answered.
+// silence is how long Fill and Clear, which have no set duration, go on while
+// nothing is answered.
 const silence = 5 * time.Second
 
 const (
 	// maxNames is what a registry can hold at most.
 	maxNames = 1 << 24
 
-	// From minRate to maxRate the times between requests are neither too long
-	// for a Duration nor zero.
+	// Between minRate and maxRate the time between requests fits into a
+	// Duration and is not zero.
 	minRate = 0.001
 	maxRate = 1e9
 )
 
-// Check says what is wrong with the numbers, if anything.
+// Check validates the numbers.
 func (o *Options) Check() error {
 	switch {
 	case o.Flows < 1 || o.Flows > maxFlows:
@@ -110,11 +109,11 @@ func (o *Options) Check() error {
 		return fmt.Errorf("a window of %d datagrams: from 1 to %d are possible", o.Window, maxWindow)
 	case o.Lines < 1 || o.Lines > maxLines:
 		return fmt.Errorf("%d lines to a datagram: from 1 to %d are possible", o.Lines, maxLines)
-	case o.Names < 1 || o.Names > maxNames && o.Work != Clear: // the refused are cleared, too
+	case o.Names < 1 || o.Names > maxNames && o.Work != Clear: // refused rooms are cleared too
 		return fmt.Errorf("%d names: from 1 to %d are possible", o.Names, maxNames)
 	case o.TTL != 0 && (o.TTL < time.Second || o.TTL > maxTTL || o.TTL%time.Second != 0):
 		return fmt.Errorf("a lease of %v: whole seconds up to %v are possible", o.TTL, maxTTL)
-	case o.Rate != 0 && !(o.Rate >= minRate && o.Rate <= maxRate): // NaN is neither
+	case o.Rate != 0 && !(o.Rate >= minRate && o.Rate <= maxRate): // excludes NaN
 		return fmt.Errorf("%v requests a second: 0, or from %v to %v, are possible", o.Rate, minRate, maxRate)
 	case o.Duration <= 0 && o.Work != Fill && o.Work != Clear:
 		return fmt.Errorf("a duration of %v: it must be more than 0", o.Duration)
@@ -134,9 +133,9 @@ func (o *Options) Check() error {
 // maxTTL has five digits in seconds; a registry grants less.
 const maxTTL = 24 * time.Hour
 
-// Run puts the load on the registry until its time is over, its work done or
-// ctx ends. Its error is a socket that cannot be opened or a registry that never
-// answers; the Result says what was measured until then.
+// Run puts the load on the registry until its time is over, its work is done or
+// ctx ends. It fails if a socket cannot be opened or the registry does not
+// answer; the Result has what was measured until then.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	result := &Result{Next: o.First, Refused: map[foyer.Code]uint64{}, Latency: newHistogram()}
 	if err := o.Check(); err != nil {
@@ -176,7 +175,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	stop()
 
 	result.Elapsed, result.Next = time.Since(r.start), r.next.Load()
-	if r.last > 0 { // every flow has found that there is no more
+	if r.last > 0 { // every flow has run out of work
 		result.Next = min(result.Next, r.last)
 	}
 	var err error
@@ -199,14 +198,14 @@ func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, int64(10*lossTimeout/LatencyUnit), 3)
 }
 
-// A run is what the flows share.
+// A run is the state that flows share.
 type run struct {
 	Options
 	start   time.Time
 	process uint64        // random, so that the ids of two processes differ
 	next    atomic.Uint64 // room to register
-	last    uint64        // 0, or where Fill and Clear end
-	done    atomic.Uint64 // requests answered, for the progress
+	last    uint64        // where Fill and Clear end, or 0
+	done    atomic.Uint64 // requests answered, for Progress
 	heard   atomic.Int64  // nanoseconds from start to the latest answer
 }
 
@@ -236,7 +235,7 @@ func (r *run) report(ctx context.Context) (stop func()) {
 	return func() { close(done); wg.Wait() }
 }
 
-// ParseWork reads a kind of work that users may ask for.
+// ParseWork parses a kind of work that users may ask for.
 func ParseWork(s string) (Work, error) {
 	switch w := Work(strings.ToLower(s)); w {
 	case Lookup, Register, Renew, Mixed:

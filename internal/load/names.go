@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 )
 
-// The rooms of a load are numbered, and scattered: neighbours in number are far
-// apart in the order of names and of addresses, as they are in life. Names in
-// order would flatter a B+tree five- to tenfold. All have the same length.
+// The rooms of a load are numbered, and scattered: consecutive numbers are far
+// apart in the order of names and addresses, as in real life. Names in order
+// would make a B+tree look five to ten times as fast. All have the same length.
 
 // AppendName appends the name of room n: "room-" and 16 hexadecimal digits.
 func AppendName(dst []byte, n uint64) []byte {

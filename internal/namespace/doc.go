@@ -1,8 +1,8 @@
-// Package namespace gives tests networks and mounts of their own (namespaces(7)
-// of Linux): file systems that fill up, machines with several addresses, links
-// that lose and reorder packets. Nothing of them is seen outside, and nothing
-// outlives the test, even one that is killed: a namespace ends with the last
-// process in it.
+// Package namespace gives tests their own networks and mounts (Linux
+// namespaces(7)): file systems that fill up, machines with several addresses,
+// links that lose and reorder packets. Nothing of that is visible outside, and
+// nothing outlives the test, even if it is killed: a namespace ends with the
+// last process in it.
 //
-// A test that the machine does not allow this ends with [testenv.NotRun].
+// On a machine that does not allow this the test ends with [testenv.NotRun].
 package namespace

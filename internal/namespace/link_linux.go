@@ -14,11 +14,11 @@ import (
 	"foyer/internal/testenv"
 )
 
-// Faults are what a link does to the packets in each of its two directions.
+// Faults are what a link does to packets, in each direction.
 type Faults struct {
 	Loss      float64       // share of packets that are lost
 	Duplicate float64       // share of packets that arrive twice
-	Delay     time.Duration // the mean; each packet's own is up to Jitter more or less,
+	Delay     time.Duration // the mean; a packet's own is up to Jitter more or less,
 	Jitter    time.Duration // so that packets overtake each other
 }
 
@@ -29,10 +29,10 @@ type Interface struct {
 	Addresses []string // with the length of the prefix: "10.0.0.1/24"
 }
 
-// Connect links two namespaces. Faults are the work of netem, the network
-// emulator of Linux, where the kernel has it. Elsewhere, as [testenv.Instead]
-// tells, the link consists of two TUN devices and of this process, which hands
-// the packets from one to the other and does the same to them.
+// Connect links two namespaces. Faults are made by netem, Linux's network
+// emulator, if the kernel has it. Otherwise, as [testenv.Instead] reports, the
+// link is two TUN devices and this process, which passes packets between them
+// with the same faults.
 func Connect(t testing.TB, a, b Interface, f Faults, seed uint64) {
 	t.Helper()
 	if f != (Faults{}) {
@@ -43,7 +43,7 @@ func Connect(t testing.TB, a, b Interface, f Faults, seed uint64) {
 		}
 	}
 	a.Run(t, "ip", "link", "add", a.Name, "type", "veth", "peer", "name", b.Name)
-	// A thread can be told of by its number, which is a process's to ip.
+	// ip takes the number of a thread where it takes that of a process.
 	tid := 0
 	_ = b.Do(func() error { tid = unix.Gettid(); return nil })
 	a.Run(t, "ip", "link", "set", b.Name, "netns", strconv.Itoa(tid))
@@ -59,8 +59,8 @@ func hasNetem(t testing.TB) bool {
 	return NewNetwork(t).run("tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%") == nil
 }
 
-// netem returns the queueing discipline in the words of tc-netem(8). Its limit
-// is far above what waits there for the delay.
+// netem returns the arguments of tc-netem(8). The limit is far above what the
+// delay makes wait there.
 func (f *Faults) netem() []string {
 	percent := func(share float64) string { return fmt.Sprintf("%g%%", 100*share) }
 	return []string{"netem", "limit", "100000", "delay", f.Delay.String(), f.Jitter.String(),
@@ -84,8 +84,7 @@ func connectTUN(t testing.TB, a, b Interface, f Faults, seed uint64) {
 	carry(t, fb, fa, f, rand.New(rand.NewPCG(seed, 2)))
 }
 
-// openTUN makes a device that hands the packets sent to it to a file, and the
-// other way round.
+// openTUN makes a device whose packets are read from and written to a file.
 func (i *Interface) openTUN(t testing.TB) *os.File {
 	t.Helper()
 	var f *os.File
@@ -108,11 +107,11 @@ func (i *Interface) openTUN(t testing.TB) *os.File {
 	return f
 }
 
-// maxDelayed bounds the packets that are under way in one direction; more are
-// lost, as in any queue.
+// maxDelayed bounds the packets in flight in one direction; more are lost, as
+// in any queue.
 const maxDelayed = 10_000
 
-// carry hands packets on until the end of the test.
+// carry passes packets on until the end of the test.
 func carry(t testing.TB, from, to *os.File, f Faults, random *rand.Rand) {
 	var delayed atomic.Int32
 	done := make(chan struct{})
@@ -137,7 +136,7 @@ func carry(t testing.TB, from, to *os.File, f Faults, random *rand.Rand) {
 				delayed.Add(1)
 				time.AfterFunc(late, func() {
 					delayed.Add(-1)
-					_, _ = to.Write(packet) // a device that is full loses it
+					_, _ = to.Write(packet) // a full device drops it
 				})
 			}
 		}

@@ -13,15 +13,14 @@ import (
 	"foyer/internal/testenv"
 )
 
-// A Namespace is a thread of this process that has left the namespaces of the
-// others. What is done on it, and the processes that are started from it, see
-// its own.
+// A Namespace is a thread of this process in namespaces of its own. What runs
+// on it, and processes started from it, see those.
 type Namespace struct {
-	jobs chan func() // carried out one after the other, until it is closed
+	jobs chan func() // run one after the other, until it is closed
 }
 
-// NewNetwork returns a namespace with a network of its own, in which there is
-// nothing but a loopback interface. It lasts until the end of the test.
+// NewNetwork returns a namespace with its own network, which has only a
+// loopback interface. It lasts until the end of the test.
 func NewNetwork(t testing.TB) *Namespace {
 	t.Helper()
 	n := newNamespace(t, unix.CLONE_NEWNET, func() error { return nil })
@@ -29,8 +28,8 @@ func NewNetwork(t testing.TB) *Namespace {
 	return n
 }
 
-// NewMounts returns a namespace in which mounts do not show elsewhere. It lasts
-// until the end of the test.
+// NewMounts returns a namespace whose mounts are not visible elsewhere. It
+// lasts until the end of the test.
 func NewMounts(t testing.TB) *Namespace {
 	t.Helper()
 	return newNamespace(t, unix.CLONE_NEWNS, func() error {
@@ -73,7 +72,7 @@ func (n *Namespace) Do(fn func() error) error {
 // Start starts a command in the namespace.
 func (n *Namespace) Start(c *exec.Cmd) error { return n.Do(c.Start) }
 
-// Run carries a command out in the namespace, and ends the test if it fails.
+// Run runs a command in the namespace, and fails the test if it fails.
 func (n *Namespace) Run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	if err := n.run(name, args...); err != nil {
@@ -95,7 +94,7 @@ func (n *Namespace) run(name string, args ...string) error {
 }
 
 // ListenUDP opens a socket on any address and port of the namespace. It stays
-// there, whoever uses it.
+// in the namespace whatever goroutine uses it.
 func (n *Namespace) ListenUDP() (c *net.UDPConn, err error) {
 	err = n.Do(func() error {
 		c, err = net.ListenUDP("udp", nil)
@@ -104,7 +103,7 @@ func (n *Namespace) ListenUDP() (c *net.UDPConn, err error) {
 	return c, err
 }
 
-// MountTmpfs mounts a file system in memory of so many bytes on a folder.
+// MountTmpfs mounts an in-memory file system of size bytes on a folder.
 func (n *Namespace) MountTmpfs(t testing.TB, folder string, size int) {
 	t.Helper()
 	err := n.Do(func() error {

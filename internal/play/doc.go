@@ -6,7 +6,7 @@
 //	play [-bin DIR] [-player NAME] WORLD
 //
 // It is what `make play` runs. The player's program has the terminal, or the
-// pipe, to itself; the exit status is that of the player's program, or 1 if the
-// world could not be opened. Ctrl-C and SIGTERM end the player's visit first,
-// the rooms next and the registry last. Nothing stays behind.
+// pipe, to itself; the exit status is its exit status, or 1 if the world could
+// not be opened. Ctrl-C and SIGTERM end the player's visit first, then the
+// rooms and then the registry. Nothing is left behind.
 package main

@@ -16,9 +16,9 @@ import (
 )
 
 func main() {
-	// Not undone after the first signal: nobody else stops the rooms.
+	// Kept after the first signal: nobody else stops the rooms.
 	signals := []os.Signal{syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+	if !signal.Ignored(syscall.SIGHUP) { // as by nohup
 		signals = append(signals, syscall.SIGHUP)
 	}
 	end, _ := signal.NotifyContext(context.Background(), signals...)
@@ -78,10 +78,11 @@ func play(end, interrupt context.Context, bin, player, worldFile string, stdin i
 	return visit(end, interrupt, cmd, stdin, stdout, stderr)
 }
 
-// visit runs the player's program until it ends by itself. A signal may have gone
-// to it as well, as Ctrl-C on a terminal does, and a second one would cut its
-// leaving short; so a signal is passed on only where the program stays: after a
-// second, or for an interrupt, when it has had time to give up a silent room.
+// visit runs the player's program until it ends by itself. It may have got the
+// signal too, as with Ctrl-C on a terminal, and a second one would interrupt
+// its leaving; so a signal is passed on only if the program is still there
+// after a second or, for an interrupt, after it has had time to give up on a
+// silent room.
 func visit(end, interrupt context.Context, cmd *exec.Cmd, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	cmd.Env = environment()
@@ -95,7 +96,7 @@ func visit(end, interrupt context.Context, cmd *exec.Cmd, stdin io.Reader, stdou
 	defer context.AfterFunc(interrupt, passOn(7*time.Second))()
 	err := cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
-		return exit.ExitCode(), nil // it has said why
+		return exit.ExitCode(), nil // it has reported why
 	}
 	if err != nil {
 		return command.Failed, err

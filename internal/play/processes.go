@@ -16,31 +16,31 @@ import (
 	"foyer/client"
 )
 
-// patience is how long a program may take to get ready, and to end.
+// patience is how long a program may take to start, and to end.
 const patience = 15 * time.Second
 
 // A world is a running registry and the rooms that are registered with it.
 type world struct {
 	bin       string // the folder of the programs
-	dir       string // for the database, the rooms' keys and what the programs log
+	dir       string // for the database, the rooms' keys and the programs' logs
 	discovery string // where the registry listens
 	running   []*process
 }
 
-// A process is one program of a world. It is in a process group of its own, so
-// that Ctrl-C on the terminal ends the player's program only.
+// A process is one program of a world, in its own process group, so that Ctrl-C
+// on the terminal ends only the player's program.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
-	log   string        // the file of what it writes to standard error
+	log   string        // the file for its standard error
 	ended chan struct{} // closed when err is set
 	err   error
 }
 
 func (w *world) program(name string) string { return filepath.Join(w.bin, name) }
 
-// environment is ours without the settings that the user has made for other
-// worlds.
+// environment is this process's environment without the user's settings for
+// other worlds.
 func environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -51,7 +51,7 @@ func environment() []string {
 	return env
 }
 
-// open starts everything and returns when every room can be found.
+// open starts everything and returns once every room can be looked up.
 func (w *world) open(ctx context.Context, places []place) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -105,7 +105,7 @@ func (w *world) openRegistry(ctx context.Context) error {
 	return nil
 }
 
-// awaitRoom asks the registry for a room until it is there.
+// awaitRoom looks a room up until it is registered.
 func (w *world) awaitRoom(ctx context.Context, c *client.Client, p *process, name foyer.Name) error {
 	for {
 		_, err := c.Lookup(ctx, name)
@@ -160,7 +160,7 @@ func (w *world) close() error {
 	return errors.Join(errs...)
 }
 
-// stop asks programs to end, and sees to it that they do.
+// stop asks programs to end, and kills those that do not.
 func stop(running []*process) error {
 	for _, p := range running {
 		terminate(p.cmd.Process)
@@ -183,7 +183,7 @@ func stop(running []*process) error {
 	return errors.Join(errs...)
 }
 
-// lastWords returns the last line of what a program has logged.
+// lastWords returns the last line of a program's log.
 func (p *process) lastWords() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {

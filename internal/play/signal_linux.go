@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// Linux ends the programs of a world when the thread that started them is gone,
-// as after kill -9. That thread has to be the one that lives as long as we do.
+// Linux ends the programs of a world when the thread that started them ends,
+// even by kill -9. So that must be the main thread, which lives as long as this
+// process.
 func init() { runtime.LockOSThread() }
 
 func tie(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM }

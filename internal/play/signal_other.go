@@ -9,4 +9,4 @@ import (
 
 func background(*exec.Cmd) {}
 
-func terminate(p *os.Process) { p.Kill() } // there is no asking
+func terminate(p *os.Process) { p.Kill() } // it cannot be asked to end

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// background puts a program into a process group of its own, which Ctrl-C on the
-// terminal does not reach, and ends it with us where the system can.
+// background puts a program into its own process group, which Ctrl-C on the
+// terminal does not reach, and makes it end with this process if the system
+// can.
 func background(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	tie(cmd)

@@ -17,9 +17,9 @@ type place struct {
 	items       []string
 }
 
-// readWorld reads a world file: paragraphs of the room's name, its description
-// and any number of lines "item: NAME" and "DIRECTION: ROOM". Lines that begin
-// with # are comments. Every exit must lead to a room of the file.
+// readWorld reads a world file. A paragraph is a room: its name, its
+// description and any number of lines "item: NAME" and "DIRECTION: ROOM". Lines
+// that begin with # are comments. Every exit must lead to a room of the file.
 func readWorld(r io.Reader) ([]place, error) {
 	var places []place
 	line, inside := 0, 0 // inside counts the lines of the paragraph
@@ -90,7 +90,7 @@ func checkWorld(places []place) error {
 	return nil
 }
 
-// arguments returns roomd's: the exits, then what the room is.
+// arguments returns the arguments of roomd: exits, name, description and items.
 func (p *place) arguments() []string {
 	var args []string
 	for _, d := range foyer.Directions() {

@@ -1,5 +1,4 @@
-// Package testenv is what tests of several packages know about the machine they
-// run on.
+// Package testenv lets tests report what the machine does not allow.
 package testenv
 
 import (
@@ -10,12 +9,12 @@ import (
 )
 
 // NotRun ends a test that this machine does not allow, because it is not root,
-// say, or has no network namespaces. Such a test is neither passed nor passed
-// over in silence: "not run: NAME: why" goes into the file that
-// FOYER_NOT_RUN names, which `make test` shows at its end. Where everything
-// must be possible, with CI set in the environment, the test fails.
+// say, or has no network namespaces. Such a test neither passes nor is skipped
+// silently: "not run: NAME: why" goes into the file that FOYER_NOT_RUN names,
+// which `make test` shows at its end. With CI set in the environment, where
+// everything must be possible, the test fails.
 //
-// It is the only way to skip a test; a rule of the repository sees to that.
+// It is the only way to skip a test: a rule of the repository checks that.
 func NotRun(t testing.TB, format string, args ...any) {
 	t.Helper()
 	why := fmt.Sprintf(format, args...)
@@ -30,9 +29,9 @@ func NotRun(t testing.TB, format string, args ...any) {
 	t.Skipf("not run: %s", why)
 }
 
-// Instead reports that this machine does not allow a test as it should be, and
-// that it runs in another way which tests the same: "instead: NAME: how" is
-// shown like the lines of [NotRun]. It fails nowhere.
+// Instead reports that this machine does not allow a test as intended, and that
+// it runs in another way that tests the same: "instead: NAME: how" is shown
+// like the lines of [NotRun]. It never fails the test.
 func Instead(t testing.TB, format string, args ...any) {
 	t.Helper()
 	how := fmt.Sprintf(format, args...)
@@ -44,8 +43,8 @@ func Instead(t testing.TB, format string, args ...any) {
 	}
 }
 
-// appendLine is safe against the tests of other packages that run meanwhile:
-// a short write to a file opened so is one piece.
+// appendLine may run at the same time in tests of other packages: short writes
+// in append mode are atomic.
 func appendLine(path, line string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {

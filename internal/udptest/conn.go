@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Conn is a socket on a [Network]. Its methods are those of [net.UDPConn] of
-// the same names and may be called at the same time, by several readers too.
+// A Conn is a socket on a [Network]. Its methods are those of [net.UDPConn]
+// with the same names and may be called concurrently, even by several readers.
 // All of its state is guarded by the Network's mu.
 type Conn struct {
 	net   *Network       // set once
@@ -21,7 +21,7 @@ type Conn struct {
 	arrived  []datagram // due, not yet read; at most limit
 	deadline time.Time  // of reads; zero for none
 	closed   bool
-	waiting  int           // reads that wait for changed
+	waiting  int           // reads waiting for changed
 	changed  chan struct{} // closed, and made anew, when a waiting read should look again
 }
 
@@ -32,7 +32,7 @@ type datagram struct {
 	sequence uint64
 }
 
-// flight is a heap of datagrams, the one that is due first on top.
+// flight is a heap of datagrams, with the one due first on top.
 type flight []datagram
 
 func (f flight) Len() int      { return len(f) }
@@ -59,7 +59,7 @@ func (c *Conn) wake() {
 }
 
 // ReadFromUDPAddrPort waits for a datagram and copies it to b; what does not
-// fit is cut off, as Linux does. Its error is a [*net.OpError] that wraps
+// fit is cut off, as on Linux. Its error is a [*net.OpError] that wraps
 // [net.ErrClosed] or [os.ErrDeadlineExceeded].
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
@@ -95,8 +95,8 @@ func (c *Conn) Await() error {
 	}
 }
 
-// look reports whether a datagram has arrived, or for how long to wait (less
-// than 0: as long as it takes) and the channel that ends the wait early.
+// look reports whether a datagram has arrived, or how long to wait (negative:
+// without limit) and the channel that ends the wait early.
 func (c *Conn) look() (arrived bool, wait time.Duration, changed <-chan struct{}, err error) {
 	n := c.net
 	n.mu.Lock()
@@ -125,9 +125,9 @@ func (c *Conn) look() (arrived bool, wait time.Duration, changed <-chan struct{}
 	return false, wait, c.changed, nil
 }
 
-// TryRead is ReadFromUDPAddrPort without the waiting, and without the deadline: ok
-// is false if nothing has arrived, or if what has arrived first is not wanted. A
-// nil wanted wants everything.
+// TryRead is ReadFromUDPAddrPort without waiting and without the deadline: ok
+// is false if nothing has arrived, or if wanted refuses the first datagram. A
+// nil wanted accepts all.
 func (c *Conn) TryRead(b []byte, wanted func(payload []byte) bool) (n int, from netip.AddrPort, ok bool, err error) {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
@@ -146,7 +146,7 @@ func (c *Conn) TryRead(b []byte, wanted func(payload []byte) bool) (n int, from 
 }
 
 // WriteToUDPAddrPort sends b to addr. As with UDP, it succeeds whether or not
-// anybody gets it.
+// anybody receives it.
 func (c *Conn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
 	addr = unmap(addr)
 	c.net.mu.Lock()
@@ -166,7 +166,7 @@ func (c *Conn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
-// SetReadDeadline sets when reads fail, those that wait already included; the
+// SetReadDeadline sets when reads fail, including those already waiting; the
 // zero time means never.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.net.mu.Lock()
@@ -185,8 +185,8 @@ func (c *Conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.addr) }
 // AddrPort returns the local address as WriteToUDPAddrPort takes it.
 func (c *Conn) AddrPort() netip.AddrPort { return c.addr }
 
-// Close ends the socket and every read that waits. What had not been read is
-// gone; what is still under way arrives at the next socket at the same address.
+// Close ends the socket and every read that waits. Unread datagrams are gone;
+// those in flight arrive at the next socket at the same address.
 func (c *Conn) Close() error {
 	n := c.net
 	n.mu.Lock()

@@ -1,17 +1,17 @@
-// Package udptest is a network in memory for tests: it carries datagrams
-// between hosts as UDP does, and loses, repeats, delays and reorders them as it
-// is told.
+// Package udptest is an in-memory network for tests: it carries datagrams
+// between hosts as UDP does, and loses, repeats, delays and reorders them as
+// told.
 //
 // A [Conn] has the methods of [net.UDPConn] that Foyer's programs use, with the
 // same errors, so that the real service and the real client run on it. It has
-// no goroutines of its own and waits only on channels and timers: made inside a
-// bubble of testing/synctest it lives on the bubble's fake time, and a blocked
-// read blocks durably.
+// no goroutines of its own and waits only on channels and timers: inside a
+// bubble of testing/synctest it uses the bubble's fake time, and a blocked read
+// is durably blocked.
 //
-// Chance comes from the seed alone. Every pair of socket addresses, in each
-// direction, has its own sequence of random numbers, so that the fate of the
+// All randomness comes from the seed. Every pair of socket addresses has its
+// own sequence of random numbers in each direction, so that the fate of the
 // n-th datagram from one socket to another does not depend on how the scheduler
-// interleaves them with those of others.
+// interleaves it with others.
 package udptest
 
 import (
@@ -27,23 +27,23 @@ import (
 )
 
 // DefaultQueue is how many arrived datagrams a socket keeps for its reader
-// unless [Network.SetQueue] says otherwise; further ones are dropped, as a
-// kernel does when a receive buffer is full.
+// unless [Network.SetQueue] says otherwise; further ones are dropped, as by a
+// kernel whose receive buffer is full.
 const DefaultQueue = 1024
 
-// maxFlight bounds the datagrams under way to one socket; further ones are
-// lost. It is far beyond what a test's delays can hold, and there to keep a
-// runaway sender from eating the memory.
+// maxFlight bounds the datagrams in flight to one socket; further ones are
+// lost. It is far more than a test's delays can hold, and keeps a runaway
+// sender from using up memory.
 const maxFlight = 1 << 16
 
-// maxPayload is the most that UDP over IPv4 carries, in bytes.
+// maxPayload is the most that UDP over IPv4 can carry, in bytes.
 const maxPayload = 65507
 
 // Faults says what happens to the datagrams of a link. The zero value delivers
-// each of them at once, in order.
+// all of them at once, in order.
 type Faults struct {
 	Loss      float64 // probability, 0 to 1, that a datagram is lost
-	Duplicate float64 // probability that a datagram which is not lost arrives twice
+	Duplicate float64 // probability that a datagram that is not lost arrives twice
 	Reorder   float64 // probability that a datagram is held back, so that later ones overtake it
 
 	// A datagram takes MinDelay to MaxDelay, evenly distributed. Delay alone
@@ -55,8 +55,8 @@ type Faults struct {
 	Hold time.Duration
 }
 
-// A Filter sees every datagram as it is sent, before chance does, and reports
-// whether it may go on. It must not keep or change payload, and must not call
+// A Filter sees every datagram as it is sent, before other faults, and reports
+// whether it may pass. It must not keep or change payload, and must not call
 // the Network.
 type Filter func(from, to netip.AddrPort, payload []byte) (pass bool)
 
@@ -79,7 +79,7 @@ type Network struct {
 
 	mu       sync.Mutex
 	faults   Faults
-	links    map[link]Faults    // faults of their own, by pair of hosts; as many as the test sets
+	links    map[link]Faults    // individual faults, by pair of hosts; as many as the test sets
 	groups   map[netip.Addr]int // of the partition; nil without one
 	filter   Filter
 	queue    int
@@ -94,13 +94,13 @@ type link struct{ from, to netip.Addr }
 
 type stream struct{ from, to netip.AddrPort }
 
-// chance is what decides the fate of the datagrams of one stream.
+// chance decides the fate of the datagrams of one stream.
 type chance struct {
 	rng  *rand.Rand
-	last time.Time // when the last one that kept its place is due
+	last time.Time // when the last one that was not held back is due
 }
 
-// New returns a network without faults whose chance comes from seed.
+// New returns a network without faults, with randomness from seed.
 func New(seed uint64) *Network {
 	return &Network{
 		seed:     seed,
@@ -112,7 +112,7 @@ func New(seed uint64) *Network {
 	}
 }
 
-// SetFaults sets the faults of every link that has none of its own, for
+// SetFaults sets the faults of every link without individual ones, for
 // datagrams sent from now on.
 func (n *Network) SetFaults(f Faults) {
 	n.mu.Lock()
@@ -120,15 +120,15 @@ func (n *Network) SetFaults(f Faults) {
 	n.faults = f
 }
 
-// SetLink gives the link between two hosts, in one direction, faults of its
-// own.
+// SetLink sets individual faults for the link between two hosts, in one
+// direction.
 func (n *Network) SetLink(from, to netip.Addr, f Faults) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.links[link{from.Unmap(), to.Unmap()}] = f
 }
 
-// ClearLinks takes away the faults that links have of their own.
+// ClearLinks removes the individual faults of all links.
 func (n *Network) ClearLinks() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,8 +136,8 @@ func (n *Network) ClearLinks() {
 }
 
 // Partition splits the network: a host reaches only hosts of its own group.
-// The hosts that are not named form one more group. What is already under way
-// still arrives. A further call replaces the partition.
+// Hosts that are not named form one more group. What is already in flight still
+// arrives. A further call replaces the partition.
 func (n *Network) Partition(groups ...[]netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -156,7 +156,7 @@ func (n *Network) Heal() {
 	n.groups = nil
 }
 
-// SetFilter makes f decide which datagrams go on; nil lets all of them.
+// SetFilter makes f decide which datagrams pass; nil lets all of them pass.
 func (n *Network) SetFilter(f Filter) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -178,9 +178,9 @@ func (n *Network) Stats() Stats {
 	return n.stats
 }
 
-// Listen opens a socket at addr, which names a host of the network by one of
-// its addresses; port 0 allocates one that was not in use lately. Its error is
-// a [*net.OpError], wrapping EADDRINUSE where the address is taken.
+// Listen opens a socket at addr, an address of a host of the network; port 0
+// allocates one that was not recently in use. Its error is a [*net.OpError],
+// wrapping EADDRINUSE if the address is taken.
 func (n *Network) Listen(addr netip.AddrPort) (*Conn, error) {
 	addr = unmap(addr)
 	fail := func(err error) (*Conn, error) {
@@ -202,14 +202,14 @@ func (n *Network) Listen(addr netip.AddrPort) (*Conn, error) {
 	if p.conn != nil {
 		return fail(syscall.EADDRINUSE)
 	}
-	n.arrive(p, time.Now()) // what was due before found nobody
+	n.arrive(p, time.Now()) // what was due before found no socket
 	p.conn = &Conn{net: n, port: p, addr: addr, limit: n.queue, changed: make(chan struct{})}
 	return p.conn, nil
 }
 
-// allocate returns the next free port in the range that IANA calls dynamic
-// (RFC 6335, section 6). It goes round the whole range before it uses one
-// again, so that a late datagram to a closed socket does not find a new one.
+// allocate returns the next free port in the range that IANA calls dynamic (RFC
+// 6335, section 6). It goes through the whole range before it reuses one, so
+// that a late datagram to a closed socket does not reach a new one.
 func (n *Network) allocate(host netip.Addr) (uint16, bool) {
 	const first, last = 49152, 65535
 	port := n.lastPort[host]
@@ -227,8 +227,8 @@ func (n *Network) allocate(host netip.Addr) (uint16, bool) {
 	return 0, false
 }
 
-// Inject sends a datagram that claims to come from anywhere, as a forger does.
-// It meets the faults of the link like any other.
+// Inject sends a datagram with any source address, as a forger does. The faults
+// of the link apply to it.
 func (n *Network) Inject(from, to netip.AddrPort, payload []byte) {
 	n.send(unmap(from), unmap(to), payload)
 }
@@ -247,8 +247,8 @@ func (n *Network) send(from, to netip.AddrPort, payload []byte) {
 		f = n.faults
 	}
 	c := n.chanceOf(from, to)
-	// The same number of draws for every datagram: what one fault does leaves
-	// the numbers that the others see alone.
+	// The same number of draws for every datagram: one fault does not change
+	// the random numbers of others.
 	lost, twice := c.rng.Float64() < f.Loss, c.rng.Float64() < f.Duplicate
 	first, second := n.due(c, f, now), n.due(c, f, now)
 	if lost {
@@ -286,9 +286,9 @@ func (n *Network) due(c *chance, f Faults, now time.Time) arrival {
 	return a
 }
 
-// settle gives a datagram its place behind the one before it, unless it is
-// held back. On a link with delay it comes a nanosecond later at least: what
-// arrives at the same instant may be handled in any order, and a run on fake
+// settle orders a datagram after the one before it, unless it is held back. On
+// a link with delay it arrives at least a nanosecond later: datagrams that
+// arrive at the same instant may be handled in any order, and a run on fake
 // time would not repeat.
 func (n *Network) settle(c *chance, f Faults, a arrival) time.Time {
 	if a.held {
@@ -316,8 +316,8 @@ func (n *Network) chanceOf(from, to netip.AddrPort) *chance {
 }
 
 // A port is one end of the network, whether or not a socket is open there: a
-// datagram that was sent to a server which has been restarted meanwhile arrives
-// at the new one.
+// datagram sent to a server that has been restarted meanwhile arrives at the
+// new one.
 type port struct {
 	conn   *Conn  // nil while nobody listens
 	flight flight // sent, not yet due; at most maxFlight
@@ -347,8 +347,8 @@ func (n *Network) deliver(d datagram, to netip.AddrPort) {
 	}
 }
 
-// arrive moves what is due into the socket's queue, and drops what finds it
-// full or finds no socket. It runs before whatever changes or looks at a
+// arrive moves what is due into the socket's queue, and drops it if that is
+// full or there is no socket. It runs before anything looks at or changes a
 // queue, so that the queue holds what a kernel's would.
 func (n *Network) arrive(p *port, now time.Time) {
 	for len(p.flight) > 0 && !p.flight[0].due.After(now) {
@@ -368,7 +368,7 @@ func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// streamSeed is the same in every run, as a seed must be.
+// streamSeed must be the same in every run.
 func streamSeed(s stream) uint64 {
 	h := fnv.New64a()
 	for _, a := range [...]netip.AddrPort{s.from, s.to} {

@@ -63,18 +63,18 @@ func (p *Peer) Stop() {
 	<-p.done
 }
 
-// Received returns what has come so far.
+// Received returns what has arrived so far.
 func (p *Peer) Received() []Received {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.received)
 }
 
-// Silent is for a peer that answers nothing.
+// Silent is the answer function of a peer that does not answer.
 func Silent(netip.AddrPort, string) []string { return nil }
 
-// Reply returns the line that answers request: text, behind the request's id and
-// extra, which is empty or begins with ";", if the request bears one.
+// Reply returns the line that answers request: text, preceded by the request's
+// id, if it has one, and extra, which is empty or begins with ";".
 func Reply(request, extra, text string) string {
 	tags, _, err := wire.ParseTags([]byte(request))
 	if err != nil || tags.ID == nil {

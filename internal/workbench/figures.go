@@ -13,7 +13,7 @@ func Median(v []float64) float64 {
 	return (s[len(s)/2] + s[(len(s)-1)/2]) / 2
 }
 
-// Short prints a figure with two or three digits that count.
+// Short prints a figure with two or three significant digits.
 func Short(x float64) string {
 	switch {
 	case x >= 1e6:
@@ -26,7 +26,7 @@ func Short(x float64) string {
 	return fmt.Sprintf("%.1f", x)
 }
 
-// Spread prints the median with the least and the most.
+// Spread prints the median with minimum and maximum.
 func Spread(v []float64) string {
 	return fmt.Sprintf("%s (%s-%s)", Short(Median(v)), Short(slices.Min(v)), Short(slices.Max(v)))
 }

@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package workbench is what the repository's benchmarks have in common: servers
-// on one core and their load on another one, the load tool of the registry, and
-// how figures are summed up and printed.
+// on one core and their load on another, the registry's load tool, and how
+// figures are summarized and printed.
 package workbench
 
 import (
@@ -25,11 +25,11 @@ const (
 	LoadCPU   = 1
 )
 
-// Start starts c on one processor, with one thread at a time for Go code. c.Env
-// is what it gets beside the environment.
+// Start starts c on one processor, with GOMAXPROCS=1. c.Env is added to the
+// environment.
 func Start(c *exec.Cmd, cpu int) error {
 	c.Env = append(append(os.Environ(), "GOMAXPROCS=1"), c.Env...)
-	runtime.LockOSThread() // a child begins with the processors of the thread that forks it
+	runtime.LockOSThread() // a child inherits the processors of the thread that forks it
 	defer runtime.UnlockOSThread()
 	restore, err := pin(cpu % runtime.NumCPU())
 	if err != nil {
@@ -52,7 +52,7 @@ func pin(cpu int) (restore func(), err error) {
 	return func() { _ = unix.SchedSetaffinity(0, &old) }, nil
 }
 
-// Machine says what the figures were measured on.
+// Machine describes the machine.
 func Machine() string {
 	var u unix.Utsname
 	_ = unix.Uname(&u)
@@ -65,7 +65,7 @@ func Machine() string {
 	return fmt.Sprintf("%s, Linux %s", model, unix.ByteSliceToString(u.Release[:]))
 }
 
-// Programs is the folder of the programs that are measured.
+// Programs is the folder of the measured programs.
 type Programs string
 
 // Build builds the registry into the folder; it runs at the root of the
@@ -74,8 +74,7 @@ func (p Programs) Build(ctx context.Context) error {
 	return Run(ctx, "go", "build", "-o", string(p)+"/", "./registry")
 }
 
-// Run runs a program that is not measured; what it prints goes to standard
-// error.
+// Run runs a program that is not measured; its output goes to standard error.
 func Run(ctx context.Context, name string, args ...string) error {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Stdout, c.Stderr = os.Stderr, os.Stderr
@@ -113,12 +112,12 @@ func (p Programs) Start(ctx context.Context, name string, args ...string) (*Serv
 	return &Server{c, addr}, nil
 }
 
-// StartRegistry starts a registry on a port of the system's choice.
+// StartRegistry starts a registry on a port that the system chooses.
 func (p Programs) StartRegistry(ctx context.Context, store string) (*Server, error) {
 	return p.Start(ctx, "registry", "serve", "--listen", "127.0.0.1:0", "--http", "off", "--store", store, "--log-level", "error")
 }
 
-// Stop interrupts the server and waits for its end; a second Stop does nothing.
+// Stop interrupts the server and waits for its end. A second Stop does nothing.
 func (s *Server) Stop() {
 	if s.Cmd.ProcessState == nil {
 		_ = s.Cmd.Process.Signal(os.Interrupt)
