@@ -42,8 +42,8 @@ func ask[T any](ctx context.Context, store *storeFlag, path string, query map[st
 	return all, err
 }
 
-// change changes a store: by the registry that holds it, or in the file if no
-// registry is running. It does not create the file.
+// change changes a store: through the registry that holds it, or in the file if
+// no registry is running. It does not create the file.
 func change(ctx context.Context, store *storeFlag, server func(*adminClient) error,
 	write func(tx storage.Tx, now time.Time) error,
 ) error {
@@ -67,8 +67,8 @@ func change(ctx context.Context, store *storeFlag, server func(*adminClient) err
 
 // eitherWay calls server, and if no registry is running on the store, file.
 func (f *storeFlag) eitherWay(ctx context.Context, server func(*adminClient) error, file func() error) error {
-	// A registry that starts or stops just now may be met in between: its file
-	// is held, and its socket not there.
+	// A registry that is starting or stopping may already, or still, hold the
+	// file without a socket.
 	for attempt := 0; ; attempt++ {
 		err := server(newAdminClient(f.socket()))
 		if !errors.Is(err, errNoServer) {
@@ -87,8 +87,8 @@ func registrations(ctx context.Context, store *storeFlag, prefix string) (iter.S
 		func(s *bolt.Reader) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, foyer.Name(prefix)) })
 }
 
-// wallOf returns the time by the clock of a registry that is not running, which
-// never runs backwards.
+// wallOf returns the time by the clock of a registry that is not running. That
+// clock never goes backwards.
 func wallOf(s *bolt.Reader) time.Time {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	if last := s.Last().Wall; last.After(now) {

@@ -86,9 +86,9 @@ To be measured from another machine, a registry needs --addresses any, and a
 	return c
 }
 
-// number the rooms. Those that an earlier run has kept, or a later one is to find,
-// are the first ones; others are far from what other runs register at the same
-// time, and would deregister.
+// number numbers the rooms. Rooms kept by an earlier run, or for a later one,
+// are the first ones; others are far away from those that concurrent runs
+// register, and would deregister.
 func (o *benchOptions) number() {
 	l := &o.load
 	l.First = l.Names + rand.Uint64N(1<<36)
@@ -96,7 +96,7 @@ func (o *benchOptions) number() {
 		l.Base, l.First = l.First, l.First+l.Names
 	}
 	if l.TTL == 0 && !o.keep {
-		filling := time.Duration(l.Names/5000) * time.Second // of a slow registry
+		filling := time.Duration(l.Names/5000) * time.Second // by a slow registry
 		l.TTL = min((5*time.Minute + l.Duration + filling).Round(time.Second), 24*time.Hour)
 	}
 }
@@ -142,8 +142,7 @@ func bench(ctx context.Context, o *benchOptions, stdout, stderr io.Writer) (err 
 	return err
 }
 
-// benchRooms are the numbers of rooms that a run may have registered: spans of
-// them.
+// benchRooms are ranges of numbers of rooms that a run may have registered.
 type benchRooms []struct{ first, next uint64 }
 
 func (r *benchRooms) add(first, next uint64) {
@@ -152,12 +151,12 @@ func (r *benchRooms) add(first, next uint64) {
 	}
 }
 
-// fill registers the rooms that are spoken of, and notes them.
+// fill registers the rooms of the load, and adds them to mine.
 func (o *benchOptions) fill(ctx context.Context, mine *benchRooms) error {
 	refused, next, err := o.each(ctx, load.Fill, o.load.Base, o.load.Base+o.load.Names)
 	mine.add(o.load.Base, next)
-	delete(refused, foyer.NameTaken) // kept by an earlier run, or registered by a try whose answer was lost
-	delete(refused, "")              // in the plain dialect it may be that
+	delete(refused, foyer.NameTaken) // kept by an earlier run, or registered by an attempt whose answer was lost
+	delete(refused, "")              // in the plain dialect that has no code
 	for code, n := range refused {
 		if err == nil {
 			err = fmt.Errorf("the registry refuses to register rooms for this: %d times %s", n, code)
@@ -166,8 +165,8 @@ func (o *benchOptions) fill(ctx context.Context, mine *benchRooms) error {
 	return err
 }
 
-// clear deregisters rooms, for as long as that may take if it took so long to
-// register and measure them. It returns an error if some are left.
+// clear deregisters rooms. How long it may take depends on how long registering
+// and measuring took. It returns an error if some are left.
 func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*took)
 	defer cancel()
@@ -194,8 +193,8 @@ func (o *benchOptions) clear(ctx context.Context, rooms benchRooms, took time.Du
 	return fmt.Errorf("up to %d rooms were left registered, %s: %w", left, until, err)
 }
 
-// nobodyAt reports whether the system of the target says that no program has
-// that port. Silence proves nothing.
+// nobodyAt reports whether the target's system says that no program has that
+// port open. Silence proves nothing.
 func nobodyAt(ctx context.Context, target netip.AddrPort) bool {
 	c, err := new(net.Dialer).DialContext(ctx, "udp", target.String())
 	if err != nil {
@@ -209,9 +208,9 @@ func nobodyAt(ctx context.Context, target netip.AddrPort) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// each registers or deregisters rooms, all of them, without measuring: eight to
-// a datagram is quick. It returns how often that was refused in the end, and the
-// number of the room after the last one that was asked for.
+// each registers or deregisters all rooms from first to next without measuring,
+// eight to a datagram. It returns how many were refused in the end, by code,
+// and the number after the last room that was asked for.
 func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uint64) (refused map[foyer.Code]uint64, reached uint64, err error) {
 	all := o.load
 	all.Work, all.First, all.Names = work, first, next-first
@@ -230,7 +229,7 @@ func (o *benchOptions) each(ctx context.Context, work load.Work, first, next uin
 		if r.Lost == 0 && r.Refused[foyer.Busy] == 0 {
 			return r.Refused, reached, nil
 		}
-		// What was not answered is asked for again; the rest is refused.
+		// Unanswered requests are repeated; the rest was refused.
 	}
 }
 

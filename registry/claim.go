@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// checkSocket returns an error if a registry listens on the socket, also one that
-// is stopped. Whoever asks holds the database, or there is none: then that
-// registry has one that was removed.
+// checkSocket returns an error if a registry listens on the socket, even if it
+// is suspended. The caller holds the database, or there is none, so that
+// registry's database has been removed.
 func checkSocket(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return nil // a folder that is missing is for others to object to
+		return nil // a missing folder is reported elsewhere
 	}
 	if info.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("%s is in the way: it is not a socket", path)
@@ -30,22 +30,23 @@ func checkSocket(path string) error {
 	})
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
-		return nil // what a registry that was killed has left
-	case err != nil && runtime.GOOS == "windows": // has other errors, but lets nobody remove a file that is open
+		return nil // left by a registry that was killed
+	case err != nil && runtime.GOOS == "windows": // has other errors, but does not let open files be removed
 		return nil
 	}
 	return fmt.Errorf("a registry that still runs listens on %s, and its database was removed or replaced: end it first, after saving what `registry dump` prints", path)
 }
 
-// An adminListener is the admin interface's socket, which it removes when it is
-// closed.
+// An adminListener is the admin interface's socket. Close removes the socket
+// file.
 type adminListener struct {
 	*net.UnixListener
 	path string
 	made os.FileInfo
 }
 
-// Close closes the socket, and removes it unless another one is in its place.
+// Close closes the socket and removes its file, unless another one has taken
+// its place.
 func (l *adminListener) Close() error {
 	err := l.UnixListener.Close()
 	if info, statErr := os.Lstat(l.path); statErr == nil && os.SameFile(info, l.made) {

@@ -18,39 +18,39 @@ import (
 // copyProgress is a line of the answer to POST /copy.
 type copyProgress struct {
 	Bytes int64  `json:"bytes"`           // written so far
-	Name  string `json:"name,omitempty"`  // of the copy, beside the database: it is complete
-	Error string `json:"error,omitempty"` // why there will be none
+	Name  string `json:"name,omitempty"`  // of the complete copy, beside the database
+	Error string `json:"error,omitempty"` // why there is no copy
 }
 
-// copyInfix stands between the name of the database and a number in the name of
-// a copy.
+// copyInfix is what the name of a copy has between the name of the database and
+// a number.
 const copyInfix = ".verify-"
 
-// copyTurn is how long to wait until there is no other copy.
+// copyTurn is how long to wait for another copy to be finished.
 const copyTurn = 2 * time.Second
 
 var errStopping = errors.New("it is stopping")
 
 const errCopyRemoved = "there is nothing to verify: the database was removed or replaced under the registry that runs"
 
-// withCopies adds to the admin interface what `registry verify` asks for, which
-// has to read all of a file that does not change:
+// withCopies adds to the admin interface what `registry verify` needs, which
+// has to read a whole file that does not change:
 //
 //	POST /copy    a copyProgress a second, each on a line; the last one names the copy
 //
-// The copy is for whoever asked, only, and is removed when that one closes the
-// connection, however that comes about, or the registry ends. One that a registry
-// has left which was killed is removed now: the caller holds the database.
+// The copy is only for whoever asked, and is removed when they close the
+// connection, for whatever reason, or when the registry ends. Copies left by a
+// registry that was killed are removed now; the caller holds the database.
 func withCopies(ctx context.Context, admin http.Handler, store *bolt.Store, path string) http.Handler {
 	removeCopies(path)
-	turn := make(chan struct{}, 1) // one copy at a time bounds what they take
+	turn := make(chan struct{}, 1) // one copy at a time bounds the disk space
 	mux := http.NewServeMux()
 	mux.Handle("/", admin)
 	mux.HandleFunc("POST /copy", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case turn <- struct{}{}:
 			defer func() { <-turn }()
-		case <-time.After(copyTurn): // the one before may just be going
+		case <-time.After(copyTurn): // the previous one may be about to end
 			http.Error(w, "the registry is making a copy for somebody else", http.StatusServiceUnavailable)
 			return
 		}
@@ -81,7 +81,7 @@ func removeCopies(path string) {
 
 // serveCopy makes a copy and keeps it until ctx ends.
 func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, path string) {
-	if errors.Is(store.Check(), storage.ErrRemoved) { // a copy would be of what nobody will find
+	if errors.Is(store.Check(), storage.ErrRemoved) { // a copy of a removed database would prove nothing
 		http.Error(w, errCopyRemoved, http.StatusServiceUnavailable)
 		return
 	}
@@ -93,11 +93,11 @@ func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, pa
 	defer os.Remove(file.Name())
 	defer file.Close()
 	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Time{}) // to copy and to verify a large file takes its time
+	_ = conn.SetReadDeadline(time.Time{}) // copying and verifying a large file takes a while
 	_ = conn.SetWriteDeadline(time.Time{})
 	out := json.NewEncoder(w)
 	say := func(p copyProgress) {
-		_ = out.Encode(p) // when there is nobody any more, ctx ends
+		_ = out.Encode(p) // if the client has gone, ctx ends
 		_ = conn.Flush()
 	}
 

@@ -55,7 +55,7 @@ var printers = map[string]func(io.Writer, iter.Seq2[discovery.Row, error]) error
 	"csv":   printCSV,
 }
 
-// printTable keeps to columns that are wide enough for most, so that it can
+// printTable uses fixed columns, wide enough for most rows, so that it can
 // print the first row before it has read the last.
 func printTable(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 	const layout = "%-24s  %-32s  %-20s  %6s  %s\n"
@@ -120,10 +120,9 @@ func printCSV(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 	return out.Error()
 }
 
-// cell returns s as it can stand in a spreadsheet. What begins like a formula
-// would be carried out there, whoever chose the name: an apostrophe before it
-// makes it text. What begins with an apostrophe gets one too, so that to take one
-// away gives back s.
+// cell makes s safe for a spreadsheet, which would run anything that begins
+// like a formula: an apostrophe in front makes it text. A leading apostrophe
+// gets one too, so that removing one always gives back s.
 func cell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r＝＋－＠'", []rune(s)[0]) {
 		return "'" + s

@@ -78,8 +78,8 @@ the plain dialect goes on trying. 'registry allow NAME' lifts that, and
 	return c
 }
 
-// notRegistered adds to what the file says of a name, that it is unknown, what
-// else is known. A server has done so.
+// notRegistered adds details to the file's error that a name is unknown, as a
+// server would.
 func notRegistered(store *storeFlag, name foyer.Name, err error) error {
 	if refusal, ok := errors.AsType[*foyer.Error](err); !ok || refusal.Code != foyer.UnknownName {
 		return err

@@ -17,14 +17,15 @@ import (
 // the reader of the log goes away, is ignored. Windows sends neither.
 func catchHangups() (hangups <-chan os.Signal) {
 	signal.Ignore(syscall.SIGPIPE)
-	c := make(chan os.Signal, 1) // one that waits stands for all that came since
+	c := make(chan os.Signal, 1) // one pending signal stands for all
 	signal.Notify(c, syscall.SIGHUP)
 	return c
 }
 
-// endAtHangup ends the context of a command at SIGHUP too, which comes when the
-// terminal is closed, unless the process was started to ignore it, as by nohup. A
-// reader that goes away, SIGPIPE, is an error to report when it has cleaned up.
+// endAtHangup makes SIGHUP, which comes when the terminal is closed, end the
+// context of a command too, unless it was ignored from the start, as by nohup.
+// SIGPIPE is ignored: that the reader has gone is an error to report after
+// cleaning up.
 func endAtHangup(c *cobra.Command) (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	if signal.Ignored(syscall.SIGHUP) {
@@ -48,8 +49,8 @@ func (o *serveOptions) rereadAt(ctx context.Context, hangups <-chan os.Signal, s
 	}
 }
 
-// reread reads again what the registry has read from files. The keys that are in
-// force stay if theirs cannot be read.
+// reread reads the registry's files again. If the keys cannot be read, the
+// current ones stay in force.
 func (o *serveOptions) reread(server *discovery.Server) {
 	if o.authorized == "" {
 		o.log.Info("SIGHUP: there is nothing to read again without --authorized-keys")

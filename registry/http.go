@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	// maxConns bounds the connections of each of the two HTTP servers: more wait
-	// in the system's queue, where they cost the process nothing.
+	// maxConns bounds the connections of each of the two HTTP servers. More
+	// wait in the system's queue, where they cost the process nothing.
 	maxConns = 128
 
-	// maxConnsPerHost bounds those of a host (an IPv4 address, 64 bits of an IPv6
-	// one) over TCP; more are closed at once, so that others get a place. The
-	// admin socket, which is for one user, has no such bound.
+	// maxConnsPerHost bounds those of a host (an IPv4 address, 64 bits of an
+	// IPv6 one) over TCP; more are closed at once, to leave room for others.
+	// The admin socket, which is for one user, has no such bound.
 	maxConnsPerHost = maxConns / 4
 
 	// requestTime is how long a request may take to arrive.
 	requestTime = 5 * time.Second
 
-	// stallTime is how long a part of an answer may take to be read. An answer
-	// may take as long as it likes if its parts do not.
+	// stallTime is how long the client may take to read a part of an answer.
+	// There is no limit for the whole answer.
 	stallTime = 30 * time.Second
 )
 
-// serveHTTP serves h on l and returns the function that ends it: what is being
-// answered may go on for a second.
+// serveHTTP serves h on l and returns a function that ends it, which gives
+// answers in progress a second.
 func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
 	s := &http.Server{
 		Handler:        refuseBodies(extendDeadlines(h)),
@@ -56,7 +56,7 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
 	}
 }
 
-// refuseBodies refuses requests with a body, and does not wait for it.
+// refuseBodies refuses requests with a body, without waiting for the body.
 func refuseBodies(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
@@ -68,7 +68,7 @@ func refuseBodies(h http.Handler) http.Handler {
 	})
 }
 
-// extendDeadlines gives each part of an answer its own time to be read, and the
+// extendDeadlines gives each part of an answer its own deadline, and the
 // handler all the time that it needs.
 func extendDeadlines(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func extendDeadlines(h http.Handler) http.Handler {
 		d := &deadlineWriter{ResponseWriter: w}
 		d.extend()
 		h.ServeHTTP(d, r)
-		d.extend() // for what is in a buffer still
+		d.extend() // for what is still buffered
 	})
 }
 
@@ -99,8 +99,8 @@ func (d *deadlineWriter) extend() {
 	_ = http.NewResponseController(d.ResponseWriter).SetWriteDeadline(d.extended.Add(stallTime))
 }
 
-// A boundedListener has maxConns connections at most, of each host
-// maxConnsPerHost.
+// A boundedListener has at most maxConns connections, and maxConnsPerHost from
+// each host.
 type boundedListener struct {
 	net.Listener
 	places chan struct{} // holds one for each connection
@@ -117,8 +117,8 @@ func newBoundedListener(l net.Listener) *boundedListener {
 	return b
 }
 
-// Accept waits for a place, and then for a connection whose host has not too
-// many.
+// Accept waits for a free place, and then for a connection from a host that has
+// not too many.
 func (b *boundedListener) Accept() (net.Conn, error) {
 	select {
 	case b.places <- struct{}{}:
@@ -131,7 +131,7 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 			<-b.places
 			return nil, err
 		}
-		var host netip.Addr // of a Unix socket there is none
+		var host netip.Addr // none for a Unix socket
 		if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 			host = udp.Host(tcp.AddrPort().Addr())
 		}
@@ -145,7 +145,7 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close makes Accept return.
+// Close also makes Accept return.
 func (b *boundedListener) Close() error {
 	b.close()
 	return b.Listener.Close()
@@ -169,7 +169,7 @@ func (b *boundedListener) release(host netip.Addr) {
 	}
 }
 
-// A boundedConn gives its place back when it is closed.
+// A boundedConn frees its place when it is closed.
 type boundedConn struct {
 	net.Conn
 	release func()

@@ -39,7 +39,7 @@ name, since and until (RFC 3339).`,
 		prefix := ""
 		if len(args) > 0 {
 			prefix = args[0]
-			if name, err := foyer.ParseName(prefix); err == nil { // as it would be registered
+			if name, err := foyer.ParseName(prefix); err == nil { // in canonical form
 				prefix = string(name)
 			}
 		}
@@ -67,7 +67,7 @@ name, since and until (RFC 3339).`,
 	return c
 }
 
-// printList prints as JSON, or as a table with the cells that columns returns.
+// printList prints JSON, or a table of the cells that columns returns.
 func printList[T any](w io.Writer, format string, all iter.Seq2[T, error], heads []string, columns func(T) []string) error {
 	if format == "json" {
 		return printJSON(w, all)

@@ -46,8 +46,8 @@ func lookupCommand() *cobra.Command {
 	return c
 }
 
-// unknown says that a name is not registered, and which one is that is written in
-// another case, of the usual ones: a registry cannot be asked for all.
+// unknown returns an error that a name is not registered, and whether one in
+// another usual case is: a registry cannot be asked for all of them.
 func unknown(ctx context.Context, registry *client.Client, name foyer.Name) error {
 	start := true
 	title := strings.Map(func(r rune) rune {

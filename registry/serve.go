@@ -80,8 +80,8 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 			return err
 		}
 	}
-	// Of two reasons not to start, the store's says more; but no file is created
-	// for a server that cannot listen, or in the place of one that was removed.
+	// If both fail, the store's error says more; but no file is created for a
+	// server that cannot listen, or in place of one that was removed.
 	conns, public, listenErr := o.open()
 	if listenErr == nil {
 		defer closeAll(conns, public)
@@ -119,8 +119,8 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
 	}
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len())
-	// Nothing may come between these and Serve: /healthz is for a registry that
-	// answers.
+	// Nothing may come between these and Serve, because /healthz promises a
+	// registry that answers.
 	admin := serveHTTP(socket, handler, o.log)
 	defer admin()
 	if public != nil {
@@ -131,7 +131,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	return err
 }
 
-// open opens the sockets that face the network; public is nil with --http off.
+// open opens the network sockets; public is nil with --http off.
 func (o *serveOptions) open() (conns []udp.Conn, public net.Listener, err error) {
 	if conns, err = udp.ListenServer(o.listen, runtime.GOMAXPROCS(0)); err != nil || o.http == "off" {
 		return conns, nil, err
@@ -151,7 +151,7 @@ func closeAll(conns []udp.Conn, public net.Listener) {
 	}
 }
 
-// checkAddress tells a wrong flag from an address that cannot be had.
+// checkAddress tells a wrong flag from an address that is not available.
 func checkAddress(flag, address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
@@ -163,10 +163,10 @@ func checkAddress(flag, address string) error {
 	return nil
 }
 
-// readKeys reads a file of public keys as roomd prints them: one at the
-// beginning of each line, what follows a space or a "#" being a comment.
+// readKeys reads a file of public keys as roomd prints them, one per line. What
+// follows a space or a "#" is a comment.
 func readKeys(path string) ([]foyer.Key, error) {
-	// To open a pipe might take for ever.
+	// Opening a pipe might block for ever.
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {

@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// maxSocketPath is what a Unix socket's address holds on every system, in
-// bytes: 104 on macOS, 108 on Linux, less the final zero.
+// maxSocketPath is how long a Unix socket's path can be on every system, in
+// bytes: 104 on macOS, 108 on Linux, minus the final zero.
 const maxSocketPath = 103
 
-// withShortPath calls fn with a path of the socket that is short enough for a
-// socket's address: where the real one is not, Linux can be given a path through
-// the open folder.
+// withShortPath calls fn with a path that is short enough for a socket's
+// address. If the real one is not, Linux accepts a path through the open
+// folder.
 func withShortPath(path string, fn func(string) error) error {
 	if len(path) <= maxSocketPath {
 		return fn(path)
@@ -42,8 +42,8 @@ func withShortPath(path string, fn func(string) error) error {
 }
 
 // listenSocket opens the admin interface's socket for this user only. The
-// caller holds the database. A socket that is there already and on which nobody
-// listens is what a killed server left.
+// caller holds the database. An existing socket on which nobody listens was
+// left by a killed server.
 func listenSocket(path string) (net.Listener, error) {
 	if err := checkSocket(path); err != nil {
 		return nil, err
@@ -53,14 +53,14 @@ func listenSocket(path string) (net.Listener, error) {
 	}
 	var l net.Listener
 	err := withShortPath(path, func(short string) (err error) {
-		// Nobody can connect between bind and chmod: the mask is the process's.
+		// Nobody can connect between bind and chmod, because the umask is set.
 		l, err = listenPrivately(short)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	// Under its short name it could not be removed at the end.
+	// It could not be removed later by its short name.
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	made, err := os.Lstat(path)
 	if err != nil {
@@ -73,15 +73,14 @@ func listenSocket(path string) (net.Listener, error) {
 // errNoServer means that no registry is running on the store.
 var errNoServer = errors.New("no registry is running on this store")
 
-// answerTimeout is how long the tools wait for a server to accept them, to begin
-// its answer and to go on with it. One that is stopped does neither.
+// answerTimeout is how long the tools wait for a server to accept a connection,
+// and for each part of its answer. A suspended server does neither.
 const answerTimeout = 10 * time.Second
 
 // An adminClient asks the registry that holds a store.
 type adminClient struct{ http http.Client }
 
-// A promptConn is a connection whose peer has answerTimeout for each read and
-// write.
+// A promptConn has a timeout of answerTimeout for each read and write.
 type promptConn struct{ net.Conn }
 
 func (c promptConn) Read(b []byte) (int, error) {
@@ -112,7 +111,7 @@ func newAdminClient(socket string) *adminClient {
 }
 
 // do makes a request and returns the body of a successful answer. Its error is
-// errNoServer if there is nobody to ask.
+// errNoServer if no server is there.
 func (a *adminClient) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
 	u := url.URL{Scheme: "http", Host: "registry", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
@@ -134,7 +133,7 @@ func (a *adminClient) do(ctx context.Context, method, path string, query url.Val
 		return nil, errors.New("the running registry ended before it answered")
 	case err != nil:
 		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // what it was asked in HTTP is nothing to its user
+			err = u.Err // the URL means nothing to the user
 		}
 		return nil, fmt.Errorf("asking the running registry: %w", err)
 	case resp.StatusCode >= 300:
@@ -145,12 +144,13 @@ func (a *adminClient) do(ctx context.Context, method, path string, query url.Val
 	return resp.Body, nil
 }
 
-// broken reports whether an error is that of a connection whose other end is gone.
+// broken reports whether an error means that the other end of a connection is
+// gone.
 func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// lines decodes a body of JSON lines, and closes it.
+// lines decodes a body of JSON lines and closes it.
 func lines[T any](body io.ReadCloser) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		defer body.Close()

@@ -15,7 +15,7 @@ import (
 
 const defaultStore = "rooms.db"
 
-// storeFlag is the value of --store: where the registrations are kept.
+// storeFlag is the value of --store.
 type storeFlag struct {
 	path string // of the file of the embedded store
 }
@@ -43,13 +43,12 @@ func (f *storeFlag) Set(s string) error {
 	return nil
 }
 
-// maxLinks is how many symbolic links are followed, one leading to the next, as
-// on Linux.
+// maxLinks is how many symbolic links in a row are followed, as on Linux.
 const maxLinks = 40
 
 // file returns the path of the file without symbolic links, so that server and
-// tools agree on it whichever way they were shown, also while the file is not
-// there; or as it was given, if it is in no folder that is there.
+// tools agree on it however it was given, even if the file does not exist. If
+// its folder does not exist either, the path stays as given.
 func (f *storeFlag) file() string {
 	path := f.path
 	for range maxLinks {
@@ -64,7 +63,7 @@ func (f *storeFlag) file() string {
 		path = filepath.Join(folder, name)
 		target, err := os.Readlink(path)
 		if err != nil {
-			return path // no link, or nothing at all
+			return path // no link, or no file
 		}
 		if path = target; !filepath.IsAbs(target) {
 			path = folder + string(filepath.Separator) + target // not cleaned: a ".." may follow a link
@@ -76,8 +75,7 @@ func (f *storeFlag) file() string {
 // socket returns the path of the admin interface's Unix socket.
 func (f *storeFlag) socket() string { return f.file() + ".sock" }
 
-// missing adds to the error of opening a file that is not there what its reader
-// may have forgotten.
+// missing adds a hint to the error that a file does not exist.
 func (f *storeFlag) missing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w; --store says where the registry keeps its database", err)

@@ -19,8 +19,8 @@ import (
 	"foyer/storage/bolt"
 )
 
-// verifierVariable tells the process that `registry verify` starts that it is
-// the one which reads.
+// verifierVariable tells the child process of `registry verify` to read the
+// file.
 const verifierVariable = "FOYER_VERIFIER"
 
 func verifyCommand() *cobra.Command {
@@ -69,7 +69,7 @@ func verify(path string, stdout io.Writer) error {
 	return err
 }
 
-// verifyCopy has the registry that holds the store make a copy, and verifies
+// verifyCopy makes the registry that holds the store write a copy, and verifies
 // that. The registry removes it when the connection is closed.
 func verifyCopy(ctx context.Context, server *adminClient, store *storeFlag, stdout io.Writer) error {
 	body, err := server.do(ctx, http.MethodPost, "/copy", nil)
@@ -92,14 +92,14 @@ func verifyCopy(ctx context.Context, server *adminClient, store *storeFlag, stdo
 	return errors.New("the registry has made no copy to verify")
 }
 
-// verifyApart has another process of this program verify the file at path, and
-// lives to tell if that one crashes. People are told of the file as name.
+// verifyApart verifies the file at path in a child process, and survives to
+// report if that crashes. Messages call the file name.
 func verifyApart(ctx context.Context, path, name string, stdout io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	var said bytes.Buffer // an error in one line, or what the runtime prints of a crash
+	var said bytes.Buffer // an error in one line, or what the runtime prints after a crash
 	child := exec.CommandContext(ctx, self, "verify", "--store", "bolt:"+path)
 	child.Env = append(os.Environ(), verifierVariable+"=1")
 	child.Stdout, child.Stderr = stdout, &said
