@@ -52,7 +52,7 @@ func OpenKey(path string) (ed25519.PrivateKey, error) {
 }
 
 func readKey(folder *os.Root, name string) (ed25519.PrivateKey, error) {
-	f, err := private.Open(folder, name, "key file", os.O_RDONLY, "others could use the key; say chmod 600, or remove it if they have")
+	f, err := private.Open(folder, name, "key file", os.O_RDONLY, "others could use the key; run chmod 600, or remove it if they have")
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func parseKey(text []byte) (ed25519.PrivateKey, error) {
 	}
 	key, ok := any.(ed25519.PrivateKey)
 	if !ok {
-		return nil, errors.New("the private key is none for Ed25519")
+		return nil, errors.New("the private key is not an Ed25519 key")
 	}
 	return key, nil
 }

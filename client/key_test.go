@@ -106,9 +106,9 @@ func TestOpenKeyOfOthers(t *testing.T) {
 		}
 	}
 	chmod(path, 0o640)
-	refused("the key file " + path + " has mode 0640: others could use the key; say chmod 600, or remove it if they have")
+	refused("the key file " + path + " has mode 0640: others could use the key; run chmod 600, or remove it if they have")
 	chmod(dir, 0o770)
-	refused("the folder " + dir + " has mode 0770: others could put keys there; say chmod go-w")
+	refused("the folder " + dir + " has mode 0770: others could put keys there; run chmod go-w")
 	path = filepath.Join(path, "under-a-file")
 	if _, err := OpenKey(path); err == nil || !strings.HasPrefix(err.Error(), "the folder cannot be made: ") {
 		t.Errorf("got %v", err)

@@ -31,7 +31,7 @@ func newQuestion(verb wire.Verb, r Registration) (*question, error) {
 		}
 		q.request.Address = []byte(addr)
 		if r.TTL < 0 {
-			return nil, foyer.Errorf(foyer.Malformed, "a lease of %v is less than nothing", r.TTL)
+			return nil, foyer.Errorf(foyer.Malformed, "the lease must not be negative: %v", r.TTL)
 		}
 		if r.TTL > 0 {
 			q.request.HasTTL, q.request.TTL = true, uint64((r.TTL+time.Second-1)/time.Second)

@@ -72,7 +72,7 @@ func (p *Player) Go(ctx context.Context, d foyer.Direction) (Reply, error) {
 	var summary string
 	next, err := foyer.ParseName(reply.Text)
 	if err != nil {
-		err = fmt.Errorf("the room gave a name that cannot be: %w", err)
+		err = fmt.Errorf("the room gave an invalid name: %w", err)
 	} else {
 		summary, err = p.Start(ctx, next)
 	}

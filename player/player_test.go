@@ -156,7 +156,7 @@ func TestUnreachable(t *testing.T) {
 		{"not registered", "Attic", "cannot get to Attic: no room called Attic is registered", foyer.ErrUnknownName},
 		{"silent", "Cellar", "cannot get to Cellar: the room Cellar did not answer within 5 seconds", client.ErrNoAnswer},
 		{"full", "Kitchen", "cannot get to Kitchen: the room Kitchen does not let you in: Alice is already here", foyer.ErrNameTaken},
-		{"no name", "two  spaces", "cannot get to two  spaces: the room gave a name that cannot be: ", &foyer.Error{Code: foyer.BadName}},
+		{"no name", "two  spaces", "cannot get to two  spaces: the room gave an invalid name: ", &foyer.Error{Code: foyer.BadName}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -84,7 +84,7 @@ func TestPlay(t *testing.T) {
 		}, output: "You cannot get to Attic: the room Attic did not answer within 5 seconds.\n" + inFoyer + "Goodbye\n"},
 		{name: "the next room's name cannot be", input: "north\n", rooms: []foyer.Name{"Attic"}, world: func(w *fakeWorld) {
 			w.rooms["Foyer"].answer = only("north", "At\ntic", true, nil)
-		}, output: "You cannot get to At\ntic: the room gave a name that cannot be: the name has a character that names may not have.\n" + inFoyer + "Goodbye\n"},
+		}, output: "You cannot get to At\ntic: the room gave an invalid name: the name has a character that names may not have.\n" + inFoyer + "Goodbye\n"},
 		{name: "the room that was left has moved", input: "north\n", world: func(w *fakeWorld) {
 			w.rooms["Foyer"].answer = only("north", "Attic", true, nil)
 			w.rooms["Foyer"].joinErr = []error{nil, errSilence}

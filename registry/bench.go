@@ -38,29 +38,30 @@ func benchCommand() *cobra.Command {
 		Short: "Put load on a running registry and measure it",
 		Long: `Put load on a running registry and measure it.
 
-So many rooms as --names says are registered first, to be looked up or renewed;
-register and mixed add further ones. All are deregistered at the end, also after
-an error, on SIGINT (Ctrl-C), SIGTERM and SIGHUP, and if whoever reads the output
+As many rooms as --names says are registered first, to be looked up or renewed;
+register and mixed add more. All are deregistered at the end, even after an
+error, on SIGINT (Ctrl-C), SIGTERM and SIGHUP, and if the reader of the output
 goes away. They have leases in case that is not possible, as on SIGKILL, SIGQUIT
 and a second signal. --keep leaves them registered, without leases unless --ttl
-says otherwise. Each flow is a socket that keeps a window of request datagrams in flight. With --rate
-latency counts from when a request was due, so that pauses of the registry are
-not hidden. A request without an answer for a second counts as lost.
+says otherwise. Each flow is a socket that keeps a window of request datagrams
+in flight. With --rate latency counts from when a request was due, so that
+pauses of the registry are not hidden. A request that is not answered within a
+second counts as lost.
 
 To be measured from another machine, a registry needs --addresses any, and a
---max-names-per-host that all of these rooms fit into.`,
+--max-names-per-host of at least the number of these rooms.`,
 	}
 	registries := command.DiscoveryFlag(c.Flags())
 	f := c.Flags()
-	f.StringVar(&o.work, "work", o.work, "lookup, register, renew, or mixed: nine look-ups to a registration")
+	f.StringVar(&o.work, "work", o.work, "lookup, register, renew, or mixed: nine look-ups for each registration")
 	f.IntVar(&o.load.Flows, "flows", 16, "sockets")
 	f.IntVar(&o.load.Window, "window", 16, "request datagrams in flight for each flow")
 	f.IntVar(&o.load.Lines, "lines", 1, "requests to a datagram")
-	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms that are registered before, up to 16777216")
+	f.Uint64Var(&o.load.Names, "names", 10_000, "rooms to register beforehand, up to 16777216")
 	f.DurationVar(&o.load.Duration, "duration", 5*time.Second, "how long to measure")
 	f.Float64Var(&o.load.Rate, "rate", 0, "requests a second over all flows, from 0.001 to 1e9, or 0 for as many as are answered")
-	f.DurationVar(&o.load.TTL, "ttl", 0, "lease of the registrations (default: some minutes more than it takes)")
-	f.BoolVar(&o.filled, "filled", false, "the rooms are registered already, by an earlier run with --keep")
+	f.DurationVar(&o.load.TTL, "ttl", 0, "lease of the registrations (default: some minutes more than the run takes)")
+	f.BoolVar(&o.filled, "filled", false, "the rooms are already registered, by an earlier run with --keep")
 	f.BoolVar(&o.keep, "keep", false, "leave the rooms registered")
 	f.StringVar(&o.format, "format", o.format, "table or json")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {

@@ -26,7 +26,7 @@ func dumpCommand() *cobra.Command {
 		Long: `Print every registration, sorted by the bytes of the name, whether or not a
 registry is running on the store.
 
-The formats: a table for people; json, one object a line with at least name,
+The formats: a table for people; json, one object per line with at least name,
 address, registered_at (RFC 3339), ttl_seconds (0 without a lease) and owner (the
 public key, or empty); csv with the same columns under a header, in which a cell
 that a spreadsheet would take for a formula (=, +, -, @), or that begins with an

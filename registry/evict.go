@@ -23,14 +23,14 @@ func evictCommand() *cobra.Command {
 		Short: "End a registration, whoever owns it",
 		Long: `End a registration, whoever owns it, and print what it was. A room that is
 running notices at its next renewal, after a third of its lease (10 s of 30 s),
-and registers again. With --for nobody can register the name meanwhile, whether
-or not it is registered now: the room ends when it tries, and says why; a room of
-the plain dialect goes on trying. 'registry allow NAME' lifts that, and
+and registers again. With --for nobody can register the name for that long,
+whether or not it is registered now: the room ends when it tries, and says why; a
+room of the plain dialect keeps trying. 'registry allow NAME' lifts that, and
 'registry list --evicted' shows it.`,
 		Args: cobra.ExactArgs(1),
 	}
 	store := addStoreFlag(c.Flags())
-	hold := c.Flags().Duration("for", 0, "keep the name from being registered for that long, 10m say")
+	hold := c.Flags().Duration("for", 0, "keep the name from being registered for that long, such as 10m")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		name, err := foyer.ParseName(args[0])
 		if err != nil {

@@ -25,7 +25,7 @@ func explainCommand() *cobra.Command {
 		Short: "Tell what happened to a name, newest first",
 		Long: fmt.Sprintf(`Tell what happened to a name, newest first: when it was registered, replaced,
 renewed late, expired, deregistered or evicted, at which address, by a request
-from which IP address, and whose key it bears; and whether, and until when, the
+from which IP address, and with whose key; and whether, and until when, the
 operator keeps it from being registered. The last %d events of a name are
 kept, and those of the last %d names that are not registered any more.`,
 			storage.HistoryPerName, storage.HistoryNames),

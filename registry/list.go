@@ -25,8 +25,8 @@ func listCommand() *cobra.Command {
 addresses, sorted by the bytes of the name. With --evicted, print those that
 'evict --for' keeps from being registered, since when and until when.
 
-The formats: a table for people; json, one object a line: as dump has it, or with
-name, since and until (RFC 3339).`,
+The formats: a table for people; json, one object per line, as dump prints it or
+with name, since and until (RFC 3339).`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	store := addStoreFlag(c.Flags())

@@ -38,15 +38,15 @@ func serveCommand() *cobra.Command {
 		Short: "Answer rooms and players over UDP",
 		Long: `Answer rooms and players over UDP until SIGINT or SIGTERM.
 
-The addresses that it listens on are printed on standard output when it is
-ready, a line each; what happens is logged to standard error. On SIGHUP the file
-of --authorized-keys is read again, if there is one; the registry goes on.`,
+When it is ready it prints the addresses that it listens on to standard output,
+one per line; what happens is logged to standard error. On SIGHUP it rereads the
+file of --authorized-keys, if there is one, and goes on.`,
 	}
-	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7666", `where to answer over UDP; ":7666" is on every address of the machine, and port 0 lets the system choose`)
+	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7666", `where to answer over UDP; ":7666" means every address of the machine, and port 0 lets the system choose`)
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
-	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key a line")
+	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key per line")
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
-	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are not bound")
+	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are exempt")
 	o.store = addStoreFlag(c.Flags())
 	level := command.LogLevelFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -30,7 +30,7 @@ func verifyCommand() *cobra.Command {
 		Long: `Check a database file from end to end: the pages of the B+tree, then that every
 record can be read and that names and addresses agree. Each fault is a line on
 standard output, and the status is 1 if there is one. The file is not changed. A
-damaged file can crash whoever reads it, so a process of its own does.
+damaged file can crash its reader, so a separate process reads it.
 
 If a registry is running on the file, that writes a copy beside it, which is
 checked instead and removed; there must be space for it. It is refused if the file

@@ -30,10 +30,10 @@ func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "roomd NAME DESCRIPTION [ITEM...]",
 		Short: "Serve a room",
-		Long: "Roomd serves the room NAME, in which the ITEMs lie, and registers it. It runs until it is stopped\n" +
-			"by SIGINT or SIGTERM, or by quit on its standard input, where look and players tell what is going on.\n" +
-			"SIGHUP does not end it: there is nothing that it could read again.\n" +
-			"What happens in the room, what is said there included, is logged to standard error.",
+		Long: "Roomd serves the room NAME, with the ITEMs in it, and registers it. It runs until it is stopped\n" +
+			"by SIGINT or SIGTERM, or by quit on its standard input, where look and players show what is going on.\n" +
+			"SIGHUP does not end it: it has no files to reread.\n" +
+			"What happens in the room, including what is said there, is logged to standard error.",
 		Example: "  roomd Foyer 'A hall with a marble floor.' lamp 'brass key' --north 'Great Hall'\n" +
 			"  roomd --discovery registry.example.org:7666 --advertise rooms.example.org Cellar 'It is dark.'",
 		Args: cobra.MinimumNArgs(2),
@@ -41,14 +41,14 @@ func newCommand() *cobra.Command {
 	flags := cmd.Flags()
 	exits := make(map[foyer.Direction]*string)
 	for _, d := range foyer.Directions() {
-		exits[d] = flags.StringP(d.String(), d.String()[:1], "", "the room that lies "+where(d))
+		exits[d] = flags.StringP(d.String(), d.String()[:1], "", "the `ROOM` "+where(d))
 		flags.Lookup(d.String()).DefValue = ""
 	}
 	registries := command.DiscoveryFlag(flags)
 	plain := command.PlainFlag(flags)
 	var o settings
-	flags.StringVar(&o.advertise, "advertise", "", "the host in the room's address (default: the local address from which the registry is reached)")
-	flags.StringVar(&o.state, "state", "", "the folder with the rooms' keys (default: $XDG_STATE_HOME/foyer, else ~/.local/state/foyer)")
+	flags.StringVar(&o.advertise, "advertise", "", "the `HOST` in the room's address (default: the local address from which the registry is reached)")
+	flags.StringVar(&o.state, "state", "", "the folder `DIR` with the rooms' keys (default: $XDG_STATE_HOME/foyer, else ~/.local/state/foyer)")
 	flags.DurationVar(&o.ttl, "ttl", defaultTTL, "the lease to ask for; 0 for none")
 	level := command.LogLevelFlag(flags)
 
@@ -109,7 +109,7 @@ func newRoom(args []string, exits map[foyer.Direction]*string) (*world.Room, err
 // check validates the flags' values.
 func (o *settings) check() error {
 	if o.ttl < 0 {
-		return command.Usagef("--ttl %v is less than nothing", o.ttl)
+		return command.Usagef("--ttl must not be negative")
 	}
 	if o.advertise != "" {
 		if _, err := foyer.AddressOf(o.advertise, 1); err != nil {
@@ -129,7 +129,7 @@ func (o *settings) stateDir() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("no folder for the room's key, say --state: %w", err)
+		return "", fmt.Errorf("no folder for the room's key, use --state: %w", err)
 	}
 	return filepath.Join(home, ".local", "state", "foyer"), nil
 }

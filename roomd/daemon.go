@@ -139,7 +139,7 @@ func notRegistered(r *client.Registration, err error) error {
 		// For the registry's operator, who has to authorize the key.
 		return fmt.Errorf("%q cannot be registered: %w; this room's key is %s", string(r.Name), err, foyer.Key(r.Key.Public().(ed25519.PublicKey)))
 	case errors.Is(err, foyer.ErrForeignAddress):
-		return fmt.Errorf("%q cannot be registered at %s, say --advertise: %w", string(r.Name), r.Address, err)
+		return fmt.Errorf("%q cannot be registered at %s, use --advertise: %w", string(r.Name), r.Address, err)
 	}
 	return fmt.Errorf("%q cannot be registered: %w", string(r.Name), err)
 }
@@ -184,7 +184,7 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error
 	address, err := foyer.AddressOf(host, uint16(conn.LocalAddr().(*net.UDPAddr).Port))
 	if err != nil {
 		conn.Close()
-		return nil, "", fmt.Errorf("no room can be registered at %s, say --advertise: %w", host, err)
+		return nil, "", fmt.Errorf("no room can be registered at %s, use --advertise: %w", host, err)
 	}
 	return conn, address, nil
 }

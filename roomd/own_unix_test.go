@@ -90,16 +90,16 @@ func TestStateOfOthers(t *testing.T) {
 		reason string // with the paths of the site as DIR, KEY, LOCK
 	}{
 		{"folder open to the group", func(t *testing.T, s site) { must(t, os.Chmod(s.dir, 0o770)) },
-			"the state folder DIR has mode 0770: others could put keys there; say chmod go-w"},
+			"the state folder DIR has mode 0770: others could put keys there; run chmod go-w"},
 		{"folder open to everybody", func(t *testing.T, s site) { must(t, os.Chmod(s.dir, 0o702)) },
-			"the state folder DIR has mode 0702: others could put keys there; say chmod go-w"},
+			"the state folder DIR has mode 0702: others could put keys there; run chmod go-w"},
 		{"folder of somebody", func(t *testing.T, s site) { give(t, s.dir) },
-			"the state folder DIR belongs to user 12345, and this program runs as user 0: say chown 0, or give --state another one"},
+			"the state folder DIR belongs to user 12345, and this program runs as user 0: run chown 0, or give --state another one"},
 		{"link to a folder of somebody", func(t *testing.T, s site) {
 			must(t, os.Rename(s.dir, s.beside))
 			give(t, s.beside)
 			must(t, os.Symlink("beside", s.dir))
-		}, "the state folder DIR belongs to user 12345, and this program runs as user 0: say chown 0, or give --state another one"},
+		}, "the state folder DIR belongs to user 12345, and this program runs as user 0: run chown 0, or give --state another one"},
 		{"link of somebody", func(t *testing.T, s site) {
 			must(t, os.Rename(s.dir, s.beside))
 			must(t, os.Symlink("beside", s.dir))
@@ -111,9 +111,9 @@ func TestStateOfOthers(t *testing.T) {
 		}, "the state folder cannot be made: mkdir DIR: file exists"},
 
 		{"key of somebody", func(t *testing.T, s site) { give(t, s.key) },
-			"the key file KEY belongs to user 12345, and this program runs as user 0: say chown 0, or remove it if it is not yours"},
+			"the key file KEY belongs to user 12345, and this program runs as user 0: run chown 0, or remove it if it is not yours"},
 		{"key readable by the group", func(t *testing.T, s site) { must(t, os.Chmod(s.key, 0o640)) },
-			"the key file KEY has mode 0640: others could use the key; say chmod 600, or remove it if they have"},
+			"the key file KEY has mode 0640: others could use the key; run chmod 600, or remove it if they have"},
 		{"key that is a link", func(t *testing.T, s site) {
 			must(t, os.Rename(s.key, s.beside))
 			must(t, os.Symlink("../beside", s.key))
@@ -132,9 +132,9 @@ func TestStateOfOthers(t *testing.T) {
 		}, "the key file KEY is not a file"},
 
 		{"lock of somebody", func(t *testing.T, s site) { give(t, s.lock) },
-			"the lock file LOCK belongs to user 12345, and this program runs as user 0: say chown 0, or remove it if it is not yours"},
+			"the lock file LOCK belongs to user 12345, and this program runs as user 0: run chown 0, or remove it if it is not yours"},
 		{"lock readable by everybody", func(t *testing.T, s site) { must(t, os.Chmod(s.lock, 0o604)) },
-			"the lock file LOCK has mode 0604: others could hold the lock; say chmod 600, or remove it"},
+			"the lock file LOCK has mode 0604: others could hold the lock; run chmod 600, or remove it"},
 		{"lock that is a link", func(t *testing.T, s site) {
 			must(t, os.Rename(s.lock, s.beside))
 			must(t, os.Symlink("../beside", s.lock))

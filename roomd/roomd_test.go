@@ -462,7 +462,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"Hall", ""}, "roomd: the description is empty" + hint},
 		{[]string{"Hall", "A hall.", "la\nmp"}, `roomd: item "la\nmp": the name has a character that names may not have` + hint},
 		{[]string{"-n", "a  b", "Hall", "A hall."}, `roomd: --north "a  b": the name has two spaces in a row` + hint},
-		{[]string{"--ttl", "-1s", "Hall", "A hall."}, "roomd: --ttl -1s is less than nothing" + hint},
+		{[]string{"--ttl", "-1s", "Hall", "A hall."}, "roomd: --ttl must not be negative" + hint},
 		{[]string{"--advertise", "a b", "Hall", "A hall."}, `roomd: --advertise "a b": the host is no IPv4 address, no IPv6 address in brackets and no DNS name` + hint},
 		{[]string{"--advertise", "host:80", "Hall", "A hall."}, `roomd: --advertise "host:80": the host is no IPv4 address, no IPv6 address in brackets and no DNS name` + hint},
 		{[]string{"--discovery", "host:70000", "Hall", "A hall."}, ""},

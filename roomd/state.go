@@ -66,7 +66,7 @@ func openLock(state *os.Root, name string) (*os.File, error) {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("the lock file cannot be made in %s: %w", state.Name(), err)
 	}
-	return private.Open(state, name, "lock file", os.O_RDWR, "others could hold the lock; say chmod 600, or remove it")
+	return private.Open(state, name, "lock file", os.O_RDWR, "others could hold the lock; run chmod 600, or remove it")
 }
 
 // Close gives up the lock. The file stays: removing it could take away the lock

@@ -90,7 +90,7 @@ func TestBadKeyFiles(t *testing.T) {
 		{"rubbish", "hello\n", 0o600, "there is no private key in PEM form"},
 		{"cut off", block + "MC4CAQAwBQYDK2Vw", 0o600, "there is no private key in PEM form"},
 		{"no key in it", block + "AAAA\n-----END PRIVATE KEY-----\n", 0o600, "the private key cannot be read"},
-		{"of another kind", ecdsaKey(t), 0o600, "the private key is none for Ed25519"},
+		{"of another kind", ecdsaKey(t), 0o600, "the private key is not an Ed25519 key"},
 		{"long", strings.Repeat("x", 1<<20), 0o600, "there is no private key in PEM form"},
 		{"readable by others", "", 0o640, "has mode 0640"},
 	} {

@@ -16,7 +16,7 @@ func addCompletion(root *cobra.Command) {
 	if root.HasSubCommands() {
 		root.AddCommand(&cobra.Command{
 			Use:       "completion bash|zsh|fish|powershell",
-			Short:     "Print a script that completes what is typed in a shell",
+			Short:     "Print a shell completion script",
 			Hidden:    true,
 			ValidArgs: shells,
 			Args:      func(_ *cobra.Command, args []string) error { return checkShell(args) },
@@ -50,7 +50,7 @@ func isCompletion(c *cobra.Command, args []string) bool {
 
 func checkShell(args []string) error {
 	if len(args) != 1 || !slices.Contains(shells, args[0]) {
-		return Usagef("completion is for one of bash, zsh, fish and powershell; a name that is written the same goes after --")
+		return Usagef("completion takes one of bash, zsh, fish and powershell; a room or player of that name goes after --")
 	}
 	return nil
 }

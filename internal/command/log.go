@@ -16,7 +16,7 @@ import (
 // LogLevelFlag adds --log-level and returns the level that it sets.
 func LogLevelFlag(flags *pflag.FlagSet) *slog.LevelVar {
 	level := new(slog.LevelVar)
-	flags.Var((*levelFlag)(level), "log-level", "log this and what is graver: debug, info, warn or error")
+	flags.Var((*levelFlag)(level), "log-level", "the lowest level to log: debug, info, warn or error")
 	flags.Lookup("log-level").DefValue = "info"
 	return level
 }

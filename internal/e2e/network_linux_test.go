@@ -128,7 +128,7 @@ func TestForeignAddresses(t *testing.T) {
 	own.await(t, `^roomd: Hall listening on room://10\.66\.0\.2:\d+$`)
 	foreign := b.launch("roomd", "--advertise", "10.66.0.9", "Attic", "It is dark.")
 	foreign.ends(t, 1)
-	if got, want := foreign.written(), regexp.MustCompile(`roomd: "Attic" cannot be registered at room://10\.66\.0\.9:\d+, say --advertise: the address is not the one that the request comes from: .*\n`); !want.MatchString(got) {
+	if got, want := foreign.written(), regexp.MustCompile(`roomd: "Attic" cannot be registered at room://10\.66\.0\.9:\d+, use --advertise: the address is not the one that the request comes from: .*\n`); !want.MatchString(got) {
 		t.Errorf("got %q", got)
 	}
 	b.launch("roomd", "--advertise", "b.example", "Attic", "It is dark.").await(t, `^roomd: Attic listening on room://b\.example:\d+$`)

@@ -40,7 +40,7 @@ func OpenFolder(dir, what, use string) (*os.Root, error) {
 		err = checkOwn(info, what, dir, use+" another one")
 	}
 	if err == nil && hasMode(info, 0o022) {
-		err = fmt.Errorf("the %s %s has mode %#o: others could put keys there; say chmod go-w", what, dir, info.Mode().Perm())
+		err = fmt.Errorf("the %s %s has mode %#o: others could put keys there; run chmod go-w", what, dir, info.Mode().Perm())
 	}
 	if err != nil {
 		folder.Close()
@@ -75,7 +75,7 @@ func Open(folder *os.Root, name, what string, flag int, others string) (*os.File
 	}
 	info, err := f.Stat()
 	if err == nil && !os.SameFile(named, info) {
-		err = fmt.Errorf("the %s %s was another one a moment ago", what, path)
+		err = fmt.Errorf("the %s %s was replaced while it was being opened", what, path)
 	}
 	if err != nil {
 		f.Close()
@@ -87,7 +87,7 @@ func Open(folder *os.Root, name, what string, flag int, others string) (*os.File
 // checkOwn refuses what belongs to somebody else.
 func checkOwn(info fs.FileInfo, what, path, instead string) error {
 	if owner, theirs := foreign(info); theirs {
-		return fmt.Errorf("the %s %s belongs to user %d, and this program runs as user %d: say chown %[4]d, or %[5]s", what, path, owner, os.Geteuid(), instead)
+		return fmt.Errorf("the %s %s belongs to user %d, and this program runs as user %d: run chown %[4]d, or %[5]s", what, path, owner, os.Geteuid(), instead)
 	}
 	return nil
 }
