@@ -13,8 +13,7 @@ import (
 )
 
 // Each code in the table of docs/protocol.md has a constant, a place in Codes
-// and an error to compare with, named after the constant; and there are no
-// others.
+// and a sentinel named after the constant; and there are no others.
 func TestErrorCodes(t *testing.T) {
 	page, err := os.ReadFile("docs/protocol.md")
 	if err != nil {

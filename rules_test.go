@@ -1,6 +1,6 @@
 package foyer_test
 
-// The rules of the repository, as tests.
+// The rules of the repository as tests.
 
 import (
 	"go/ast"
@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// mayImport says for each package what it may import besides the standard
-// library: packages of this module by their path in it, and modules of others.
-// Tests may import more.
+// mayImport says what each package may import besides the standard library:
+// packages of this module by their path in it, and other modules. Tests may
+// import more.
 var mayImport = map[string][]string{
 	".":                 {"golang.org/x/text"},
 	"wire":              {"."},
@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"bench/peers/modules/etcdload": {"go.etcd.io/etcd"},
 }
 
-// A file beyond these lengths, in lines, holds more than one idea.
+// A file longer than this, in lines, holds more than one idea.
 const (
 	mostLines     = 600
 	mostTestLines = 800
@@ -78,7 +78,7 @@ func (s *source) at(n ast.Node) string {
 	return s.path + ":" + strconv.Itoa(s.fset.Position(n.Pos()).Line)
 }
 
-// sources parses every Go file, whatever system it is for.
+// sources parses every Go file, for all systems.
 func sources(t *testing.T) []*source {
 	t.Helper()
 	var all []*source
@@ -176,7 +176,7 @@ func TestPackageComments(t *testing.T) {
 	}
 }
 
-// Every exported name has a comment that says what reading its type does not.
+// Every exported name has a comment.
 func TestExportedNames(t *testing.T) {
 	for _, s := range sources(t) {
 		if s.test {
@@ -199,8 +199,8 @@ func TestExportedNames(t *testing.T) {
 	}
 }
 
-// obvious reports whether f is a method that says what it does by satisfying an
-// interface of the standard library, or that is not seen from outside.
+// obvious reports whether f needs no comment, because it implements a
+// well-known interface or is not visible outside.
 func obvious(f *ast.FuncDecl) bool {
 	if f.Recv == nil {
 		return false
@@ -225,8 +225,8 @@ func obvious(f *ast.FuncDecl) bool {
 	}
 }
 
-// undocumented returns the exported name of spec that no comment covers: its
-// own, the one behind it, or its group's.
+// undocumented returns the exported name in spec that has no comment: none of
+// its own, none after it, none on its group.
 func undocumented(d *ast.GenDecl, spec ast.Spec) string {
 	switch s := spec.(type) {
 	case *ast.TypeSpec:
@@ -243,7 +243,7 @@ func undocumented(d *ast.GenDecl, spec ast.Spec) string {
 	return ""
 }
 
-// calls reports each call of a function or method by its selector, "time.Sleep".
+// calls visits each call with a selector, such as "time.Sleep".
 func calls(s *source, visit func(call *ast.CallExpr, of, name string)) {
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
@@ -261,7 +261,7 @@ func calls(s *source, visit func(call *ast.CallExpr, of, name string)) {
 
 func TestHabits(t *testing.T) {
 	all := sources(t)
-	bubbles := map[string]bool{} // packages whose tests run on fake time
+	bubbles := map[string]bool{} // packages whose tests use fake time
 	for _, s := range all {
 		if s.test && strings.Contains(string(s.text), `"testing/synctest"`) {
 			bubbles[s.pkg] = true

@@ -10,8 +10,7 @@ import (
 	"foyer/client"
 )
 
-// newAnswering returns a Client of a registry on the loopback interface that does
-// nothing but answer.
+// newAnswering returns a Client of a registry on loopback that only answers.
 func newAnswering(b *testing.B) *client.Client {
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

@@ -57,7 +57,7 @@ func TestCache(t *testing.T) {
 		lookUp(t, c, client.Answer{Address: foyerAt, TTL: 10 * time.Second}, 0)
 		expect("expired", 1)
 
-		// That a name is unknown is never kept, and ends what was.
+		// That a name is unknown is never cached, and drops a cached answer.
 		for range 2 {
 			if _, err := c.Lookup(t.Context(), "Attic"); !errors.Is(err, foyer.ErrUnknownName) {
 				t.Error(err)
@@ -84,7 +84,7 @@ func TestCache(t *testing.T) {
 	})
 }
 
-// TestCacheForgets: what this Client changes it does not have to wait for.
+// TestCacheForgets: the Client's own changes are visible at once.
 func TestCacheForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := cached(t, client.Options{Cache: 10})
@@ -127,8 +127,8 @@ func TestCacheForgets(t *testing.T) {
 	})
 }
 
-// TestCacheOvertaken: an answer from before a change, that comes after it, is
-// given to those who asked before and to nobody else.
+// TestCacheOvertaken: an answer that was sent before a change and arrives after
+// it goes to those who had asked before, and to nobody else.
 func TestCacheOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := cached(t, client.Options{Cache: 10})
@@ -193,8 +193,8 @@ func TestCacheIsBounded(t *testing.T) {
 	})
 }
 
-// TestCoalescing: one request for all who ask for a name at the same time, and
-// no end of it as long as one of them waits.
+// TestCoalescing: concurrent look-ups of a name become one request, which goes
+// on as long as one caller waits.
 func TestCoalescing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := cached(t, client.Options{Cache: 10})
@@ -221,7 +221,7 @@ func TestCoalescing(t *testing.T) {
 		if got := len(r.Received()); got != 2 {
 			t.Errorf("%d datagrams, want one, and another after 100 ms", got)
 		}
-		// When nobody waits any more, nothing is sent.
+		// Once nobody waits, nothing is sent.
 		time.Sleep(time.Minute)
 		r.do(func() { mute = true })
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -255,8 +255,8 @@ func TestStale(t *testing.T) {
 		r.do(func() { mute = true })
 		lookUp(t, c, stale, soon)
 
-		// The look-up goes on behind the stale answer; who comes while it does
-		// gets that at once.
+		// The look-up goes on behind the stale answer, which later callers get
+		// at once meanwhile.
 		asked := len(r.Received())
 		lookUp(t, c, stale, 0)
 		time.Sleep(2 * time.Second)
@@ -264,7 +264,7 @@ func TestStale(t *testing.T) {
 			t.Error("the look-up has ended")
 		}
 		time.Sleep(client.Timeout)
-		// It has failed: no more of it for half a minute.
+		// It has failed: no further one for half a minute.
 		asked = len(r.Received())
 		lookUp(t, c, stale, 0)
 		if got := len(r.Received()); got != asked {
@@ -282,7 +282,7 @@ func TestStale(t *testing.T) {
 		}
 		lookUp(t, c, fresh, 0)
 
-		// One that comes after the stale one is kept.
+		// An answer that arrives after the stale one was served is cached.
 		time.Sleep(time.Minute)
 		r.do(func() { mute = true })
 		lookUp(t, c, stale, soon)
@@ -300,7 +300,7 @@ func TestStale(t *testing.T) {
 		time.Sleep(time.Minute)
 		lookUp(t, c, fresh, 0)
 
-		// Busy is no answer, and a caller's deadline may come first.
+		// Busy is not an answer, and a caller's deadline may come first.
 		time.Sleep(time.Minute)
 		r.do(func() { busy = true })
 		lookUp(t, c, stale, soon)
@@ -334,8 +334,8 @@ func TestStale(t *testing.T) {
 	})
 }
 
-// TestStaleMany: of many names, those that are known are served, and do not wait
-// for the others.
+// TestStaleMany: of many names, the cached ones are served without waiting for
+// the others.
 func TestStaleMany(t *testing.T) {
 	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestStaleMany(t *testing.T) {
 	})
 }
 
-// TestStaleAfterRenewals: renewals that fail say nothing about the address.
+// TestStaleAfterRenewals: failed renewals do not drop the address.
 func TestStaleAfterRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, c := cached(t, client.Options{Cache: 10, Stale: time.Hour})

@@ -12,7 +12,7 @@ import (
 	"foyer/internal/udp"
 )
 
-// A nowhere is a socket to which nothing comes.
+// A nowhere is a socket at which nothing arrives.
 type nowhere struct {
 	once   sync.Once
 	closed chan struct{}
@@ -42,8 +42,8 @@ func newOffline(t testing.TB) *Client {
 	return c
 }
 
-// FuzzRegistryDatagram: whatever a registry sends, only a reply that bears the
-// id counts, and what is kept of it stays within its bounds.
+// FuzzRegistryDatagram: whatever a registry sends, only a reply with the id
+// counts, and what is kept of it is bounded.
 func FuzzRegistryDatagram(f *testing.F) {
 	const id = "018f0000-0000-7000-8000-000000000000"
 	for _, s := range []string{

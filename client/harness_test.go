@@ -54,14 +54,14 @@ func newClient(t testing.TB, n *udptest.Network, o client.Options, registries ..
 	return c
 }
 
-// serve starts a peer that answers as it is told.
+// serve starts a peer that answers with answer.
 func serve(t testing.TB, n *udptest.Network, host netip.Addr, port uint16, answer func(from netip.AddrPort, line string) []string) *udptest.Peer {
 	t.Helper()
 	return udptest.Serve(t, n, netip.AddrPortFrom(host, port), answer)
 }
 
-// A fakeRegistry keeps names in memory: as much of a registry as a client can
-// tell from a real one.
+// A fakeRegistry keeps names in memory. A client cannot tell it from a real
+// registry.
 type fakeRegistry struct {
 	*udptest.Peer
 	plain bool // speaks only the plain dialect, as old ones do
@@ -91,7 +91,7 @@ func (r *fakeRegistry) do(f func()) {
 	f()
 }
 
-// instead makes f answer, where it returns true.
+// instead makes f answer if it returns true.
 func (r *fakeRegistry) instead(f func(line string) ([]string, bool)) {
 	r.do(func() { r.override = f })
 }

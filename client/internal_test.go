@@ -25,8 +25,8 @@ func resolveWith(t *testing.T, dial func(ctx context.Context) (net.Conn, error))
 	}
 }
 
-// TestDNS checks that a name which cannot be found is an answer that did not
-// come, and that an older one serves meanwhile.
+// TestDNS checks that an unresolvable registry counts as silent, and that an
+// older resolution serves meanwhile.
 func TestDNS(t *testing.T) {
 	resolveWith(t, func(context.Context) (net.Conn, error) { return nil, os.ErrPermission })
 	c := newOffline(t)
@@ -49,8 +49,8 @@ func TestDNS(t *testing.T) {
 
 // TestCloseDuringDNS: neither Close nor a look-up waits for a resolver.
 func TestCloseDuringDNS(t *testing.T) {
-	// Package net keeps a channel from its first look-up on, which must not
-	// be one of a bubble.
+	// Package net creates a channel at its first look-up, which must not belong
+	// to a bubble.
 	resolveWith(t, func(context.Context) (net.Conn, error) { return nil, os.ErrPermission })
 	net.DefaultResolver.LookupNetIP(t.Context(), "ip", "registry.invalid")
 	for _, size := range []int{0, 10} {

@@ -50,7 +50,7 @@ func TestOpenKey(t *testing.T) {
 	}
 }
 
-// TestOpenKeyTogether: whoever opens a key that is being made gets that one.
+// TestOpenKeyTogether: concurrent calls all get the same new key.
 func TestOpenKeyTogether(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "hall.key")
 	var keys [8]ed25519.PrivateKey
@@ -83,8 +83,8 @@ func TestOpenKeyTogether(t *testing.T) {
 	}
 }
 
-// TestOpenKeyOfOthers: roomd's tests have all that is refused; these are the
-// words for programs that have no flag.
+// TestOpenKeyOfOthers: roomd's tests cover everything that is refused; these
+// are the messages for programs without the flag.
 func TestOpenKeyOfOthers(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // modes are made up there

@@ -15,7 +15,7 @@ import (
 	"foyer/internal/udptest"
 )
 
-// keeping is a lease under watch.
+// keeping is a lease under test.
 type keeping struct{ *client.Lease }
 
 func keep(t *testing.T, c *client.Client, reg client.Registration) keeping {
@@ -160,7 +160,8 @@ func TestLeaseEvicted(t *testing.T) {
 	})
 }
 
-// TestLeaseLosesName: the registry forgot the room, and somebody else was faster.
+// TestLeaseLosesName: the registry forgot the room, and somebody else
+// registered first.
 func TestLeaseLosesName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
@@ -195,8 +196,8 @@ func TestLeaseWithoutLease(t *testing.T) {
 	}
 }
 
-// TestLeaseReleased: the context of Claim bounds the claim only, and a lease ends
-// with Release, which deregisters once.
+// TestLeaseReleased: the context of Claim applies only to Claim, and a lease
+// ends with Release, which deregisters once.
 func TestLeaseReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
@@ -234,8 +235,8 @@ func TestLeaseReleased(t *testing.T) {
 	})
 }
 
-// TestLeaseReleaseFails: Release ends a renewal that is under way, waits no
-// longer than its context, and can be called again.
+// TestLeaseReleaseFails: Release ends a renewal in flight, waits no longer than
+// its context, and can be called again.
 func TestLeaseReleaseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(5)
@@ -287,8 +288,8 @@ func TestLeaseLeavesSuccessor(t *testing.T) {
 	})
 }
 
-// TestLeaseUnread: where nobody reads events, the lease is kept all the same, and
-// the last ones stay to be read.
+// TestLeaseUnread: if nobody reads events, the lease is kept all the same, and
+// the last events stay readable.
 func TestLeaseUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
@@ -320,8 +321,8 @@ func TestLeaseUnread(t *testing.T) {
 	})
 }
 
-// TestLeaseLostReply: the reply to the room's new registration is lost for good;
-// the next renewal finds it done.
+// TestLeaseLostReply: the reply to the room's new registration is lost; the
+// next renewal finds it registered.
 func TestLeaseLostReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
@@ -341,8 +342,8 @@ func TestLeaseLostReply(t *testing.T) {
 	})
 }
 
-// TestLeaseOvertaken: between the renewal that shows that the registry forgot the
-// room and the new registration, somebody else takes the name.
+// TestLeaseOvertaken: somebody else takes the name after the renewal that shows
+// that the registry forgot the room, and before the new registration.
 func TestLeaseOvertaken(t *testing.T) {
 	for _, code := range []foyer.Code{foyer.NameTaken, foyer.NotOwner} {
 		synctest.Test(t, func(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 	"foyer/wire"
 )
 
-// many returns count registrations, all but every seventh of them registered.
+// many returns count registrations, of which all but every seventh are
+// registered.
 func many(r *fakeRegistry, count int) (names []foyer.Name, all []client.Registration) {
 	key := testKey(1)
 	r.do(func() {
@@ -108,8 +109,8 @@ func TestMany(t *testing.T) {
 	})
 }
 
-// TestManyLossy: with a fifth lost each way everything is answered all the same,
-// and what has been answered is not asked again.
+// TestManyLossy: with a fifth lost each way everything is still answered, and
+// nothing answered is asked again.
 func TestManyLossy(t *testing.T) {
 	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -119,7 +120,8 @@ func TestManyLossy(t *testing.T) {
 		c := newClient(t, n, client.Options{}, r)
 		const count = 2000
 		names, all := many(r, count)
-		// A datagram that fails, one in ten thousand, takes up to 22 lines along.
+		// A failing datagram, one in ten thousand, takes up to 22 lines with
+		// it.
 		const longest = 22
 		failed, last := 0, -longest
 		fail := func(i int) {
@@ -149,8 +151,8 @@ func TestManyLossy(t *testing.T) {
 	})
 }
 
-// TestManyPartly: a registry that answers only some lines of each datagram gets
-// the others again, and those alone.
+// TestManyPartly: a registry that answers only some lines of a datagram gets
+// only the others again.
 func TestManyPartly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
@@ -175,8 +177,8 @@ func TestManyPartly(t *testing.T) {
 	})
 }
 
-// TestManyForgeries: a reply counts for the line whose id it bears, and from the
-// registry only.
+// TestManyForgeries: a reply counts only for the line with its id, and only
+// from the registry.
 func TestManyForgeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
@@ -262,7 +264,7 @@ func TestManySilence(t *testing.T) {
 			t.Errorf("%d datagrams", len(lines))
 		}
 
-		// The last answers count, not the beginning.
+		// Time counts from the last answer, not from the beginning.
 		r := newFakeRegistry(t, n, 7667, false)
 		c = newClient(t, n, client.Options{}, r)
 		n.SetFaults(udptest.Faults{MinDelay: 100 * time.Millisecond, MaxDelay: 100 * time.Millisecond})
@@ -286,7 +288,7 @@ func TestManyRefusals(t *testing.T) {
 		c := newClient(t, n, client.Options{}, r)
 		names, all := many(r, 100)
 
-		// What is wrong with one name is no matter for the others.
+		// One invalid name does not affect the others.
 		names[50], all[50].Address = "two  spaces", "nowhere"
 		all[51].Key = all[51].Key[:3]
 		all[52].TTL = -1
@@ -301,7 +303,7 @@ func TestManyRefusals(t *testing.T) {
 		}
 		names, all = many(r, 100)
 
-		// Busy for a while: the same ids again.
+		// Busy for a while: the same ids are sent again.
 		until := time.Now().Add(2 * time.Second)
 		busy := 0
 		r.instead(func(datagram string) (replies []string, ok bool) {
@@ -329,7 +331,7 @@ func TestManyRefusals(t *testing.T) {
 			}
 		}
 
-		// A clock that is wrong is corrected once for each datagram.
+		// A wrong clock is corrected once for each datagram.
 		now := time.Now().Add(-time.Hour)
 		stale := 0
 		r.instead(func(datagram string) (replies []string, ok bool) {
@@ -389,7 +391,7 @@ func TestManyClose(t *testing.T) {
 			p := serve(t, n, office, 7666, udptest.Silent)
 			c := newClient(t, n, client.Options{Cache: cached}, p)
 			time.AfterFunc(time.Second, func() { c.Close() })
-			for range 2 { // then with a Client that is closed
+			for range 2 { // the second time with a closed Client
 				names := make([]foyer.Name, 1000)
 				for i := range names {
 					names[i] = foyer.Name(fmt.Sprint(i))
@@ -407,8 +409,8 @@ func TestManyClose(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce: callers share what a Client has in flight, with single
-// requests among them.
+// TestManyAtOnce: callers, including those of single requests, share what a
+// Client may have in flight.
 func TestManyAtOnce(t *testing.T) {
 	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -75,7 +75,7 @@ func TestPlainFallback(t *testing.T) {
 				if want := map[bool]int{false: 1}[only]; tagged != want {
 					t.Errorf("%d tagged requests, want %d", tagged, want)
 				}
-				// In time tags are tried again.
+				// Later tags are tried again.
 				time.Sleep(time.Hour)
 				r.do(func() { r.plain = only })
 				if _, err := c.Lookup(ctx, reg.Name); !errors.Is(err, foyer.ErrUnknownName) {
@@ -90,8 +90,8 @@ func TestPlainFallback(t *testing.T) {
 	}
 }
 
-// TestPlainFallbackOfMany checks that all requests that are in flight when a
-// registry turns out to be plain go on in the plain dialect.
+// TestPlainFallbackOfMany checks that all requests in flight switch to the
+// plain dialect when a registry turns out to be plain.
 func TestPlainFallbackOfMany(t *testing.T) {
 	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestPlainFallbackOfMany(t *testing.T) {
 			all.Go(func() {
 				reg := client.Registration{Name: foyer.Name(fmt.Sprint(i)), Address: foyer.Address(fmt.Sprintf("room://192.0.2.7:%d", i+1))}
 				if _, err := c.Register(t.Context(), reg); errors.Is(err, client.ErrNoAnswer) {
-					return // not by the fault of the client, once in a while
+					return // happens now and then, and is not the client's fault
 				} else if err != nil && !errors.Is(err, foyer.ErrNameTaken) {
 					t.Errorf("register %v: %v", reg.Name, err)
 				}
@@ -182,8 +182,8 @@ func TestMixed(t *testing.T) {
 	})
 }
 
-// TestPlainFallbackSlow: several replies to tagged attempts are under way when
-// the first one arrives; each request goes on with one plain attempt.
+// TestPlainFallbackSlow: several replies to tagged attempts are in flight when
+// the first one arrives; each request continues with one plain attempt.
 func TestPlainFallbackSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(4)

@@ -73,7 +73,7 @@ func TestRequests(t *testing.T) {
 }
 
 // TestLossyNetwork is what the protocol is made for: a fifth of everything lost
-// each way, a tenth doubled, a tenth reordered.
+// each way, a tenth duplicated, a tenth reordered.
 func TestLossyNetwork(t *testing.T) {
 	s := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestLossyNetwork(t *testing.T) {
 				check := func(what string, err error) {
 					if errors.Is(err, client.ErrNoAnswer) {
 						failed.Add(1)
-					} else if err != nil && failed.Load() == 0 { // what follows a failure may be refused
+					} else if err != nil && failed.Load() == 0 { // requests after a failed one may be refused
 						t.Errorf("%s %s: %v", what, reg.Name, err)
 					}
 				}
@@ -212,8 +212,8 @@ func TestForgeries(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		// Once the registry has answered with tags, what comes without is no
-		// reason to go on in the plain dialect.
+		// Once the registry has answered with tags, untagged datagrams are no
+		// reason to switch to the plain dialect.
 		for _, got := range p.Received() {
 			if !strings.HasPrefix(got.Line, "@id=") {
 				t.Errorf("sent %q", got.Line)
@@ -376,8 +376,8 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// TestBusyMovesOn checks that a registry which refuses for now is not insisted
-// on where there is another.
+// TestBusyMovesOn checks that the client moves on from a busy registry if there
+// is another.
 func TestBusyMovesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
@@ -504,7 +504,7 @@ func TestSystemSockets(t *testing.T) {
 	}
 }
 
-// TestRubbish: a registry that answers without sense is no reason to hang.
+// TestRubbish: the client does not hang if a registry answers with garbage.
 func TestRubbish(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -612,7 +612,7 @@ func TestIPv6(t *testing.T) {
 	})
 }
 
-// TestCrowd: who waits in vain for others to finish is told so.
+// TestCrowd: requests that wait in vain for others to finish report that.
 func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(13)

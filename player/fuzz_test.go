@@ -10,7 +10,7 @@ import (
 	"foyer/internal/udptest"
 )
 
-// newOfflineSession returns a session on a network where nobody else is.
+// newOfflineSession returns a session on an empty network.
 func newOfflineSession(t testing.TB, peer talker) *Session {
 	conn, err := udptest.New(1).Listen(netip.MustParseAddrPort("192.0.2.1:0"))
 	if err != nil {

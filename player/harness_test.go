@@ -20,7 +20,7 @@ var (
 
 const foyerAt foyer.Address = "room://192.0.2.7:40001"
 
-// options returns those of a player on n whose chance is the same each time.
+// options returns the options of a player on n with fixed randomness.
 func options(n *udptest.Network) (o player.Options) {
 	seam.Player(&o, seam.Seam{
 		Listen: func() (udp.PacketConn, error) { return n.Listen(netip.AddrPortFrom(home, 0)) },
@@ -35,7 +35,7 @@ func plainOptions(n *udptest.Network) player.Options {
 	return o
 }
 
-// serve starts a room, or a registry, that answers as it is told.
+// serve starts a room, or a registry, that answers with answer.
 func serve(t testing.TB, n *udptest.Network, port uint16, answer func(from netip.AddrPort, line string) []string) *udptest.Peer {
 	t.Helper()
 	return udptest.Serve(t, n, netip.AddrPortFrom(office, port), answer)

@@ -14,7 +14,7 @@ import (
 	"foyer/player"
 )
 
-// TestBadNames: what cannot be a player or an address is not sent.
+// TestBadNames: invalid names and addresses are not sent.
 func TestBadNames(t *testing.T) {
 	var o player.Options
 	seam.Player(&o, seam.Seam{Listen: func() (udp.PacketConn, error) {

@@ -16,8 +16,8 @@ import (
 	"foyer/player"
 )
 
-// plainRoom answers as rooms do that know no tags. Before each reply it tells
-// the player what chatter returns.
+// plainRoom answers like a room that does not know tags. Before each reply it
+// sends the player what chatter returns.
 func plainRoom(t testing.TB, n *udptest.Network, port uint16, chatter func() []string) *udptest.Peer {
 	items := map[string]bool{"old lamp": true}
 	here := map[netip.AddrPort]bool{}
@@ -106,8 +106,8 @@ func TestPlainRoom(t *testing.T) {
 	}
 }
 
-// TestPlainRoomComplaints: the refusals that our own rooms add to the dialect are
-// replies, not messages.
+// TestPlainRoomComplaints: the refusals that our own rooms add to the dialect
+// count as replies, not as messages.
 func TestPlainRoomComplaints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(1)
@@ -134,8 +134,8 @@ func TestPlainRoomComplaints(t *testing.T) {
 	})
 }
 
-// TestPlainRoomLate: replies come twice, and late; none is taken for the reply
-// to another command, and none for a message.
+// TestPlainRoomLate: late and repeated replies are not taken for the reply to
+// another command, nor for a message.
 func TestPlainRoomLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
@@ -171,7 +171,7 @@ func TestPlainRoomLate(t *testing.T) {
 	})
 }
 
-// TestPlainRoomOnce: what must not be done twice is sent once.
+// TestPlainRoomOnce: commands that must not be carried out twice are sent once.
 func TestPlainRoomOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
@@ -234,7 +234,8 @@ func TestPlainRoomLoss(t *testing.T) {
 	})
 }
 
-// TestPlainRoomUnreadMessages: who does not read them loses the later ones.
+// TestPlainRoomUnreadMessages: a caller that does not read messages loses the
+// later ones.
 func TestPlainRoomUnreadMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)

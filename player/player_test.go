@@ -22,7 +22,7 @@ type town struct {
 	t        testing.TB
 	n        *udptest.Network
 	registry *udptest.Peer
-	rooms    map[string]*udptest.Peer // those that are registered; changed only while nobody walks
+	rooms    map[string]*udptest.Peer // the registered ones; changed only while nobody walks
 	hear     func(request string)     // is told of each request, its retries included
 }
 
@@ -126,8 +126,8 @@ func TestWalk(t *testing.T) {
 	})
 }
 
-// TestWalkPlain: in the plain dialect the answer to a direction is told from a
-// refusal by its text.
+// TestWalkPlain: in the plain dialect a refusal of a direction is recognized by
+// its text.
 func TestWalkPlain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
@@ -146,8 +146,8 @@ func TestWalkPlain(t *testing.T) {
 	})
 }
 
-// TestUnreachable: where the next room cannot be entered, the player is back
-// where they were.
+// TestUnreachable: if the next room cannot be entered, the player is back where
+// they were.
 func TestUnreachable(t *testing.T) {
 	for _, c := range []struct {
 		name, exit, err string
@@ -222,7 +222,7 @@ func TestWayBack(t *testing.T) {
 	}
 }
 
-// TestNotCutShort: a context that ends does not leave the player between two
+// TestNotCutShort: a canceled context does not leave the player between two
 // rooms, nor a ghost in one.
 func TestNotCutShort(t *testing.T) {
 	for _, at := range []string{"lookup Great Hall", "Great Hall: join Alice", "Foyer: join Alice"} {
@@ -236,7 +236,7 @@ func TestNotCutShort(t *testing.T) {
 			w.hear = func(request string) {
 				if request == at {
 					cancel()
-					synctest.Wait() // whoever it ends has heard of it
+					synctest.Wait() // the cancellation has taken effect
 				}
 			}
 			if _, err := p.Start(ctx, "Foyer"); err != nil {
@@ -277,7 +277,7 @@ func TestCannotStart(t *testing.T) {
 	})
 }
 
-// TestRejoin: a room that has been started anew does not know its players.
+// TestRejoin: a restarted room does not know its players.
 func TestRejoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)

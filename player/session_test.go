@@ -24,8 +24,7 @@ import (
 
 const summary = "Foyer\n\nA hall with many doors.\n\nThe room is empty."
 
-// A fakeRoom is as much of a tagged room as one player can tell from a real
-// one.
+// A fakeRoom is a tagged room that one player cannot tell from a real one.
 type fakeRoom struct {
 	*udptest.Peer
 	t testing.TB
@@ -102,8 +101,8 @@ func (r *fakeRoom) carryOut(sid, command string) (extra, text string) {
 	return "", "NOTOK Invalid command"
 }
 
-// tell sends events 1 to count to the player, window at a time, and again until
-// they are acknowledged.
+// tell sends events 1 to count to the player, window at a time, and resends
+// them until they are acknowledged.
 func (r *fakeRoom) tell(to netip.AddrPort, count uint64) {
 	const window = 32
 	acked := uint64(0)
@@ -163,8 +162,8 @@ func TestSession(t *testing.T) {
 	})
 }
 
-// TestSessionLoss: everything that is said arrives once and in order, and
-// everything that is done is done once, over a network at its worst.
+// TestSessionLoss: on a bad network everything said arrives once and in order,
+// and everything is done once.
 func TestSessionLoss(t *testing.T) {
 	sd := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -211,8 +210,8 @@ func TestSessionLoss(t *testing.T) {
 	})
 }
 
-// TestSlowCaller: who does not read messages does not make the session grow,
-// and loses none of them.
+// TestSlowCaller: a caller that does not read messages does not make the
+// session grow, and loses none of them.
 func TestSlowCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(2)
@@ -248,7 +247,7 @@ func TestKeepAlive(t *testing.T) {
 		lines := r.Received()
 		looks := 0
 		for i := range lines[1:] {
-			// A look says that the player is here, too, and does not wait.
+			// A look also shows that the player is here, and does not wait.
 			look := strings.HasSuffix(lines[i+1].Line, " look")
 			if look {
 				looks++
@@ -269,7 +268,7 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
-// TestDeadRoom: a room that has died is noticed by a player who does nothing.
+// TestDeadRoom: an idle player notices that a room has died.
 func TestDeadRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
@@ -297,8 +296,7 @@ func TestDeadRoom(t *testing.T) {
 	})
 }
 
-// TestCommandBeforeProbe: a command does not wait for the question whether a room
-// is there.
+// TestCommandBeforeProbe: a command does not wait for a probe.
 func TestCommandBeforeProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
@@ -311,7 +309,7 @@ func TestCommandBeforeProbe(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 		if s.Err() != nil {
-			t.Errorf("over: %v", s.Err()) // the caller knows what a silent room means to them
+			t.Errorf("over: %v", s.Err()) // it is for the caller to decide what a silent room means
 		}
 		for range s.Messages() {
 		}
@@ -321,8 +319,8 @@ func TestCommandBeforeProbe(t *testing.T) {
 	})
 }
 
-// TestRestartedRoom: one that has come back at the same address, without its
-// players, as well.
+// TestRestartedRoom: an idle player also notices a room that was restarted at
+// the same address, without its players.
 func TestRestartedRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(3)
@@ -378,7 +376,7 @@ func TestEvents(t *testing.T) {
 		if last := lines[len(lines)-1]; last.Line != "@sid=Z3Vlc3M;ack=4 " || last.At.Sub(lines[0].At) > 50*time.Millisecond {
 			t.Errorf("acknowledged with %q after %v", last.Line, last.At.Sub(lines[0].At))
 		}
-		// The acknowledgement was lost, and the room says it again.
+		// The acknowledgement was lost, and the room resends the event.
 		r.WriteToUDPAddrPort([]byte("@sid=Z3Vlc3M;ev=4 four"), to)
 		time.Sleep(time.Second)
 		if got := r.Received(); len(got) != len(lines)+1 || got[len(lines)].Line != "@sid=Z3Vlc3M;ack=4 " {
@@ -424,7 +422,7 @@ func TestDisconnect(t *testing.T) {
 	})
 }
 
-// TestDisconnectAmidRequest: the room closes while a command is under way.
+// TestDisconnectAmidRequest: the room closes while a command is in progress.
 func TestDisconnectAmidRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(6)
@@ -486,8 +484,8 @@ func TestSessionRefusals(t *testing.T) {
 	})
 }
 
-// TestSessionAgain: busy is asked again under the same id, stale-request under
-// a new one.
+// TestSessionAgain: after busy the same id is sent again, after stale-request a
+// new one.
 func TestSessionAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(8)
@@ -555,8 +553,8 @@ func TestSessionContextAndClose(t *testing.T) {
 	})
 }
 
-// TestEventsBeforeJoined: what the room says at once may overtake the reply to
-// join. Nobody can tell yet that it is the room's; the room says it again.
+// TestEventsBeforeJoined: events may overtake the reply to join. The player
+// cannot tell yet that they are the room's; the room resends them.
 func TestEventsBeforeJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(10)
@@ -579,8 +577,8 @@ func TestEventsBeforeJoined(t *testing.T) {
 	})
 }
 
-// TestCookie: a room that wants to see that its replies arrive, on join and when
-// the player has another address, gets its cookie back under the same id, at once.
+// TestCookie: a room that asks for a cookie, on join and when the player's
+// address changes, gets it back at once with the same id.
 func TestCookie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(11)
@@ -593,7 +591,7 @@ func TestCookie(t *testing.T) {
 			ids = append(ids, string(tags.ID))
 			if string(tags.Cookie) != "oats" {
 				ask := udptest.Reply(line, ";code=bad-cookie;cookie=oats", "NOTOK ask again with this cookie")
-				return []string{ask, ask} // a copy is not asked again for
+				return []string{ask, ask} // a copy causes no further request
 			}
 			return []string{udptest.Reply(line, ";sid=x", "OK "+summary)}
 		})

@@ -18,10 +18,10 @@ func TestPlay(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		world    func(w *fakeWorld) // writes the script of the rooms
-		rooms    []foyer.Name       // beside the Foyer
+		rooms    []foyer.Name       // besides the Foyer
 		input    string
-		output   string // behind the Foyer's summary
-		requests string // behind the look-up and the join, one a line
+		output   string // after the Foyer's summary
+		requests string // after the look-up and the join, one per line
 		err      string
 	}{
 		{name: "end of input", output: "Goodbye\n", requests: "Foyer: exit\n"},
@@ -158,8 +158,8 @@ func TestCannotBegin(t *testing.T) {
 	})
 }
 
-// A quiet player hears the others, is told when the room closes, and leaves on
-// a signal with everything dropped.
+// An idle player hears the others, is told when the room closes, and on a
+// signal leaves with everything dropped.
 func TestWhileWaiting(t *testing.T) {
 	type world = struct {
 		room   *fakeRoom
@@ -245,7 +245,7 @@ func TestWhileWaiting(t *testing.T) {
 	})
 }
 
-// A room that falls silent while the player does nothing is named, and the
+// If a room falls silent while the player is idle, the error names it and the
 // program fails.
 func TestRoomDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestRoomDies(t *testing.T) {
 	})
 }
 
-// Nobody reads any more: the player leaves properly, and the program fails.
+// The reader has gone: the player leaves properly, and the program fails.
 func TestBrokenPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "Foyer")

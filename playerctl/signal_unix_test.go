@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Who is stopped while the registry is silent has not played, and does not
-// blame the registry.
+// A player stopped while the registry is silent fails, without blaming the
+// registry.
 func TestStoppedBeforeTheRoomIsFound(t *testing.T) {
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

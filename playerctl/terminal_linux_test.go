@@ -57,7 +57,7 @@ func newScreen(t *testing.T) *screen {
 	return s
 }
 
-// expect waits until text is shown, behind what was expected before.
+// expect waits until text is shown, after what was expected before.
 func (s *screen) expect(text string) (before string) {
 	s.t.Helper()
 	limit := time.After(10 * time.Second)
@@ -109,7 +109,7 @@ func TestTerminal(t *testing.T) {
 			s.expect("> ")
 
 			// A message appears above the line that is being typed, which is
-			// there again behind it.
+			// shown again below.
 			s.enter("take la")
 			s.expect("take la")
 			w.rooms["Foyer"].tell("Bob says \x1b]0;boo\a.")

@@ -19,7 +19,7 @@ import (
 	"foyer/wire"
 )
 
-// A fakeWorld is a registry and rooms, on a network in memory, that follow a
+// A fakeWorld is a registry and rooms on an in-memory network that follow a
 // script.
 type fakeWorld struct {
 	t     testing.TB
@@ -32,7 +32,7 @@ type fakeWorld struct {
 	requests []string // what has arrived, in order
 }
 
-// A fakeRoom lets everybody in and does whatever it is asked, unless it is told
+// A fakeRoom lets everybody in and carries out every command, unless told
 // otherwise.
 type fakeRoom struct {
 	*udptest.Peer
@@ -56,7 +56,8 @@ var (
 	roomsHost   = netip.MustParseAddr("192.0.2.2")
 )
 
-// errSilence has a room not answer, errLost say that it does not know the player.
+// errSilence makes a room not answer, errLost makes it say that it does not
+// know the player.
 var (
 	errSilence = errors.New("silence")
 	errLost    = errors.New("lost")
@@ -166,7 +167,7 @@ func (r *fakeRoom) admit(from netip.AddrPort) (sid []byte) {
 	return fmt.Appendf(nil, "s%d", r.sid)
 }
 
-// tell has the room say something to its player by itself.
+// tell makes the room say something to its player by itself.
 func (r *fakeRoom) tell(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +185,7 @@ func only(command, text string, ok bool, err error) func(string) (string, bool, 
 	}
 }
 
-// game returns one of Alice's, who is in no room yet.
+// game returns a game of Alice, who is in no room yet.
 func (w *fakeWorld) game(console *console) *game {
 	s := seam.Seam{Listen: func() (udp.PacketConn, error) { return w.net.Listen(netip.AddrPortFrom(playersHost, 0)) }}
 	c := client.Options{Registries: []string{w.registry.AddrPort().String()}}
@@ -200,7 +201,7 @@ func (w *fakeWorld) game(console *console) *game {
 }
 
 // play feeds input to a player in the Foyer of w and returns what was shown and
-// how it ended.
+// the error.
 func play(t *testing.T, w *fakeWorld, input string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer

@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// A stranger speaks to a room by hand, as a program that keeps to nothing does.
+// A stranger speaks to a room by hand, and need not follow any rules.
 type stranger struct {
 	t    *testing.T
 	conn *udptest.Conn
@@ -26,7 +26,7 @@ type stranger struct {
 	sid  string
 }
 
-// newStranger has somebody at host join as a tagged player.
+// newStranger joins from host as a tagged player.
 func newStranger(t *testing.T, net *udptest.Network, host netip.Addr, at foyer.Address, name string) *stranger {
 	t.Helper()
 	conn, err := net.Listen(netip.AddrPortFrom(host, 0))
@@ -105,7 +105,7 @@ func TestStrangersSilenceNobody(t *testing.T) {
 		var heard [players]*listener
 		for i := range players {
 			wellBehaved.Go(func() {
-				time.Sleep(time.Duration(i) * time.Second) // some join when it has been going on for long
+				time.Sleep(time.Duration(i) * time.Second) // some join long after the attack has begun
 				began := time.Now()
 				s, _, err := player.Join(t.Context(), address, fmt.Sprint("P", i), options(net, i))
 				if err != nil {
@@ -129,7 +129,7 @@ func TestStrangersSilenceNobody(t *testing.T) {
 				<-heard[i].done
 				for j := range players {
 					if j == i || i > j {
-						continue // who has left does not hear the later ones to the end, or the other way round
+						continue // later players do not hear earlier ones from the start, nor earlier ones later ones to the end
 					}
 					n := 0
 					for _, text := range heard[i].heard {
@@ -154,7 +154,7 @@ func TestStrangersSilenceNobody(t *testing.T) {
 	})
 }
 
-// TestGapIsTold: a player who could not hear for a while is told how much they
+// TestGapIsTold: a player who could not keep up is told how many messages they
 // have missed.
 func TestGapIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestGapIsTold(t *testing.T) {
 		address, _, stop := serve(t, net)
 		defer stop()
 		sessions := joinAll(t, net, address, 2)
-		// P1 does not look at what comes. 1,024 messages wait in the client.
+		// P1 does not read. 1,024 messages wait in the client.
 		const sayings = 1400
 		for k := range sayings {
 			if reply, err := sessions[0].Do(t.Context(), fmt.Sprint("say ", k)); err != nil || !reply.OK {
@@ -171,7 +171,7 @@ func TestGapIsTold(t *testing.T) {
 			}
 		}
 		l := listen(sessions[1])
-		time.Sleep(10 * time.Second) // what waits is left out when the room closes
+		time.Sleep(10 * time.Second) // waiting messages are left out when the room closes
 		stop()
 		<-l.done
 		said, lost, gaps := 0, 0, 0
@@ -192,8 +192,8 @@ func TestGapIsTold(t *testing.T) {
 	})
 }
 
-// TestForgedEvents: what does not come from the room, but looks as if it did, is
-// neither shown nor acknowledged, and ends nothing; what the room says is shown.
+// TestForgedEvents: forged events are neither shown nor acknowledged, and do
+// not end the session; real ones are shown.
 func TestForgedEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
@@ -232,8 +232,8 @@ func TestForgedEvents(t *testing.T) {
 	})
 }
 
-// TestThingsOfTheDeparted: a stranger who comes and goes all the time does not
-// make the room forget what it answered to somebody who has left with a lamp.
+// TestThingsOfTheDeparted: a stranger who keeps coming and going does not make
+// the room forget its reply to somebody who has left with a lamp.
 func TestThingsOfTheDeparted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
@@ -268,8 +268,8 @@ func TestThingsOfTheDeparted(t *testing.T) {
 	})
 }
 
-// TestJoinsOverBadNetwork: the cookie takes one exchange more, which nobody
-// notices; each comes in once.
+// TestJoinsOverBadNetwork: with the extra exchange for the cookie, everybody
+// still gets in, once.
 func TestJoinsOverBadNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)

@@ -11,10 +11,10 @@ import (
 	"foyer/world"
 )
 
-// FuzzDatagrams puts in whatever datagrams there are, from a tagged player, a
-// plain one and a stranger. In the input they are separated by line breaks and
-// begin with who sends; "$" stands for the player's session id and "%" for the
-// stranger's cookie.
+// FuzzDatagrams sends arbitrary datagrams from a tagged player, a plain one and
+// a stranger. In the input they are separated by line breaks and begin with the
+// sender; "$" stands for the player's session id and "%" for the stranger's
+// cookie.
 func FuzzDatagrams(f *testing.F) {
 	f.Add([]byte("pjoin Bob\nslook\ntsay hi\n"), false)
 	f.Add([]byte("t@id=01949eef-e000-7000-8000-0000000000aa;sid=$;ack=1 take lamp\nt@sid=$;ack=2 \ntexit"), false)
@@ -31,8 +31,8 @@ func FuzzDatagrams(f *testing.F) {
 		}
 		h.put(bob, "join Bob")
 		from := map[byte]string{'t': ann, 'p': bob, 's': carol}
-		plain := map[netip.AddrPort]bool{mustAddr(bob): true} // where names may look like tags
-		proven := false                                       // the stranger may have shown the cookie
+		plain := map[netip.AddrPort]bool{mustAddr(bob): true} // whose names may look like tags
+		proven := false                                       // the stranger may have returned the cookie
 		for line := range bytes.SplitSeq(script, []byte{'\n'}) {
 			if len(line) == 0 {
 				continue

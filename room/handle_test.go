@@ -15,8 +15,7 @@ import (
 	"foyer/world"
 )
 
-// hall is a server whose datagrams a test puts in and takes out by hand, at
-// times of its choice.
+// hall is a server whose datagrams and clock a test controls by hand.
 type hall struct {
 	*Server
 	udp.PacketConn // nil: only written to
@@ -49,8 +48,8 @@ func (h *hall) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
-// put hands a datagram to the server and returns what it sent back to from; the
-// rest stays in h.sent.
+// put passes a datagram to the server and returns what it sent back to from;
+// the rest stays in h.sent.
 func (h *hall) put(from, text string) (replies []string) {
 	addr := netip.MustParseAddrPort(from)
 	earlier := len(h.sent)
@@ -67,7 +66,7 @@ func (h *hall) put(from, text string) (replies []string) {
 	return replies
 }
 
-// want is put with the replies that it must cause.
+// want is put, and checks the replies.
 func (h *hall) want(from, text string, replies ...string) {
 	h.t.Helper()
 	if got := h.put(from, text); !slices.Equal(got, replies) {
@@ -75,7 +74,7 @@ func (h *hall) want(from, text string, replies ...string) {
 	}
 }
 
-// heard takes out what was sent to an address that did not ask.
+// heard takes out what was sent to an address without being asked.
 func (h *hall) heard(at string) (texts []string) {
 	addr := netip.MustParseAddrPort(at)
 	h.sent = slices.DeleteFunc(h.sent, func(s sent) bool {
@@ -94,7 +93,7 @@ func (h *hall) wantHeard(at string, texts ...string) {
 	}
 }
 
-// pass lets time go by, as the server's timer would see it.
+// pass lets time pass, and runs what the server's timer would.
 func (h *hall) pass(d time.Duration) {
 	end := h.now.Add(d)
 	for !h.due.IsZero() && !h.due.After(end) {
@@ -110,8 +109,7 @@ func (h *hall) id() string {
 	return fmt.Sprintf("01949eef-e000-7%03x-8000-%012x", h.ids>>48, h.ids)
 }
 
-// cookie returns the tag by which an address shows that it gets what is sent
-// to it.
+// cookie returns the tag with the valid cookie of an address.
 func (h *hall) cookie(at string) string {
 	return ";cookie=" + h.cookies.of(h.now, netip.MustParseAddrPort(at).Addr())
 }
@@ -151,7 +149,7 @@ func TestPlainDialect(t *testing.T) {
 	h.want(carol, "join Bob", "Bob is already here")
 	h.want(carol, "join ", "Invalid command")
 
-	// A retried join is no second one.
+	// A retried join is not a second one.
 	h.want(bob, "join Bob", "Hall\n\nA hall.\n\nIn this room, there are:\n  lamp\n  Ann")
 	h.want(bob, "join Rob", "You are already here as Bob")
 	h.wantHeard(ann)
@@ -261,7 +259,7 @@ func TestRetriedJoin(t *testing.T) {
 	h.wantHeard(bob)
 	h.want(ann, "@id="+u+h.cookie(ann)+" join Ada", "@id="+u+";code=id-reused NOTOK the id belongs to another request")
 
-	// A refused join stays refused, also when the name is free meanwhile.
+	// A refused join stays refused, even if the name has become free.
 	refusal := "@id=" + v + ";code=name-taken NOTOK Bob is already here"
 	h.want(carol, "@id="+v+h.cookie(carol)+" join Bob", refusal)
 	h.want(bob, "exit", "Goodbye")
@@ -272,8 +270,8 @@ func TestRetriedJoin(t *testing.T) {
 	}
 }
 
-// TestRecordIsBounded: beyond the replies that are kept, an id is refused
-// rather than carried out a second time.
+// TestRecordIsBounded: when its reply has been dropped, an id is refused rather
+// than carried out a second time.
 func TestRecordIsBounded(t *testing.T) {
 	h := newHall(t, Options{}, slices.Repeat([]string{"coin"}, 5)...)
 	sid := h.join(ann, "Ann")
@@ -289,11 +287,11 @@ func TestRecordIsBounded(t *testing.T) {
 	if n := len(h.sessions[sid].replies); n != maxReplies {
 		t.Errorf("%d replies are kept", n)
 	}
-	// Nor does a late copy of a join bring the player back who has left.
+	// Nor does a late copy of a join bring back a player who has left.
 	h.put(ann, "@id="+h.id()+";sid="+sid+" exit")
 	h.want(ann, "@id="+u+";sid="+sid+" join Ann", "@id="+u+";code=stale-request;now=1737833308161 NOTOK the id is older than what this room remembers")
 	sid = h.join(ann, "Ann")
-	// Ids that bear no time are taken, however many there were.
+	// Ids without a time are accepted, however many there were.
 	h.put(ann, "@id=00000000-0000-4000-8000-000000000001;sid="+sid+" take coin")
 	h.want(ann, "@id=00000000-0000-4000-8000-000000000001;sid="+sid+" take coin", "@id=00000000-0000-4000-8000-000000000001 OK coin taken")
 }
@@ -370,7 +368,7 @@ func TestWindow(t *testing.T) {
 	if got := h.heard(ann); len(got) != window {
 		t.Errorf("%d events are under way", len(got))
 	}
-	h.put(carol, "@id="+h.id()+";sid="+sid+h.cookie(carol)+" look") // her address changes with events under way
+	h.put(carol, "@id="+h.id()+";sid="+sid+h.cookie(carol)+" look") // her address changes with events in flight
 	if n := len(h.heard(carol)); n != 0 {
 		t.Errorf("%d events at once", n)
 	}
@@ -378,7 +376,7 @@ func TestWindow(t *testing.T) {
 	if len(got) != 10 || !strings.HasPrefix(got[0], h.ev(sid, 33)) {
 		t.Errorf("after 10 are acknowledged come %q", got)
 	}
-	// What has not been sent cannot have been received.
+	// What has not been sent cannot be acknowledged.
 	h.put(carol, "@sid="+sid+";ack=90 ")
 	if e := h.sessions[sid].events[0].number; e != 43 {
 		t.Errorf("the first that is not acknowledged is %d", e)

@@ -20,7 +20,7 @@ func TestSilentPlayers(t *testing.T) {
 	h.put(ann, "@id="+h.id()+";sid="+sid+" take lamp")
 	h.heard(ann)
 	h.heard(bob)
-	for range 10 { // Carol has nothing to say but does say so
+	for range 10 { // Carol is idle but acknowledges
 		h.pass(10 * time.Second)
 		h.put(carol, "@sid="+other+";ack=9 ")
 	}
@@ -41,7 +41,7 @@ func TestSilentPlayers(t *testing.T) {
 	}
 }
 
-// TestStall: time in which the server did not run is nobody's silence.
+// TestStall: time in which the server did not run does not count as silence.
 func TestStall(t *testing.T) {
 	h := newHall(t, Options{})
 	sid := h.join(ann, "Ann")
@@ -57,8 +57,8 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// TestSlowPlayers: nobody waits for a player who does not keep up; that player
-// is told how much they have missed.
+// TestSlowPlayers: nobody waits for a player who cannot keep up, who is told
+// how many messages they have missed.
 func TestSlowPlayers(t *testing.T) {
 	h := newHall(t, Options{})
 	sid := h.join(ann, "Ann")
@@ -83,7 +83,7 @@ func TestSlowPlayers(t *testing.T) {
 				t.Fatalf("event %d comes as %q", window+told, line)
 			}
 			lost += tags.Lost
-			// Bob's coming is among the first.
+			// That Bob came is among the first.
 			if want := fmt.Sprintf(`Bob said "%d".`, window-1+told-1+int(lost)); string(text) != want || (tags.Lost > 0) != (told == 1) {
 				t.Errorf("event %d comes as %q, want %s", window+told, line, want)
 			}
@@ -94,7 +94,7 @@ func TestSlowPlayers(t *testing.T) {
 	}
 }
 
-// TestTalkers: whoever talks all the time is refused alone.
+// TestTalkers: only those who talk all the time are refused.
 func TestTalkers(t *testing.T) {
 	h := newHall(t, Options{})
 	const talker2, talker3, quiet = "192.0.2.1:1002", "192.0.2.1:1003", "192.0.2.1:1004"
@@ -158,7 +158,7 @@ func TestFullRoom(t *testing.T) {
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", 2000+i) }
 	for i := range world.MaxPlayers {
 		h.put(at(i), fmt.Sprint("join P", i))
-		h.put(at(i), "look") // who has not shown to be there gives way
+		h.put(at(i), "look") // whoever has sent only a join gives way
 	}
 	h.want(carol, "join Carol", "The room is full")
 	u := h.id()
@@ -175,8 +175,8 @@ func TestFullRoom(t *testing.T) {
 	h.want(at(7), "look", wire.NotHere)
 }
 
-// TestPlainPlayerComesBack: whoever was cut off and has another port now need
-// not wait for an hour.
+// TestPlainPlayerComesBack: a player who was cut off and comes back with
+// another port need not wait for an hour.
 func TestPlainPlayerComesBack(t *testing.T) {
 	h := newHall(t, Options{})
 	h.put(bob, "join Bob")
@@ -233,7 +233,7 @@ func TestPlayersOfOneHost(t *testing.T) {
 	h.join(at(2000), "Anna")
 }
 
-// TestNoEndlessTalk: what servers say to each other is not answered.
+// TestNoEndlessTalk: replies of other servers are not answered.
 func TestNoEndlessTalk(t *testing.T) {
 	h := newHall(t, Options{})
 	h.put(ann, "join Ann")
@@ -255,7 +255,7 @@ func TestNoEndlessTalk(t *testing.T) {
 	}
 }
 
-// TestBudget: a forged source gets no more than the budget says.
+// TestBudget: a forged source gets no more than the budget allows.
 func TestBudget(t *testing.T) {
 	h := newHall(t, Options{}, slices.Repeat([]string{strings.Repeat("x", 100)}, 20)...)
 	in, out := 0, 0
@@ -272,7 +272,7 @@ func TestBudget(t *testing.T) {
 	if len(h.put(ann, "look")) == 0 {
 		t.Error("the budget does not grow again")
 	}
-	// Strangers come into no table, and hosts beyond one share a bucket.
+	// Strangers get into no table, and hosts beyond its limit share a bucket.
 	for i := range 2 * maxHosts {
 		h.put(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1).String(), "dance")
 	}
@@ -292,8 +292,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestTablesAreBounded: what is kept for retries of those who came and went, of
-// one host and in all.
+// TestTablesAreBounded: what is kept for retries is bounded per host and in
+// all.
 func TestTablesAreBounded(t *testing.T) {
 	h := newHall(t, Options{})
 	at := func(host, i int) string {
@@ -309,7 +309,7 @@ func TestTablesAreBounded(t *testing.T) {
 		h.put(from, "@id="+h.id()+";sid="+sid+" exit")
 		h.put(from, "join Guest")
 		h.put(from, "exit")
-		h.pass(50 * time.Millisecond) // as fast as they may come
+		h.pass(50 * time.Millisecond) // as fast as they may join
 	}
 	wantKept := func(departed, refused, goodbyes int) {
 		t.Helper()
@@ -352,8 +352,8 @@ func TestTablesAreBounded(t *testing.T) {
 	}
 }
 
-// TestDearOnesAreForgottenLast: of one host's things those are kept longest of
-// which something depends.
+// TestDearOnesAreForgottenLast: of one host's things, dear ones are kept
+// longest.
 func TestDearOnesAreForgottenLast(t *testing.T) {
 	m := memory[int]{keep: time.Hour, perHost: perHost, inAll: inAll}
 	now := time.Unix(0, 0)
@@ -374,7 +374,8 @@ func TestDearOnesAreForgottenLast(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	// A host has only so many, and the oldest one is as good as the others.
+	// A host has only so many dear ones; the oldest then counts like the
+	// others.
 	for i := range dearPerHost {
 		m.add(now, host, 1000+i, true)
 	}
@@ -391,7 +392,7 @@ func TestDearOnesAreForgottenLast(t *testing.T) {
 	}
 }
 
-// TestDearOnesOfFewAreForgottenLast: of all hosts' things.
+// TestDearOnesOfFewAreForgottenLast: the same over all hosts.
 func TestDearOnesOfFewAreForgottenLast(t *testing.T) {
 	m := memory[int]{keep: time.Hour, perHost: perHost, inAll: inAll}
 	now := time.Unix(0, 0)
@@ -404,7 +405,7 @@ func TestDearOnesOfFewAreForgottenLast(t *testing.T) {
 	if !has(-1) || !has(2*inAll-1) || len(m.entries) != inAll {
 		t.Error("what something depends on is forgotten for what nothing does")
 	}
-	for i := range inAll / dearPerHost * 8 { // many hosts that make believe
+	for i := range inAll / dearPerHost * 8 { // many hosts that pretend
 		for range 2 * dearPerHost {
 			m.add(now, at(1+i), i, true)
 		}
@@ -422,8 +423,8 @@ func TestDearOnesOfFewAreForgottenLast(t *testing.T) {
 	}
 }
 
-// TestWhoTookThingsIsForgottenLast: they would be taken for gone, and the things
-// would be nowhere.
+// TestWhoTookThingsIsForgottenLast: otherwise they would count as gone, and the
+// things would be lost.
 func TestWhoTookThingsIsForgottenLast(t *testing.T) {
 	h := newHall(t, Options{}, "lamp")
 	leave := func(name, take string) (north string) {
@@ -446,8 +447,8 @@ func TestWhoTookThingsIsForgottenLast(t *testing.T) {
 	}
 }
 
-// TestFarewellToTheSlow: who is far behind is sent the end with what is under way,
-// and told what is left out.
+// TestFarewellToTheSlow: a player who is far behind gets the farewell with what
+// is in flight, and is told how much was left out.
 func TestFarewellToTheSlow(t *testing.T) {
 	h := newHall(t, Options{})
 	sid := h.join(ann, "Ann")
@@ -466,7 +467,7 @@ func TestFarewellToTheSlow(t *testing.T) {
 	}
 }
 
-// TestComingAndGoingGainsNothing: who comes in anew has no more to say for it.
+// TestComingAndGoingGainsNothing: joining again does not allow more talk.
 func TestComingAndGoingGainsNothing(t *testing.T) {
 	h := newHall(t, Options{})
 	const seconds = 20
@@ -486,8 +487,8 @@ func TestComingAndGoingGainsNothing(t *testing.T) {
 	}
 }
 
-// TestGoodbyeIsForgotten: who has come back and is gone again is not told that
-// they left well.
+// TestGoodbyeIsForgotten: a player who came back and is gone again does not get
+// the earlier goodbye.
 func TestGoodbyeIsForgotten(t *testing.T) {
 	h := newHall(t, Options{})
 	h.put(bob, "join Bob")
@@ -498,7 +499,7 @@ func TestGoodbyeIsForgotten(t *testing.T) {
 	h.want(bob, "exit", wire.NotHere)
 }
 
-// TestLoopbackOfBothKinds: what counts for 127.0.0.1 does for ::1.
+// TestLoopbackOfBothKinds: ::1 is treated like 127.0.0.1.
 func TestLoopbackOfBothKinds(t *testing.T) {
 	for _, from := range []string{"127.0.0.1:1001", "[::1]:1001"} {
 		h := newHall(t, Options{})
@@ -524,8 +525,8 @@ func TestFarewell(t *testing.T) {
 	h.wantHeard(bob, "disconnect")
 	h.wantHeard(ann, h.ev(sid, 1)+"Bob entered the room.", h.ev(sid, 2)+"disconnect")
 
-	// Nobody is let in any more, and nothing is done; but who missed the reply
-	// to what was done before gets it.
+	// Nobody is let in any more, and nothing is carried out; but replies to
+	// earlier requests are sent again.
 	h.want(carol, "join Carol")
 	h.want(carol, "@id="+h.id()+h.cookie(carol)+" join Carol")
 	h.want(bob, "look")

@@ -11,7 +11,8 @@ import (
 	"foyer/wire"
 )
 
-// manyHosts numbers more hosts than anything is kept of, half of them of IPv6.
+// manyHosts returns the i-th of more hosts than any table holds, half of them
+// IPv6.
 func manyHosts(i int) string {
 	addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 	if i%2 == 1 {
@@ -20,9 +21,9 @@ func manyHosts(i int) string {
 	return netip.AddrPortFrom(addr, 1001).String()
 }
 
-// TestThingsOfTheDepartedAcrossHosts: strangers from more hosts than there are
-// places do not make the room forget what it answered to somebody who has left
-// with a lamp, also if they all leave with something.
+// TestThingsOfTheDepartedAcrossHosts: strangers from more hosts than the memory
+// holds do not make the room forget its reply to somebody who has left with a
+// lamp, even if they all leave with something.
 func TestThingsOfTheDepartedAcrossHosts(t *testing.T) {
 	h := newHall(t, Options{}, "lamp")
 	const most = departedInAll / 16 // a sixteenth, to save time
@@ -61,7 +62,7 @@ func TestThingsOfTheDepartedAcrossHosts(t *testing.T) {
 	}
 }
 
-// TestDepartedAreSmall: what is kept of those who left, and how much it is at most.
+// TestDepartedAreSmall: what is kept of those who left takes bounded memory.
 func TestDepartedAreSmall(t *testing.T) {
 	h := newHall(t, Options{}, fill...)
 	before := memoryInUse()
@@ -107,8 +108,8 @@ func memoryInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestLateCopiesOfJoins: a copy of a join that comes when the session is over
-// and forgotten, or when its refusal is, brings in nobody.
+// TestLateCopiesOfJoins: a copy of a join that arrives when the session, or its
+// refusal, has been forgotten lets nobody in.
 func TestLateCopiesOfJoins(t *testing.T) {
 	h := newHall(t, Options{})
 	stale := func(join string) {
@@ -139,12 +140,12 @@ func TestLateCopiesOfJoins(t *testing.T) {
 	if len(h.players) != 0 {
 		t.Errorf("%d ghosts are in the room", len(h.players))
 	}
-	// Nor does the sid of somebody who has left stand for the cookie.
+	// Nor does the sid of somebody who has left replace the cookie.
 	sid := h.join(ann, "Ann")
 	h.put(ann, "@id="+h.id()+";sid="+sid+" exit")
 	u := h.id()
 	h.want(ann, "@id="+u+";sid="+sid+" join Ann", "@id="+u+";code=bad-cookie"+h.cookie(ann)+" NOTOK "+errCookie.Text)
-	// When the cookies are good no longer, nothing need be kept.
+	// When the cookies are no longer valid, nothing need be kept.
 	h.pass(keepDeparted)
 	if len(h.isSpent) != 0 {
 		t.Errorf("%d spent joins are kept", len(h.isSpent))

@@ -33,11 +33,11 @@ var bad = udptest.Faults{
 
 var roomHost = netip.MustParseAddr("192.0.2.1")
 
-// hosts numbers the players' hosts.
+// host returns the host of the i-th player.
 func host(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}) }
 
-// serve starts a server on net until stop is called, which returns what Serve
-// returned. Everything is in the bubble that the test runs in.
+// serve starts a server on net, which runs until stop is called. stop returns
+// what Serve returned. It must run in a bubble.
 func serve(t *testing.T, net *udptest.Network, things ...string) (address foyer.Address, server *room.Server, stop func() error) {
 	t.Helper()
 	conn, err := net.Listen(netip.AddrPortFrom(roomHost, 0))
@@ -63,13 +63,13 @@ func serve(t *testing.T, net *udptest.Network, things ...string) (address foyer.
 	})
 }
 
-// options returns those of a player on a host of its own.
+// options returns the options of a player on the i-th host.
 func options(net *udptest.Network, i int) (o player.Options) {
 	seam.Player(&o, seam.Seam{Listen: func() (udp.PacketConn, error) { return net.Listen(netip.AddrPortFrom(host(i), 0)) }})
 	return o
 }
 
-// join has a player enter the room from a host of its own.
+// join has a player enter the room from the i-th host.
 func join(t *testing.T, net *udptest.Network, address foyer.Address, name string, i int) *player.Session {
 	t.Helper()
 	s, _, err := player.Join(t.Context(), address, name, options(net, i))
@@ -121,8 +121,8 @@ func TestEverythingOnce(t *testing.T) {
 			listeners[i] = listen(s)
 		}
 		net.SetFaults(bad)
-		// A request in ten thousand is not answered within its 5 seconds on
-		// such a network; what it did is unknown then, but it did it once.
+		// On such a network one request in ten thousand is not answered within
+		// its 5 seconds; it may have had an effect then, but only once.
 		var taken, perhapsTaken [players]int
 		var said, perhapsSaid [players][]int
 		var all sync.WaitGroup
@@ -195,8 +195,8 @@ func TestEverythingOnce(t *testing.T) {
 	})
 }
 
-// TestFastTalker: somebody who talks faster than others can hear waits for
-// them, and nothing is lost.
+// TestFastTalker: a client that talks as fast as it gets replies loses nothing
+// for others on a good network.
 func TestFastTalker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
@@ -224,8 +224,8 @@ func TestFastTalker(t *testing.T) {
 	})
 }
 
-// TestIdlePlayersStay: acknowledgements by themselves keep a player in the
-// room, over a network at its worst; and without them, or without a network, they have left.
+// TestIdlePlayersStay: acknowledgements alone keep a player in the room, even
+// on a bad network; without a network they count as gone.
 func TestIdlePlayersStay(t *testing.T) {
 	n := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -257,8 +257,8 @@ func TestIdlePlayersStay(t *testing.T) {
 	})
 }
 
-// TestFarewellOverBadNetwork: players are told that the room closes, in about a
-// second, also those who are behind.
+// TestFarewellOverBadNetwork: players are told that the room closes within
+// about a second, even on a bad network.
 func TestFarewellOverBadNetwork(t *testing.T) {
 	n := storetest.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -287,8 +287,8 @@ func TestFarewellOverBadNetwork(t *testing.T) {
 	})
 }
 
-// TestFarewellToTheDead: a player who is out of reach does not keep the room
-// open for longer than a second, and a room without players closes at once.
+// TestFarewellToTheDead: an unreachable player keeps the room open for no more
+// than a second, and a room without players closes at once.
 func TestFarewellToTheDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(1)
@@ -314,7 +314,7 @@ func TestFarewellToTheDead(t *testing.T) {
 	})
 }
 
-// TestBeforeServe: a server answers for its room as soon as there is one.
+// TestBeforeServe: Summary and Players work before Serve.
 func TestBeforeServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, err := udptest.New(1).Listen(netip.AddrPortFrom(roomHost, 0))

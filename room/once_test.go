@@ -10,8 +10,9 @@ import (
 	"foyer/storage/storetest"
 )
 
-// TestLateCopies: copies of requests come up to hundreds of requests late, far
-// beyond what the room remembers, and out of order; each takes effect once.
+// TestLateCopies: copies of requests arrive up to hundreds of requests late,
+// far beyond what the room remembers, and out of order; each request takes
+// effect once.
 func TestLateCopies(t *testing.T) {
 	rng := rand.New(rand.NewPCG(storetest.Seed(t), 0))
 	h := newHall(t, Options{})
@@ -63,9 +64,9 @@ func TestLateCopies(t *testing.T) {
 	}
 }
 
-// TestBadNetworkByHand has two players talk through a network that loses,
-// repeats and holds back, without the client's help: what one of them is told,
-// once put in order by its numbers, is everything, once.
+// TestBadNetworkByHand has two players talk over a network that loses, repeats
+// and delays, without package player: ordered by number, one of them gets
+// everything once.
 func TestBadNetworkByHand(t *testing.T) {
 	rng := rand.New(rand.NewPCG(storetest.Seed(t), 1))
 	h := newHall(t, Options{})
@@ -78,7 +79,7 @@ func TestBadNetworkByHand(t *testing.T) {
 		if said < sayings && rng.IntN(3) == 0 {
 			line := fmt.Sprintf("@id=%s;sid=%s say %d", h.id(), speaker, said)
 			if reply := h.put("127.0.0.1:1", line); strings.Contains(reply[0], " OK ") {
-				said++ // else it was too fast
+				said++ // otherwise it was too fast
 			}
 		}
 		h.pass(firstResend / 4)

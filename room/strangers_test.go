@@ -12,11 +12,11 @@ import (
 	"foyer/world"
 )
 
-// fill makes the summary as long as it can be.
+// fill makes the summary as long as possible.
 var fill = slices.Repeat([]string{strings.Repeat("x", 100)}, 20)
 
-// TestForgedTaggedJoins: who does not get what is sent to them takes no place,
-// leaves nothing behind, and has no more than three bytes sent for one.
+// TestForgedTaggedJoins: forged joins take no place, leave nothing behind, and
+// cause at most three bytes for each one received.
 func TestForgedTaggedJoins(t *testing.T) {
 	h := newHall(t, Options{}, fill...)
 	forge := func(from string) {
@@ -50,8 +50,8 @@ func TestForgedTaggedJoins(t *testing.T) {
 	h.want(bob, "@id="+u+cookie+" join Bob", "@id="+u+";code=bad-cookie"+h.cookie(bob)+" NOTOK ask again with this cookie")
 }
 
-// TestMovedSession: a session follows its player to another address when that is
-// known to be theirs: else the room's words could be turned upon anybody.
+// TestMovedSession: a session follows its player to another address only when
+// that is proven: otherwise the room's talk could be directed at anybody.
 func TestMovedSession(t *testing.T) {
 	h := newHall(t, Options{}, fill...)
 	sid := h.join(ann, "Ann")
@@ -76,8 +76,8 @@ func TestMovedSession(t *testing.T) {
 	h.wantHeard("192.0.2.3:9", h.ev(sid, 3)+`Bob said "ho".`)
 }
 
-// TestSessionLeftBehind: whoever leaves an address cannot have the room talk to it
-// for long: what comes from elsewhere counts for nothing.
+// TestSessionLeftBehind: whoever leaves an address cannot make the room send to
+// it for long, because datagrams from elsewhere do not count.
 func TestSessionLeftBehind(t *testing.T) {
 	h := newHall(t, Options{})
 	const victim, elsewhere = "10.1.0.1:1001", "10.2.0.1:1001"
@@ -92,7 +92,7 @@ func TestSessionLeftBehind(t *testing.T) {
 		h.put(bob, "@id="+h.id()+";sid="+speaker+";ack=99 "+say)
 		h.put(elsewhere, "@sid="+sid+";ack=9999 ")
 		h.put(elsewhere, "@id="+h.id()+";sid="+sid+" look")
-		// Carol has moved, and says so when she asks again.
+		// Carol has moved, and proves that with her next request.
 		h.put("192.0.2.33:1", "@sid="+mover+";ack=9999 ")
 		if since := h.now.Sub(start) % playerReturns; since == 0 {
 			h.put("192.0.2.33:1", "@id="+h.id()+";sid="+mover+h.cookie("192.0.2.33:1")+" look")
@@ -116,15 +116,15 @@ func TestSessionLeftBehind(t *testing.T) {
 	}
 }
 
-// TestForgedPlainJoins: plain players who have not sent a second thing give way
-// to whoever has shown more.
+// TestForgedPlainJoins: plain players who have sent only a join give way to
+// whoever has sent more.
 func TestForgedPlainJoins(t *testing.T) {
 	h := newHall(t, Options{})
 	forged := 0
 	forge := func(host string) {
 		forged++
 		h.put(fmt.Sprintf("%s:%d", host, 2000+forged), fmt.Sprint("join F", forged))
-		h.pass(50 * time.Millisecond) // as often as the budget for strangers allows
+		h.pass(50 * time.Millisecond) // as often as the strangers' budget allows
 	}
 	for range maxPerHost + 6 {
 		forge("192.0.2.1")
@@ -152,7 +152,7 @@ func TestForgedPlainJoins(t *testing.T) {
 	}
 	h.put(bob, "look")
 	h.join(carol, "Carol")
-	// A host whose players have shown that they are there is full when it is.
+	// The limit of a host applies to players who have sent more than a join.
 	for i := range world.MaxPlayers {
 		from := fmt.Sprintf("10.1.0.%d:%d", i/50, 2000+i)
 		h.put(from, fmt.Sprint("join P", i))
@@ -170,7 +170,7 @@ func TestForgedPlainJoins(t *testing.T) {
 	}
 }
 
-// TestForgedName: a name is kept for a plain newcomer for a little while only.
+// TestForgedName: a plain newcomer keeps a name only for a short while.
 func TestForgedName(t *testing.T) {
 	h := newHall(t, Options{})
 	h.put(bob, "join Ann")
@@ -192,9 +192,9 @@ func TestForgedName(t *testing.T) {
 	h.want(bob, "look", wire.NotHere)
 }
 
-// TestPlainAmplification: what strangers have sent to addresses that are not
-// theirs is three bytes for one and a small budget beside, whatever hosts they
-// forge and whatever is said in the room.
+// TestPlainAmplification: what strangers can have sent to forged addresses is
+// at most three bytes for one plus a small budget, whatever hosts they forge
+// and whatever is said in the room.
 func TestPlainAmplification(t *testing.T) {
 	h := newHall(t, Options{}, fill...)
 	in, out, joins := 0, 0, 0

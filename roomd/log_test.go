@@ -8,7 +8,7 @@ import (
 	"foyer"
 )
 
-// A room whose standard error nobody reads goes on, and ends in good order.
+// A room whose standard error nobody reads goes on, and ends cleanly.
 func TestStuckLog(t *testing.T) {
 	t.Parallel()
 	r := startRegistry(t, "127.0.0.1:0")
@@ -29,8 +29,8 @@ func TestStuckLog(t *testing.T) {
 	ann.hear("disconnect")
 }
 
-// Nor does a room wait for the reader of its standard output: it is served, ends
-// in good order, and gives its name up.
+// Nor does a room wait for the reader of its standard output: it is served,
+// ends cleanly, and deregisters.
 func TestStuckOutput(t *testing.T) {
 	t.Parallel()
 	r := startRegistry(t, "127.0.0.1:0")

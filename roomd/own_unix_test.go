@@ -14,14 +14,14 @@ import (
 	"foyer/internal/testenv"
 )
 
-// The folders of package testing are as open as the umask lets them be, and
-// one of 002 is common.
+// Package testing creates folders as open as the umask allows, and 002 is
+// common.
 func init() { syscall.Umask(0o022) }
 
 // somebody is a user who does not run these tests.
 const somebody = 12345
 
-// give makes path somebody else's, a link itself and not where it leads.
+// give makes path, without following links, belong to somebody else.
 func give(t *testing.T, path string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -32,7 +32,7 @@ func give(t *testing.T, path string) {
 	}
 }
 
-// A site is a folder with the state of the room Hall in it, and a place beside it.
+// A site is a folder with the state of the room Hall, and a place beside it.
 type site struct{ dir, key, lock, beside string }
 
 func newSite(t *testing.T) site {
@@ -81,8 +81,8 @@ func (s site) files(t *testing.T) string {
 	return b.String()
 }
 
-// Whatever somebody else could have made is not believed, and nothing is made
-// or changed where it leads.
+// Files that somebody else could have made are refused, and nothing is created
+// or changed where links lead.
 func TestStateOfOthers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -169,7 +169,7 @@ func TestStateOfOthers(t *testing.T) {
 	}
 }
 
-// A link of one's own to a folder of one's own is as good as the folder.
+// The user's own link to their own folder is as good as the folder.
 func TestStateBehindALink(t *testing.T) {
 	s := newSite(t)
 	first, err := openIdentity(s.dir, "Hall")

@@ -142,7 +142,7 @@ func (p *program) address() foyer.Address {
 	return foyer.Address(p.stdout.await(p.t, `^roomd: .* listening on (room://\S+)$`))
 }
 
-// player is somebody who speaks the plain dialect.
+// player is a player who speaks the plain dialect.
 type player struct {
 	t    *testing.T
 	conn net.Conn
@@ -276,7 +276,7 @@ func TestNameTaken(t *testing.T) {
 	}
 }
 
-// TestReplaced: a room whose name has gone to another address of the same owner
+// TestReplaced: a room whose owner has registered the name at another address
 // tells its players and ends, and leaves the registration alone.
 func TestReplaced(t *testing.T) {
 	t.Parallel()
@@ -308,8 +308,8 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// TestRegistryGoesAway: the room goes on without a registry, says so once, and
-// is registered anew with one that does not know it.
+// TestRegistryGoesAway: the room goes on without a registry, logs that once,
+// and registers again with one that does not know it.
 func TestRegistryGoesAway(t *testing.T) {
 	t.Parallel()
 	r := startRegistry(t, "127.0.0.1:0")
@@ -344,8 +344,7 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 }
 
-// TestStoppedEarly: whoever stops a room that waits for the registry need not
-// wait long.
+// TestStoppedEarly: a room that is waiting for the registry stops quickly.
 func TestStoppedEarly(t *testing.T) {
 	t.Parallel()
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -365,8 +364,8 @@ func TestStoppedEarly(t *testing.T) {
 	}
 }
 
-// TestStoppedBeforeTheStart: whoever stops a room that is still looking for the
-// registry in the DNS is told nothing about the registry.
+// TestStoppedBeforeTheStart: a room stopped while it resolves the registry's
+// name says nothing about the registry.
 func TestStoppedBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -378,8 +377,8 @@ func TestStoppedBeforeTheStart(t *testing.T) {
 	}
 }
 
-// TestRefusedDeregistration: when the operator of the registry has evicted the
-// room, it says so at its end.
+// TestRefusedDeregistration: if the registry's operator has evicted the room,
+// it says so at its end.
 func TestRefusedDeregistration(t *testing.T) {
 	t.Parallel()
 	r := startRegistry(t, "127.0.0.1:0")
@@ -395,8 +394,8 @@ func TestRefusedDeregistration(t *testing.T) {
 	}
 }
 
-// TestEvicted: a room that the operator of the registry has taken off ends, and
-// says until when.
+// TestEvicted: a room that the registry's operator has evicted for a while
+// ends, and says until when.
 func TestEvicted(t *testing.T) {
 	t.Parallel()
 	r := startRegistry(t, "127.0.0.1:0")
@@ -440,8 +439,7 @@ func TestAdvertise(t *testing.T) {
 			p.wait(0)
 		})
 	}
-	// An address that is not this machine's is taken for one that is
-	// translated on the way.
+	// An address that is not this machine's is assumed to be translated (NAT).
 	p := start(t, "--discovery", r.address, "--state", t.TempDir(), "--advertise", "203.0.113.9", "Hall", "A hall.")
 	if address := p.address(); !strings.HasPrefix(string(address), "room://203.0.113.9:") {
 		t.Errorf("registered at %s", address)

@@ -139,7 +139,7 @@ func TestSign(t *testing.T) {
 	if err != nil || !Verify(line, got.Sig, key) {
 		t.Fatalf("Verify(%q) = false, %v", line, err)
 	}
-	// No single byte may be another one.
+	// No single byte may be changed.
 	for i := range line {
 		forged := bytes.Clone(line)
 		forged[i] ^= 1

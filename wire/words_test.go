@@ -9,7 +9,7 @@ import (
 	"foyer/wire"
 )
 
-// TestWords: what rooms say is what the protocol's reference has.
+// TestWords: what rooms say is what docs/protocol.md says.
 func TestWords(t *testing.T) {
 	page, err := os.ReadFile("../docs/protocol.md")
 	if err != nil {

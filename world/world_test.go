@@ -164,7 +164,8 @@ func TestBounds(t *testing.T) {
 				t.Fatal(reply.Text)
 			}
 		}
-		// What is held counts too, or taking and inventing in turns had no end.
+		// What is held counts too, or taking and inventing things in turns
+		// would never end.
 		r.Do(p, ParseCommand("take penny"))
 		if reply := r.Do(p, ParseCommand("drop pound")); reply.OK || reply.Text != "There is no space here for pound" {
 			t.Errorf("got %+v", reply)
@@ -226,13 +227,13 @@ func TestSummaryListsWhatFits(t *testing.T) {
 	}
 }
 
-// TestNothingIsLostOrDoubled plays at random and compares where everything is
-// with a count kept beside it.
+// TestNothingIsLostOrDoubled plays randomly and compares where everything is
+// with a separate count.
 func TestNothingIsLostOrDoubled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(storetest.Seed(t), 0))
 	kinds := []string{"lamp", "coin", "rope", "map"}
 	r := newRoom(t, slices.Repeat(kinds, 5)...)
-	carried := map[Player][]string{} // by those who are in the room
+	carried := map[Player][]string{} // by those in the room
 	away := 0                        // carried elsewhere
 	for range 5000 {
 		p := Player("P" + strconv.Itoa(rng.IntN(6)))

@@ -18,7 +18,7 @@ import (
 	"foyer/internal/command"
 )
 
-// daemon is a command that logs what serve wants.
+// daemon is a command that runs serve with a logger.
 func daemon(serve func(*slog.Logger) error) *cobra.Command {
 	c := &cobra.Command{Use: "daemon"}
 	level := command.LogLevelFlag(c.Flags())
@@ -39,8 +39,8 @@ func TestLogger(t *testing.T) {
 	}
 }
 
-// A reader of standard error that has stopped does not stop the daemon. When it
-// reads again, every line is there or counted, where it is missing.
+// A reader of standard error that stops does not stop the daemon. When it reads
+// again, every line is there or counted in its place.
 func TestStuckReader(t *testing.T) {
 	const lines = 5000
 	synctest.Test(t, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestStuckReader(t *testing.T) {
 	})
 }
 
-// Nor does it keep the daemon from ending, with the status that is right.
+// Nor does it keep the daemon from ending with the right status.
 func TestEndWithStuckReader(t *testing.T) {
 	for want, err := range map[int]error{command.Done: nil, command.Failed: errors.New("it went wrong")} {
 		synctest.Test(t, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestEndWithStuckReader(t *testing.T) {
 			if took := time.Since(begin); status != want || took != time.Second {
 				t.Errorf("status %d after %v, want %d after 1s", status, took, want)
 			}
-			go func() { // what waits is still written if there is time
+			go func() { // waiting lines are still written if there is time
 				synctest.Wait()
 				w.Close()
 			}()

@@ -195,7 +195,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// What strangers write does not control the terminal of whoever reads an error.
+// Untrusted text in an error cannot control the terminal.
 func TestErrorsArePrintable(t *testing.T) {
 	failing := &cobra.Command{Use: "tool", RunE: func(*cobra.Command, []string) error {
 		return errors.New("evil \u202eeman\u2066 \u200f\x1b[2J\u2028gone")

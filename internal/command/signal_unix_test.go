@@ -17,8 +17,8 @@ import (
 	"foyer/internal/command"
 )
 
-// A command that a signal keeps from what it was asked says so, and does not
-// blame whoever it was waiting for.
+// A command interrupted by a signal says so, and does not blame whoever it was
+// waiting for.
 func TestInterrupted(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGUSR1)
 	defer stop()

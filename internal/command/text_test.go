@@ -47,8 +47,8 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// What a stranger has written into an error reaches standard error on one line
-// and without what turns or controls it.
+// Untrusted text in an error is written on one line, without control or
+// direction characters.
 func TestErrorsOfStrangers(t *testing.T) {
 	for _, usage := range []bool{false, true} {
 		root := &cobra.Command{Use: "tool", RunE: func(*cobra.Command, []string) error {

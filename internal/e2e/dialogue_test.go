@@ -13,9 +13,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// A dialogue exchanges datagrams with a registry or a room, as a script says it
-// that is at the same time a transcript for people who write other clients. Each
-// line is
+// A dialogue exchanges datagrams with a registry or a room as a script says.
+// The script is also a transcript for people who write other clients. Each line
+// is
 //
 //	# a comment
 //	NAME> TEXT     NAME, who has a socket of their own, sends TEXT
@@ -28,7 +28,7 @@ type dialogue struct {
 	addr   string
 	conns  map[string]net.Conn
 	values map[string]string   // kept from dialogue to dialogue of a script
-	events map[string][]string // that each name has had, for they may come again
+	events map[string][]string // that each name has had, as they may be resent
 }
 
 func newDialogue(addr string, values map[string]string) *dialogue {
@@ -110,7 +110,7 @@ func (d *dialogue) receive(name string, conn net.Conn, text string) error {
 	}
 }
 
-// match compares got with want and learns the values that want names.
+// match compares got with want and records the values that want names.
 func (d *dialogue) match(got, want string) error {
 	var names []string
 	var pattern strings.Builder

@@ -30,7 +30,7 @@ import (
 	"foyer/storage/storetest"
 )
 
-// A host is a machine of its own, as far as its network goes.
+// A host is a machine with its own network.
 type host struct {
 	*namespace.Namespace
 	t *testing.T
@@ -82,9 +82,9 @@ func hosts(t *testing.T, f namespace.Faults, seed uint64) (a, b host) {
 	return a, b
 }
 
-// TestWildcard has a registry that listens on all addresses of a machine with
-// several. Its replies come from the address that was asked, else the client
-// would not take them; so do those of a room that advertises one of them.
+// TestWildcard runs a registry that listens on all addresses of a machine with
+// several. Its replies come from the address that was asked, or the client
+// would not accept them; so do those of a room that advertises one of them.
 func TestWildcard(t *testing.T) {
 	t.Parallel()
 	a, b := hosts(t, namespace.Faults{}, 0)
@@ -96,7 +96,7 @@ func TestWildcard(t *testing.T) {
 		if _, err := c.Lookup(t.Context(), "Hall"); err != nil {
 			t.Errorf("asked at %s: %v", address, err)
 		}
-		// What changes something takes another way to its reply.
+		// Changes take another path to their replies.
 		name := foyer.Name("Room of " + strings.ReplaceAll(address, ":", "-"))
 		r := client.Registration{Name: name, Address: "room://10.66.0.2:1", TTL: time.Minute}
 		if strings.Contains(address, ":") {
@@ -117,8 +117,8 @@ func TestWildcard(t *testing.T) {
 	}
 }
 
-// TestForeignAddresses has a host register the address of another one: it is
-// told what to do about it, unless the operator has allowed that.
+// TestForeignAddresses has a host register the address of another one. The
+// error says what to do, unless the operator allows it.
 func TestForeignAddresses(t *testing.T) {
 	t.Parallel()
 	a, b := hosts(t, namespace.Faults{}, 0)
@@ -192,14 +192,14 @@ func TestLossyNetwork(t *testing.T) {
 	registry.ends(t, 0)
 }
 
-// A lossyLoad is a load of short lives: a room is registered, looked up, in the
-// way of another one, deregistered, and looked up again.
+// A lossyLoad is a load of short lives: a room is registered, looked up,
+// conflicts with another one, is deregistered, and looked up again.
 type lossyLoad struct {
 	names chan int
 
 	mu         sync.Mutex
 	unanswered []string
-	uncertain  map[int]bool // names of which a request had no answer
+	uncertain  map[int]bool // names with an unanswered request
 }
 
 // lossySteps is how many requests a life takes.
@@ -278,9 +278,9 @@ func (l *lossyLoad) checkHistories(t *testing.T, store string, names int) {
 	}
 }
 
-// chat has two players talk, on one machine, in a new room on the other. It returns
-// false if one of them had no answer within five seconds, which may happen to
-// one request in a thousand.
+// chat has two players on one machine talk in a new room on the other. It
+// returns false if one of them had no answer within five seconds, which may
+// happen to one request in a thousand.
 func chat(t *testing.T, a, b host, name string) (answered bool) {
 	c := &attempt{T: t}
 	done := make(chan struct{})
@@ -296,11 +296,11 @@ func chat(t *testing.T, a, b host, name string) (answered bool) {
 	return !c.silence
 }
 
-// An attempt is a part of a test that may come to nothing.
+// An attempt is a part of a test that may be inconclusive.
 type attempt struct {
 	*testing.T
 	programs []*program
-	silence  bool // and that is why
+	silence  bool // because of silence
 }
 
 func (c *attempt) launch(h host, name string, args ...string) *program {

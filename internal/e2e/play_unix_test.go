@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// TestMakePlayStopped stops `make play` in the ways in which it is stopped.
-// Whichever it is, the player leaves properly and nothing stays behind.
+// TestMakePlayStopped stops `make play` in each possible way. The player always
+// leaves properly and nothing is left behind.
 func TestMakePlayStopped(t *testing.T) {
 	for _, how := range []struct {
 		name string
@@ -57,7 +57,7 @@ func TestMakePlayStopped(t *testing.T) {
 					}
 				}
 			}
-			play.Wait() // make's status tells of the signal
+			play.Wait() // make's status reflects the signal
 			if !strings.HasSuffix(shown.String(), "lamp taken\nlamp dropped\nGoodbye\n") {
 				t.Errorf("shown:\n%s\nstandard error:\n%s", shown.String(), stderr.String())
 			}
@@ -71,7 +71,7 @@ func TestMakePlayStopped(t *testing.T) {
 	}
 }
 
-// A player may have any name, that of a command or of a flag too.
+// A player may have any name, even that of a command or a flag.
 func TestMakePlayNames(t *testing.T) {
 	for _, name := range []string{"completion", "--help"} {
 		play := exec.Command("make", "-s", "play")
@@ -84,8 +84,8 @@ func TestMakePlayNames(t *testing.T) {
 	}
 }
 
-// runningIn returns the command lines that name a folder, where the system
-// shows them under /proc.
+// runningIn returns the command lines that contain a folder's name, if the
+// system has /proc.
 func runningIn(dir string) string {
 	var found []string
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")

@@ -56,7 +56,7 @@ func examples(t *testing.T, path, language string) []*example {
 	return all
 }
 
-// What differs from run to run is compared by its form.
+// What differs between runs is compared by its form.
 var changing = []struct {
 	form *regexp.Regexp
 	as   string
@@ -117,7 +117,7 @@ func TestReadme(t *testing.T) {
 	}
 	bash := exec.Command("bash")
 	bash.Dir = t.TempDir()
-	registry := freePort(t) // in place of the default one, which somebody may be using
+	registry := freePort(t) // instead of the default one, which may be in use
 	bash.Env = append(ownEnvironment(),
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_STATE_HOME="+filepath.Join(bash.Dir, "state"),
@@ -166,8 +166,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// ownEnvironment is the environment without the settings of whoever runs the
-// tests.
+// ownEnvironment is the environment without the user's settings.
 func ownEnvironment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "FOYER_") || strings.HasPrefix(v, "MAKE")
@@ -185,8 +184,8 @@ func freePort(t *testing.T) string {
 	return c.LocalAddr().String()
 }
 
-// TestMakePlay plays what the README shows, from a pipe, and sees that nothing
-// stays behind.
+// TestMakePlay plays what the README shows, from a pipe, and checks that
+// nothing is left behind.
 func TestMakePlay(t *testing.T) {
 	for _, e := range examples(t, "README.md", "console") {
 		if !strings.HasPrefix(e.command, "make ") {
@@ -211,7 +210,7 @@ func TestMakePlay(t *testing.T) {
 	}
 }
 
-// Every target of make that the README names is there.
+// Every make target that the README names exists.
 func TestReadmeTargets(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -228,7 +227,7 @@ func TestReadmeTargets(t *testing.T) {
 	}
 }
 
-// The README leads to pages that are there.
+// The links of the documents lead to existing files.
 func TestLinks(t *testing.T) {
 	pages, err := filepath.Glob("docs/*.md")
 	if err != nil {

@@ -36,10 +36,10 @@ var bin = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// built is what bin has made, if a test has asked for it.
+// built is the folder that bin has made, if a test has asked for it.
 var built string
 
-// The tests run in the root of the repository, which is what they are about.
+// The tests run in the root of the repository.
 func TestMain(m *testing.M) {
 	if err := os.Chdir("../.."); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// TestScripts runs the real programs, over real UDP. Beside testscript's own
+// TestScripts runs the real programs, over real UDP. Besides testscript's own
 // commands a script has:
 //
 //	start NAME PROGRAM ARG...   run a program in the background, perhaps by nohup
@@ -105,7 +105,7 @@ type programsKey struct{}
 // programs are those that a script has started.
 type programs struct {
 	running map[string]*program
-	values  map[string]string // that dialogues have learnt
+	values  map[string]string // recorded by dialogues
 }
 
 func (all *programs) kill() {

@@ -12,9 +12,9 @@ import (
 	"foyer/internal/testenv"
 )
 
-// TestVersion builds the programs in a repository of their own, as somebody does
-// who has checked a release out: --version is the tag of the commit, and where it
-// has none, what Go makes of the commit.
+// TestVersion builds the programs in a repository of its own, like somebody who
+// has checked out a release: --version is the tag of the commit or, if it has
+// none, Go's pseudo-version.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("git"); err != nil {
@@ -59,7 +59,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// copySources copies what the programs are built from.
+// copySources copies the sources of the programs.
 func copySources(t *testing.T, to string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

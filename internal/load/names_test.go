@@ -6,8 +6,8 @@ import (
 	"foyer"
 )
 
-// Rooms of a load have names and addresses of their own, in canonical form and
-// of one length each.
+// Rooms of a load have distinct names and addresses, in canonical form and all
+// of the same length.
 func TestNamesAndAddresses(t *testing.T) {
 	const n = 200_000
 	names, addresses := make(map[string]bool, n), make(map[string]bool, n)
@@ -28,7 +28,7 @@ func TestNamesAndAddresses(t *testing.T) {
 	}
 }
 
-// A reply finds the slot that it answers by its id alone.
+// A reply's id alone identifies its slot.
 func TestIDs(t *testing.T) {
 	for _, number := range []int{0, 1, 63, 64, maxWindow - 1} {
 		for _, round := range []uint64{1, 77, roundMask} {

@@ -12,7 +12,7 @@ import (
 	"foyer/internal/namespace"
 )
 
-// A link hands on what it is told to, and not more.
+// A link passes on what it is told to, and no more.
 func TestConnect(t *testing.T) {
 	const datagrams = 2000
 	for _, c := range []struct {
@@ -43,7 +43,7 @@ func TestConnect(t *testing.T) {
 			port := receiver.LocalAddr().(*net.UDPAddr).Port
 			arrived := 0
 			buf := make([]byte, 10)
-			// A few at a time, so that only the link loses any.
+			// A few at a time, so that only the link loses datagrams.
 			for i := range datagrams {
 				to := net.UDPAddr{IP: net.ParseIP([]string{"10.7.0.2", "fd07::2"}[i%2]), Port: port}
 				if _, err := sender.WriteToUDP([]byte("x"), &to); err != nil {
@@ -70,7 +70,7 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// Mounts are not seen outside, and full when they should be.
+// Mounts are not visible outside, and are full when they should be.
 func TestMounts(t *testing.T) {
 	folder := t.TempDir()
 	n := namespace.NewMounts(t)

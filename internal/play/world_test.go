@@ -9,8 +9,8 @@ import (
 	"foyer"
 )
 
-// The sample world has at least six rooms, its first is the Foyer, and every
-// way can be gone back.
+// The sample world has at least six rooms, the first is the Foyer, and every
+// exit leads back.
 func TestSampleWorld(t *testing.T) {
 	f, err := os.Open("../../testdata/world.txt")
 	if err != nil {
