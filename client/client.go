@@ -27,7 +27,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -192,12 +191,6 @@ func (c *Client) Close() error {
 	err := c.conn.Close()
 	c.running.Wait()
 	return err
-}
-
-// parsePort reads a port number from 1 to 65535.
-func parsePort(s string) (uint16, bool) {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return uint16(n), err == nil && n > 0
 }
 
 // goWhileOpen runs f in a goroutine that Close waits for. After Close it still

@@ -30,7 +30,7 @@ func resolveWith(t *testing.T, dial func(ctx context.Context) (net.Conn, error))
 func TestDNS(t *testing.T) {
 	resolveWith(t, func(context.Context) (net.Conn, error) { return nil, os.ErrPermission })
 	c := newOffline(t)
-	c.registries = []registry{{spec: "registry.invalid:7666", host: "registry.invalid", port: 7666}}
+	c.registries = []registry{{spec: "registry.invalid:7666"}}
 	var silence *NoAnswerError
 	if _, err := c.peers(t.Context()); !errors.As(err, &silence) || silence.Timeout() || !strings.HasPrefix(err.Error(), "registry registry.invalid:7666 did not answer: lookup registry.invalid") {
 		t.Errorf("got %v", err)
@@ -62,7 +62,7 @@ func TestCloseDuringDNS(t *testing.T) {
 				return nil, ctx.Err()
 			})
 			c := newOffline(t)
-			c.registries = []registry{{spec: "registry.invalid:7666", host: "registry.invalid", port: 7666}}
+			c.registries = []registry{{spec: "registry.invalid:7666"}}
 			if size > 0 {
 				c.cache = newCache(c, size, time.Hour)
 			}

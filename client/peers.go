@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -14,19 +13,16 @@ import (
 
 // A registry is one of Options.Registries.
 type registry struct {
-	spec string // as it was given
-	host string // a DNS name if addr is not valid
-	port uint16
-	addr netip.AddrPort // if the host is an IP address
+	spec string         // as it was given
+	addr netip.AddrPort // if the host is an IP address, else invalid
 }
 
 func parseRegistry(spec string) (registry, error) {
-	host, service, err := net.SplitHostPort(spec)
-	port, ok := parsePort(service)
-	if err != nil || host == "" || !ok {
-		return registry{}, fmt.Errorf("the registry %q is not of the form host:port", spec)
+	host, port, err := exchange.SplitHostPort(spec)
+	if err != nil {
+		return registry{}, fmt.Errorf("the registry %q: %w", spec, err)
 	}
-	r := registry{spec: spec, host: host, port: port}
+	r := registry{spec: spec}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		r.addr = netip.AddrPortFrom(ip.Unmap(), port)
 	}
@@ -111,7 +107,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 
 // resolve asks the DNS. If that fails, an older answer is better than none.
 func (c *Client) resolve(ctx context.Context, r registry) ([]netip.AddrPort, error) {
-	addrs, err := exchange.LookupHost(ctx, r.host, r.port)
+	addrs, err := exchange.LookupHost(ctx, r.spec)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {

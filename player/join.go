@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 
 	"foyer"
 	"foyer/client"
@@ -57,7 +56,7 @@ func enter(ctx context.Context, addr foyer.Address, room, player string, o Optio
 	}
 	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
-	addrs, err := resolve(ctx, addr)
+	addrs, err := exchange.LookupHost(ctx, addr.HostPort())
 	if err != nil {
 		return nil, "", &client.NoAnswerError{Peer: room, Err: err}
 	}
@@ -71,18 +70,6 @@ func enter(ctx context.Context, addr foyer.Address, room, player string, o Optio
 	}
 	// From a new socket: replies to tagged attempts may still be in flight.
 	return join(ctx, room, addrs, command, &plain{}, o)
-}
-
-func resolve(ctx context.Context, addr foyer.Address) ([]netip.AddrPort, error) {
-	host, service, err := net.SplitHostPort(addr.HostPort())
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil {
-		return nil, err
-	}
-	return exchange.LookupHost(ctx, host, uint16(port))
 }
 
 func join(ctx context.Context, room string, addrs []netip.AddrPort, command string, peer talker, o Options) (*Session, string, error) {

@@ -1,13 +1,12 @@
 package command
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"foyer/internal/exchange"
 )
 
 // DefaultDiscovery is where programs look for the registry unless they are
@@ -43,24 +42,11 @@ func (l *hostPorts) Set(s string) error {
 	var list []string
 	for part := range strings.SplitSeq(s, ",") {
 		part = strings.TrimSpace(part)
-		if err := checkHostPort(part); err != nil {
+		if _, _, err := exchange.SplitHostPort(part); err != nil {
 			return err
 		}
 		list = append(list, part)
 	}
 	*l = list
-	return nil
-}
-
-func checkHostPort(s string) error {
-	host, port, err := net.SplitHostPort(s)
-	switch n, numErr := strconv.ParseUint(port, 10, 16); {
-	case err != nil:
-		return fmt.Errorf("%q is not of the form host:port", s)
-	case host == "":
-		return fmt.Errorf("%q names no host", s)
-	case numErr != nil || n == 0:
-		return errors.New("the port is not a number from 1 to 65535")
-	}
 	return nil
 }

@@ -10,6 +10,11 @@ const (
 	// MaxCorrections is how often a request lets its peer correct the clock.
 	MaxCorrections = 2
 
+	// ReadErrorPause is how long the reader of a socket rests after an error. Some
+	// systems report errors of datagrams sent earlier there, which must neither end
+	// the reader nor keep it busy.
+	ReadErrorPause = time.Millisecond
+
 	firstInterval = 100 * time.Millisecond
 	maxInterval   = time.Second
 )
