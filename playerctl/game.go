@@ -141,7 +141,7 @@ func (g *game) showWaiting(messages <-chan string) {
 // rejoin enters a room again that has lost the player, perhaps after a long
 // silence. What was taken there has stayed there.
 func (g *game) rejoin(ctx context.Context) error {
-	g.console.Show("The room had taken you for gone. You enter it again; what you took here has stayed here.")
+	g.console.Show("The room had lost you. You are back in it; what you took here has stayed here.")
 	g.held = slices.DeleteFunc(g.held, func(t thing) bool { return t.here })
 	return g.enter(g.player.Rejoin(ctx))
 }

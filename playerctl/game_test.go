@@ -105,7 +105,7 @@ func TestPlay(t *testing.T) {
 				return "", false, nil
 			}
 		}, output: "lamp taken\nHall\n\nNice.\n\nThe room is empty.\ncoin taken\n" +
-			"The room had taken you for gone. You enter it again; what you took here has stayed here.\n" +
+			"The room had lost you. You are back in it; what you took here has stayed here.\n" +
 			"Hall\n\nNice.\n\nThe room is empty.\nYou see.\nYou are holding:\n  lamp\nlamp dropped\nGoodbye\n"},
 		{name: "taken for gone at the end", world: func(w *fakeWorld) {
 			w.rooms["Foyer"].answer = only("exit", "", false, errLost)

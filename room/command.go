@@ -67,7 +67,7 @@ func (s *Server) giveNameBack(now time.Time, from netip.Addr, name string, k sta
 	case k == tagged && p.session == nil && now.Sub(p.heard) >= plainReturns:
 		s.lose(now, p, "was silent and may never have been there")
 	case k == tagged && p.standing() == stranger && now.Sub(p.came) >= showsBy:
-		s.lose(now, p, "has not shown to be there")
+		s.lose(now, p, "sent nothing but a join")
 	}
 }
 
@@ -113,7 +113,7 @@ func (s *Server) evict(now time.Time, host netip.Addr) {
 		}
 	}
 	if first != nil {
-		s.lose(now, first, "has not shown to be there")
+		s.lose(now, first, "sent nothing but a join")
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	registration.Address = address
-	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log, LocalAddr: d.source(ctx)})
+	registry, err := client.New(client.Options{Registries: d.registries, Plain: d.plain, Logger: d.log, LocalAddr: d.source(ctx, conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap())})
 	if err != nil {
 		return err
 	}
@@ -190,25 +190,18 @@ func (d *daemon) listen(ctx context.Context) (*net.UDPConn, foyer.Address, error
 }
 
 // source returns the address to ask the registry from: the advertised one, if
-// this machine has it and would use another one, because a registry accepts
-// only the address that the request comes from. Otherwise the choice is left to
-// the system.
-func (d *daemon) source(ctx context.Context) (none netip.Addr) {
-	ip, err := netip.ParseAddr(d.advertise)
-	if err != nil {
+// the room's socket could be bound to it and the system might use another one,
+// because a registry accepts only the address that the request comes from.
+// Otherwise the choice is left to the system.
+func (d *daemon) source(ctx context.Context, bound netip.Addr) (none netip.Addr) {
+	if d.advertise == "" || bound.IsUnspecified() {
 		return none
 	}
-	ip = ip.Unmap()
 	local, err := localAddr(ctx, d.registries)
-	if err != nil || local.IsLoopback() || local.Is4() != ip.Is4() {
+	if err != nil || local.IsLoopback() || local.Is4() != bound.Is4() {
 		return none
 	}
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
-	if err != nil {
-		return none // the address is translated (NAT)
-	}
-	c.Close()
-	return ip
+	return bound
 }
 
 // localAddr returns the address from which this machine reaches the first
