@@ -1,21 +1,21 @@
-# `make play` and `make test` are all that most people need; they want Go, git,
+# `make play` and `make test` are all that most people need; they need Go, git,
 # make and, for the race detector, gcc.
 
 SHELL := /bin/bash -o pipefail
 MAKEFLAGS += --no-print-directory
 
 export PLAYER ?= Alice
-# How long `make soak` simulates, and how long `make fuzz` and `make test` stay
-# at each fuzz target.
+# How long `make soak` simulates, and how long `make fuzz` and `make test` run
+# each fuzz target.
 SOAK ?= 10m
 FUZZ ?= 5m
 FUZZ_SHORT ?= 2s
 
-# The commit is built into the programs where git can tell it.
+# The version is built into the programs if git knows it.
 VCS := $(shell git rev-parse --verify HEAD >/dev/null 2>&1 && echo true || echo false)
 BUILD := go build -buildvcs=$(VCS)
 
-# What the machine did not allow is collected here; see internal/testenv.
+# Tests that the machine does not allow are listed here; see internal/testenv.
 export FOYER_NOT_RUN := $(CURDIR)/build/not-run
 
 .PHONY: build play test bench bench-peers soak fuzz clean \
@@ -28,8 +28,8 @@ play:
 	@$(BUILD) -o bin/ ./registry ./roomd ./playerctl ./internal/play
 	@bin/play -player "$$PLAYER" testdata/world.txt
 
-# The quick checks come first, the tests last, so that their lines are the end
-# of the output.
+# The quick checks come first and the tests last, so that their lines end the
+# output.
 test: check-format check-vet check-staticcheck check-fix check-modules check-systems check-fuzz check-tests
 
 check-format:
@@ -67,8 +67,8 @@ fuzz:
 bench:
 	go run ./bench
 
-# The same work on what people would use instead: installs that first, as root on
-# Debian or Ubuntu.
+# The same load on what people would use instead, which is installed first, as
+# root on Debian or Ubuntu.
 bench-peers:
 	bench/peers/install
 	go run ./bench/peers

@@ -43,7 +43,7 @@ func waitForRooms(t *testing.T, store string, enough func([]discovery.Row) bool)
 	return rows
 }
 
-// What is wrong with the flags is said before anything is registered.
+// Wrong flags are reported before anything is registered.
 func TestBenchFlags(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	p := serveProcess(t, store, "127.0.0.1:0")
@@ -72,7 +72,7 @@ func TestBenchFlags(t *testing.T) {
 	} {
 		fails(t, 2, want, append([]string{"bench", "--discovery", p.addr}, args...)...)
 	}
-	// Of names that were registered and deregistered the log would tell.
+	// The log would show names that were registered and deregistered.
 	if _, stderr, status := output("explain", "--store", store, "room-0000000000000000"); status != 1 {
 		t.Errorf("explain: %s", stderr)
 	}
@@ -81,8 +81,8 @@ func TestBenchFlags(t *testing.T) {
 	}
 }
 
-// Nothing stays registered, whichever way a bench ends; and what it cannot
-// deregister has a lease.
+// Nothing stays registered, however a bench ends; and what it cannot deregister
+// has a lease.
 func TestBenchCleansUp(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	p := serveProcess(t, store, "127.0.0.1:0")
@@ -102,8 +102,7 @@ func TestBenchCleansUp(t *testing.T) {
 		t.Errorf("%d rooms are left", len(rows)-1)
 	}
 
-	// Amid filling, with so many names that this is where it is, and amid the
-	// measurement.
+	// While filling, which takes long with so many names, and while measuring.
 	for _, args := range [][]string{{"--names", "16000000"}, {"--duration", "10m", "--work", "register", "--rate", "500"}, {"--duration", "10m"}} {
 		c := registryCommand(bench(args...)...)
 		var errs strings.Builder
@@ -128,7 +127,7 @@ func TestBenchCleansUp(t *testing.T) {
 		}
 	}
 
-	// Two at a time are not in each other's way, nor in that of what was kept.
+	// Two at a time do not conflict, nor with rooms that were kept.
 	if _, stderr, status := output(bench("--keep", "--duration", "10ms")...); status != 0 {
 		t.Errorf("bench --keep: status %d, %s", status, stderr)
 	}
@@ -146,7 +145,7 @@ func TestBenchCleansUp(t *testing.T) {
 		t.Errorf("bench --filled leaves %d rooms", len(rows)-1)
 	}
 
-	// When the registry is gone, it says what is left, and until when.
+	// When the registry is gone, bench says what is left, and until when.
 	c := registryCommand(bench("--duration", "2s", "--rate", "10")...)
 	errs, err := c.StderrPipe()
 	if err != nil {
@@ -165,15 +164,15 @@ func TestBenchCleansUp(t *testing.T) {
 	}
 }
 
-// Where nobody has a registry, a bench that is interrupted has left nothing, and
-// one whose registry is gone gives up soon.
+// Without a registry, an interrupted bench has left nothing, and a bench whose
+// registry is gone gives up soon.
 func TestBenchWithoutRegistry(t *testing.T) {
 	t.Parallel()
 	nobody, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The first datagram tells that bench is at it.
+	// The first datagram shows that bench has begun.
 	c := registryCommand("bench", "--discovery", nobody.LocalAddr().String(), "--names", "100000")
 	var stderr strings.Builder
 	c.Stderr = &stderr

@@ -32,8 +32,8 @@ func stoppedBench(t *testing.T, store, addr string, stdout, stderr *os.File, sig
 	return c.ProcessState
 }
 
-// A bench deregisters its rooms when its terminal is closed, too, and when the
-// reader of what it prints has gone, whom Ctrl-C ends first.
+// A bench deregisters its rooms even when its terminal is closed, and when the
+// reader of its output has gone, which Ctrl-C may end first.
 func TestBenchCleansUpWithoutReaderOrTerminal(t *testing.T) {
 	t.Parallel()
 	store := filepath.Join(t.TempDir(), "rooms.db")

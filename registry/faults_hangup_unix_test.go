@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// SIGHUP does not end a registry that is starting or stopping either, whatever
-// it has to read again.
+// SIGHUP does not end a registry that is starting or stopping either.
 func TestHangupWhileStoppingAndStarting(t *testing.T) {
 	t.Parallel()
 	for range 5 {
-		// The line that startProcess waits for is written before all is ready.
+		// The line that startProcess waits for is written before everything is
+		// ready.
 		p := serveProcess(t, filepath.Join(t.TempDir(), "rooms.db"), "127.0.0.1:0")
 		hangups := func() { _ = p.cmd.Process.Signal(syscall.SIGHUP) }
 		hangups()
@@ -41,8 +41,8 @@ func TestHangupWhileStoppingAndStarting(t *testing.T) {
 	}
 }
 
-// A file of keys that has become a pipe, which to open might take for ever, does
-// not keep a registry from reading it again later.
+// A file of keys that has become a pipe, which might block for ever, does not
+// keep a registry from reading it again later.
 func TestKeysBecomeAPipe(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -28,8 +28,8 @@ func sockets(t *testing.T, pid int) (n int) {
 	return n
 }
 
-// Two hundred connections that never finish what they began to say take a bounded
-// number of descriptors, are all cut off, and keep nobody out for long.
+// Two hundred connections with unfinished requests take a bounded number of
+// descriptors, are all cut off, and keep nobody out for long.
 func TestSlowConnections(t *testing.T) {
 	t.Parallel()
 	store := filepath.Join(t.TempDir(), "rooms.db")
@@ -75,9 +75,9 @@ func TestSlowConnections(t *testing.T) {
 			if i%2 == 1 {
 				request += "Content-Length: 1000000\r\n\r\n"
 			}
-			_, _ = io.WriteString(conn, request) // one too many may be closed already
+			_, _ = io.WriteString(conn, request) // those beyond the limit may be closed already
 			conns[i] = conn
-			if n := sockets(t, c.Process.Pid) - before; n > place.most+1 { // that is just being closed
+			if n := sockets(t, c.Process.Pid) - before; n > place.most+1 { // one may just be closing
 				t.Fatalf("%s: %d connections take %d descriptors", place.network, i+1, n)
 			}
 		}

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// fullPipe returns a pipe that nobody reads and that takes nothing any more.
+// fullPipe returns a full pipe that nobody reads.
 func fullPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -50,9 +50,8 @@ func health(t *testing.T, store string) error {
 	return err
 }
 
-// A registry whose standard error is a full pipe goes on, and ends in good order.
-// What
-// it had to say is there when the pipe is read again.
+// A registry whose standard error is a full pipe goes on, and ends cleanly.
+// What it had to say is there when the pipe is read again.
 func TestStuckLog(t *testing.T) {
 	t.Parallel()
 	const rooms = 100
@@ -106,7 +105,7 @@ func TestStuckLog(t *testing.T) {
 }
 
 // Nor does a registry wait for the reader of its standard output, which may be
-// that of its standard error (2>&1): it answers, and ends in good order.
+// that of its standard error (2>&1): it answers, and ends cleanly.
 func TestStuckOutput(t *testing.T) {
 	t.Parallel()
 	for _, both := range []bool{false, true} {

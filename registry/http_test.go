@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// pipes is a listener in memory.
+// pipes is an in-memory listener.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -103,7 +103,8 @@ func TestSlowReaders(t *testing.T) {
 	})
 }
 
-// Requests that do not arrive, and bodies, which are none of ours, are cut off.
+// Requests that do not arrive are cut off, and so are bodies, which no request
+// has.
 func TestSlowRequests(t *testing.T) {
 	for _, request := range []string{
 		"", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n",

@@ -14,7 +14,7 @@ import (
 	"foyer/discovery"
 )
 
-// output runs the registry with args in a process of its own.
+// output runs the registry with args in its own process.
 func output(args ...string) (stdout, stderr string, status int) {
 	c := registryCommand(args...)
 	var out, errs strings.Builder
@@ -147,7 +147,7 @@ func TestEvict(t *testing.T) {
 	}
 }
 
-// Whatever is wrong is one line, and changes nothing.
+// Errors are one line, and change nothing.
 func TestRefusals(t *testing.T) {
 	dir := t.TempDir()
 	store := filepath.Join(dir, "rooms.db")
@@ -213,8 +213,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The socket of a server that was killed does not keep the next one, or the
-// tools, from working.
+// The socket of a killed server does not keep the next one, or the tools, from
+// working.
 func TestStaleSocket(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	p := serveProcess(t, store, "127.0.0.1:0")

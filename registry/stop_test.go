@@ -15,7 +15,7 @@ import (
 // A flood registers rooms with many requests in flight at a time.
 type flood struct {
 	acknowledged atomic.Int64
-	enough       chan struct{} // closed when so many are acknowledged as it takes
+	enough       chan struct{} // closed when enough are acknowledged
 	once         sync.Once
 }
 
@@ -46,8 +46,8 @@ func (f *flood) flow(t *testing.T, addr string, number, enough int, stop <-chan 
 	}
 }
 
-// SIGTERM ends a registry in good order also when it has more to do than it can:
-// its status is 0, and what it has acknowledged is in the file.
+// SIGTERM ends a registry cleanly even when it is overloaded: its status is 0,
+// and what it has acknowledged is in the file.
 func TestStopUnderLoad(t *testing.T) {
 	for range 10 {
 		store := filepath.Join(t.TempDir(), "rooms.db")

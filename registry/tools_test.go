@@ -21,7 +21,7 @@ import (
 	"foyer/storage/bolt"
 )
 
-// stop ends a registry in good order.
+// stop ends a registry cleanly.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -104,7 +104,8 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// The tools find the registry behind a symbolic link to its file, and it them.
+// The tools find the registry through a symbolic link to its file, and the
+// other way round.
 func TestSymlink(t *testing.T) {
 	folder := t.TempDir()
 	store, link := filepath.Join(folder, "rooms.db"), filepath.Join(t.TempDir(), "link.db")
@@ -123,7 +124,7 @@ func TestSymlink(t *testing.T) {
 	}
 }
 
-// One that stops amid its answer is not waited for either.
+// Nor do they wait for one that stops in the middle of its answer.
 func TestServerStopsAmidADump(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	l, err := net.Listen("unix", store+".sock")
@@ -162,7 +163,7 @@ func copies(t *testing.T, store string) (names []string) {
 	return names
 }
 
-// verify looks at a copy beside a running registry, which is removed however the
+// verify reads a copy beside a running registry, which is removed however the
 // tool or the registry ends.
 func TestVerifyBesideAServer(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
@@ -175,7 +176,7 @@ func TestVerifyBesideAServer(t *testing.T) {
 	}
 	waitForCopies(t, store, 0)
 
-	// asked has the registry make a copy, and keeps the connection.
+	// asked makes the registry write a copy, and keeps the connection.
 	asked := func() (name string, gone func()) {
 		t.Helper()
 		body, err := newAdminClient(store+".sock").do(t.Context(), "POST", "/copy", nil)
@@ -245,7 +246,7 @@ func waitForCopies(t *testing.T, store string, n int) {
 	}
 }
 
-// What is damaged under a running registry is found in the copy, and told of the
+// Damage under a running registry is found in the copy, and reported for the
 // file.
 func TestVerifyFindsDamageBesideAServer(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
@@ -288,7 +289,7 @@ func rowsOf(rows ...discovery.Row) iter.Seq2[discovery.Row, error] {
 	}
 }
 
-// Names are anybody's: a spreadsheet must not take one for a formula, nor a
+// Names are untrusted: a spreadsheet must not take one for a formula, nor a
 // terminal for a command.
 func TestCells(t *testing.T) {
 	for name, want := range map[foyer.Name]string{
@@ -318,7 +319,7 @@ func TestCells(t *testing.T) {
 	}
 }
 
-// A registry that ends while a tool asks it is not shown as an error of HTTP.
+// A registry that ends while a tool asks it is not reported as an HTTP error.
 func TestServerEnds(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{
@@ -344,7 +345,7 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// Nor is one that is being stopped while it makes a copy.
+// Nor is one that is stopped while it makes a copy.
 func TestCopyOfAStoppingServer(t *testing.T) {
 	store, err := bolt.Open(filepath.Join(t.TempDir(), "rooms.db"), nil)
 	if err != nil {

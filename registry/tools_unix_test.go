@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A server that is stopped is not waited for for ever.
+// The tools do not wait for a suspended server for ever.
 func TestStoppedServer(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	p := serveProcess(t, store, "127.0.0.1:0")
@@ -39,8 +39,8 @@ func TestStoppedServer(t *testing.T) {
 	p.stop(t)
 }
 
-// The tools find the registry behind symbolic links also when its file is not
-// there any more, and a registry makes the file that a link leads to.
+// The tools find the registry through symbolic links even when its file has
+// been removed, and a registry creates the file that a link leads to.
 func TestLinkToNoFile(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
