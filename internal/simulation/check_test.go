@@ -12,16 +12,16 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// How long to look for an order of one district's operations. It takes a
-// millisecond most often, unless there is none.
+// How long to look for an order of one district's operations. It usually takes
+// a millisecond, unless there is none.
 const (
 	patience     = 3 * time.Second
 	morePatience = 20 * time.Second
 )
 
-// check holds the history against the model. Where a stall or a kill has left so
-// many operations without an answer that to try all that may have become of
-// them takes too long, the journal is asked.
+// check compares the history with the model. If a stall or a kill has left so
+// many unanswered operations that trying all their possible outcomes takes too
+// long, it asks the journal.
 func (w *world) check() {
 	for d, history := range registryModel.Partition(w.observed()) {
 		result := porcupine.CheckOperationsTimeout(registryModel, history, patience)
@@ -40,9 +40,8 @@ func (w *world) check() {
 	}
 }
 
-// settled returns the history with what the journal knows of operations without
-// an answer: they have taken effect before their outcome became durable, or
-// never.
+// settled returns the history with what the journal knows about unanswered
+// operations: they took effect before their outcome became durable, or never.
 func (w *world) settled(history []porcupine.Operation) (all []porcupine.Operation) {
 	for _, o := range history {
 		op := *o.Input.(*operation)
@@ -60,10 +59,10 @@ func (w *world) settled(history []porcupine.Operation) (all []porcupine.Operatio
 	return all
 }
 
-// observed returns the history as porcupine takes it: as the registry's side of
-// the network shows it, which leaves less time for each operation than its
-// client has seen, and so asks for more. Of the operations without an answer
-// there are those that can have changed something.
+// observed returns the history for porcupine, as seen from the registry's side
+// of the network: that leaves less time for each operation than the client saw,
+// so the check is stricter. Of the unanswered operations it includes those that
+// may have changed something.
 func (w *world) observed() (all []porcupine.Operation) {
 	for _, op := range w.history.operations {
 		seen, ok := w.tap.observe(op)
@@ -81,7 +80,7 @@ func (w *world) observed() (all []porcupine.Operation) {
 	return all
 }
 
-// shown returns an operation as porcupine takes it.
+// shown returns an operation for porcupine.
 func (w *world) shown(op *operation) porcupine.Operation {
 	for i, ttl := range w.actors[op.actor].district.ttls {
 		op.leases[i] = lease{ttl, w.time.earliestEnd(op.called, ttl)}
@@ -92,7 +91,7 @@ func (w *world) shown(op *operation) porcupine.Operation {
 // An explanation is how far the history of a district can be explained.
 type explanation struct {
 	district  int
-	explained []*operation // in an order that the model allows, as many as there can be
+	explained []*operation // in an order that the model allows, as many as possible
 	rest      []*operation // in the order of their calls
 }
 
@@ -115,8 +114,8 @@ func explain(district int, history []porcupine.Operation, orders [][]porcupine.O
 	return e
 }
 
-// String shows the last operations that can be explained, the states that they
-// may have led to, and those that come next.
+// String shows the last operations that can be explained, the possible states
+// after them, and the operations that follow.
 func (e explanation) String() string {
 	const shown = 12
 	var b strings.Builder

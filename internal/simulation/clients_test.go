@@ -15,8 +15,8 @@ import (
 	"foyer/wire"
 )
 
-// An actor is one client, on a host of its own, that asks for something every
-// now and then.
+// An actor is one client, on its own host, that makes a request every now and
+// then.
 type actor struct {
 	world    *world
 	district *district
@@ -65,7 +65,7 @@ func (d *district) find(a foyer.Address) int {
 	return none
 }
 
-// run makes n operations.
+// run performs n operations.
 func (a *actor) run(n int) {
 	for range n {
 		time.Sleep(time.Duration(a.rand.ExpFloat64() * float64(a.pause)))
@@ -73,8 +73,8 @@ func (a *actor) run(n int) {
 	}
 }
 
-// choose draws the next operation: most are about what the actor has, some
-// about what others have, and some claim what belongs to somebody else.
+// choose draws the next operation: most concern what the actor has, some what
+// others have, and some claim what belongs to somebody else.
 func (a *actor) choose() *operation {
 	r := a.rand
 	op := &operation{

@@ -12,9 +12,9 @@ import (
 	"foyer/wire"
 )
 
-// The names and addresses of a world come in districts: a client acts in one
-// district only, so that the history of each can be checked by itself, and is
-// small enough to be.
+// The names and addresses of a world are divided into districts. A client acts
+// in one district only, so that the history of each can be checked separately,
+// and is small enough for that.
 const (
 	namesPerDistrict     = 3
 	addressesPerDistrict = 4
@@ -48,7 +48,7 @@ type operation struct {
 	leases [ttlsPerDistrict]lease
 }
 
-// A lease of that length that was granted cannot have ended before until.
+// A granted lease of that length cannot have ended before until.
 type lease struct{ ttl, until time.Duration }
 
 func (op *operation) until(ttl time.Duration) time.Duration {
@@ -103,7 +103,7 @@ func (op *operation) String() string {
 	return b.String()
 }
 
-// A history is what all clients of a world saw, in the order in which the calls
+// A history is what all clients of a world saw, in the order in which calls
 // returned.
 type history struct {
 	mu         sync.Mutex

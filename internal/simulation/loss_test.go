@@ -11,9 +11,9 @@ import (
 	"foyer/wire"
 )
 
-// Where a fifth of everything is lost each way, a tenth comes twice and some of
-// it out of order, 999 requests in a thousand are answered within their 5
-// seconds, and none takes effect twice.
+// With a fifth of everything lost each way, a tenth duplicated and some of it
+// reordered, 999 requests in a thousand are answered within their 5 seconds,
+// and none takes effect twice.
 func TestTenThousandRequestsOnABadNetwork(t *testing.T) {
 	const requests, actors = 10_000, 20
 	w := &world{plan: plan{
@@ -54,8 +54,7 @@ func TestTenThousandRequestsOnABadNetwork(t *testing.T) {
 	}
 }
 
-// comeAndGo makes n requests of all kinds, none of which anybody else would
-// refuse.
+// comeAndGo makes n requests of all kinds, none of which conflicts with others.
 func (a *actor) comeAndGo(n int) {
 	const ttl = time.Hour
 	for i := range n {

@@ -13,8 +13,8 @@ import (
 )
 
 // planOf returns the plan of a seed's world: an odd seed makes a small one, an
-// even one a large one, and one in four is on the real store, which is slower
-// than the model of one.
+// even one a large one, and one in four uses the real store, which is slower
+// than its model.
 func planOf(t *testing.T, seed uint64) plan {
 	p := plan{seed: seed, districts: 3, actors: 5, operations: 40}
 	if seed%2 == 0 {
@@ -39,8 +39,8 @@ func run(t *testing.T, seed uint64) *world {
 }
 
 // TestSimulation makes a handful of small worlds that are always the same, and
-// one that never was before. With FOYER_SEED it makes that world alone; with
-// FOYER_SOAK, a duration, as many new ones as it can in that time.
+// a new one. With FOYER_SEED it makes only that world; with FOYER_SOAK, a
+// duration, as many new ones as it can in that time.
 func TestSimulation(t *testing.T) {
 	if s := os.Getenv("FOYER_SOAK"); s != "" {
 		long, err := time.ParseDuration(s)
@@ -102,8 +102,8 @@ func soak(t *testing.T, long time.Duration) {
 	}
 }
 
-// A registry that is stopped while it has much to do answers what it has taken in
-// and takes in nothing more.
+// A registry that is stopped under load answers what it has accepted, and
+// accepts nothing more.
 func TestStopsUnderLoad(t *testing.T) {
 	stops := 0
 	for seed := range uint64(3) {
@@ -123,7 +123,7 @@ func TestStopsUnderLoad(t *testing.T) {
 	}
 }
 
-// While it is not known whether a transaction happened, nothing of it is denied.
+// While it is unknown whether a transaction happened, none of it is denied.
 func TestDoubtIsNotDenied(t *testing.T) {
 	for seed := range uint64(3) {
 		p := plan{seed: seed, districts: 4, actors: 4, operations: 40, medium: newMemory(storetest.Sabotage{}), climate: func(c *climate) {
@@ -135,8 +135,7 @@ func TestDoubtIsNotDenied(t *testing.T) {
 	}
 }
 
-// What strangers send again, and what they send of their own, renews nothing and
-// makes no lease shorter.
+// What strangers replay or make up renews nothing and shortens no lease.
 func TestStrangersAndReplays(t *testing.T) {
 	for seed := range uint64(4) {
 		p := plan{seed: seed, districts: 4, actors: 4, operations: 60, medium: newMemory(storetest.Sabotage{}), climate: func(c *climate) {
@@ -149,7 +148,7 @@ func TestStrangersAndReplays(t *testing.T) {
 	}
 }
 
-// A seed is worth something only if it leads to the same world again.
+// A seed is useful only if it leads to the same world again.
 func TestASeedRepeats(t *testing.T) {
 	for _, seed := range []uint64{9, storetest.Seed(t) | 1} {
 		a, b := simulate(t, planOf(t, seed)), simulate(t, planOf(t, seed))
@@ -165,7 +164,7 @@ func TestASeedRepeats(t *testing.T) {
 	}
 }
 
-// The real store does what the model of one does, to the byte.
+// The real store does what its model does, to the byte.
 func TestStoresAgree(t *testing.T) {
 	onDisk := planOf(t, 17)
 	inMemory := onDisk
@@ -175,7 +174,7 @@ func TestStoresAgree(t *testing.T) {
 	}
 }
 
-// broken returns the plan of a small world on a store that is broken.
+// broken returns the plan of a small world on a broken store.
 func broken(seed uint64, s storetest.Sabotage) plan {
 	return plan{seed: seed, districts: 4, actors: 3, operations: 30, medium: newMemory(s), climate: func(c *climate) {
 		c.net.Loss, c.net.Duplicate = 0.2, 0.1
@@ -183,7 +182,7 @@ func broken(seed uint64, s storetest.Sabotage) plan {
 	}}
 }
 
-// A registry that forgets outcomes is found out, by the journal and by what its
+// A registry that forgets outcomes is detected, by the journal and by what its
 // clients see.
 func TestLostOutcomesAreNoticed(t *testing.T) {
 	expectObjections(t, storetest.Sabotage{DropOutcomes: true})

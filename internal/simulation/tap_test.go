@@ -12,7 +12,7 @@ import (
 	"foyer/wire"
 )
 
-// A tap reads along on the network.
+// A tap listens on the network.
 type tap struct {
 	time     *timeline
 	registry netip.AddrPort
@@ -26,7 +26,7 @@ type tap struct {
 	seen     []*sighting                // the same, in the order of their appearance
 	calling  map[netip.Addr]*operation  // by the host it comes from
 	of       map[*operation][]*sighting // what was sent for an operation
-	forgers  map[netip.Addr]bool        // hosts whose requests are nobody's
+	forgers  map[netip.Addr]bool        // hosts whose requests belong to no operation
 }
 
 // A sighting is a request that was seen.
@@ -53,18 +53,18 @@ func newTap(t *timeline, registry netip.AddrPort, p *problems, j *journal) *tap 
 	}
 }
 
-// distrust makes the tap pass over what comes from host, and object when it is
+// distrust makes the tap ignore what comes from host, and object if it is
 // granted anything.
 func (t *tap) distrust(host netip.Addr) { t.forgers[host] = true }
 
-// call notes that what host sends from now on is for op.
+// call records that what host sends from now on is for op.
 func (t *tap) call(host netip.Addr, op *operation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calling[host] = op
 }
 
-// verb returns what a request that was seen asks for.
+// verb returns the verb of a request that was seen.
 func (t *tap) verb(id foyer.ID) (v wire.Verb) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,10 +74,10 @@ func (t *tap) verb(id foyer.ID) (v wire.Verb) {
 	return v
 }
 
-// lateCopy returns a RENEW once more, as one that may have had a further effect when
-// a later copy of it came, if there was one and it was not answered with what is
-// recorded of it: its copies count as long as no later request has said how long the
-// lease is to be.
+// lateCopy returns a RENEW a second time, as an operation that may have had
+// another effect, if a later copy arrived that was not answered from the
+// record: copies count as long as no later request has set the length of the
+// lease.
 func (t *tap) lateCopy(op *operation) (ghost *operation, ok bool) {
 	sent := t.of[op]
 	if op.verb != wire.Renew || op.ttl == 0 || op.answer.unknown || len(sent) == 0 {
@@ -150,7 +150,7 @@ func (t *tap) answer(line []byte) {
 	}
 	switch foyer.Code(r.Code) {
 	case foyer.Unavailable:
-		t.denied(r.UUID) // only the writer says that of a change
+		t.denied(r.UUID) // only the writer says that about a change
 		return
 	case foyer.Busy, foyer.StaleRequest:
 		return // no outcomes
@@ -162,7 +162,7 @@ func (t *tap) answer(line []byte) {
 	}
 }
 
-// came notes that a datagram has reached the registry.
+// came records that a datagram has reached the registry.
 func (t *tap) came(datagram []byte) {
 	tags, _, err := wire.ParseTags(datagram)
 	if err != nil {
@@ -175,11 +175,12 @@ func (t *tap) came(datagram []byte) {
 	}
 }
 
-// observe narrows an operation to what the registry's side of the network shows
-// of it: it cannot have taken effect before the first copy of a request of it
-// arrived and, if it changes something, the transaction of that time was over,
-// nor after the first reply was sent, whether or not its client got that. One that was never answered may take effect as long as copies arrive.
-// ok is false if nothing has arrived.
+// observe narrows an operation to what the registry's side of the network
+// shows: it cannot have taken effect before the first copy of one of its
+// requests arrived and, if it changes something, the transaction of that time
+// was over, nor after the first reply was sent, even if the client did not get
+// that. An unanswered operation may take effect as long as copies arrive. ok is
+// false if nothing has arrived.
 func (t *tap) observe(op *operation) (seen *operation, ok bool) {
 	o := *op
 	o.called, o.returned = never, 0
@@ -215,8 +216,8 @@ func parseAnswer(line []byte) answer {
 	return answer{code: foyer.Code(reply.Code), address: none, ttl: time.Duration(reply.TTL) * time.Second}
 }
 
-// recorded returns a request seen earlier, a number from 0 to 1 saying which
-// one, or nil.
+// recorded returns a request seen earlier, selected by a number from 0 to 1, or
+// nil.
 func (t *tap) recorded(which float64) *sighting {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -226,13 +227,13 @@ func (t *tap) recorded(which float64) *sighting {
 	return t.seen[int(which*float64(len(t.seen)))]
 }
 
-// problems gathers what a world did that it should not have done.
+// problems collects what went wrong in a world.
 type problems struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-// mostProblems bounds what is kept: the first ones tell the most.
+// mostProblems bounds what is kept: the first ones say most.
 const mostProblems = 20
 
 func (p *problems) add(format string, args ...any) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A timeline remembers when the registry ran and when its disk stalled.
+// A timeline records when the registry ran and when its disk stalled.
 type timeline struct {
 	mu     sync.Mutex
 	runs   []span // without stalls; the last may still go on
@@ -20,11 +20,11 @@ const (
 	// A stall is what the registry has to notice; see docs/reliability.md.
 	stall = time.Second
 
-	// shortWait is what a transaction may take without its being noted.
+	// shortWait is how long a transaction may take without being recorded.
 	shortWait = 20 * time.Millisecond
 
-	// grace is the least that a lease has left after a restart or a stall, if
-	// its ttl is not less.
+	// grace is the least that a lease has left after a restart or a stall,
+	// unless its ttl is shorter.
 	grace = 30 * time.Second
 )
 
@@ -44,7 +44,7 @@ func (t *timeline) down() {
 	}
 }
 
-// transaction notes one that began then and has just ended.
+// transaction records one that began then and has just ended.
 func (t *timeline) transaction(begin time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,8 +59,8 @@ func (t *timeline) transaction(begin time.Duration) {
 	}
 }
 
-// earliestEnd returns before when a lease that was granted at that time or
-// later cannot end: not before the registry has run for ttl, and not within the
+// earliestEnd returns the earliest time at which a lease granted at that time
+// or later may end: after the registry has run for ttl, and not within the
 // grace after a restart or a stall.
 func (t *timeline) earliestEnd(granted, ttl time.Duration) time.Duration {
 	if ttl == 0 {
@@ -75,7 +75,7 @@ func (t *timeline) earliestEnd(granted, ttl time.Duration) time.Duration {
 		if end := max(begin+left, r.begin+min(ttl, grace)); end <= r.end {
 			return end
 		}
-		// Of a stall the registry may count as much as it does not notice.
+		// The registry may count the part of a stall that it does not notice.
 		left -= r.end - begin
 		if i+1 < len(t.runs) {
 			left -= min(t.runs[i+1].begin-r.end, stall)
@@ -95,10 +95,10 @@ func (t *timeline) stalls() (n int) {
 	return n
 }
 
-// taken returns before when the registry cannot have begun to carry out a change
-// that it was asked for at that time: not before the transaction has ended that
-// was under way. Two requests keep their order: they are most often carried out
-// in that, and it is what porcupine tries first.
+// taken returns the earliest time at which the registry may have begun to carry
+// out a change that it was asked for at that time: after the transaction in
+// progress. Two requests keep their order, in which they are usually carried
+// out, so that porcupine tries it first.
 func (t *timeline) taken(received time.Duration) time.Duration {
 	for _, w := range t.waits {
 		if w.begin < received && received <= w.end {
@@ -108,9 +108,9 @@ func (t *timeline) taken(received time.Duration) time.Duration {
 	return received
 }
 
-// carriedOut returns by when the registry has surely done what it received at
-// that time, if it ever does it: transactions run one after the other, and a
-// request that waits is carried out in the next one.
+// carriedOut returns the latest time at which the registry may carry out what
+// it received at that time, if ever: transactions run one after the other, and
+// a waiting request is carried out in the next one.
 func (t *timeline) carriedOut(received time.Duration) time.Duration {
 	done := received + 2*shortWait
 	for _, w := range t.waits {

@@ -10,18 +10,18 @@ import (
 	"foyer/wire"
 )
 
-// A climate is what a world has to live with.
+// A climate says how much goes wrong in a world, and how often.
 type climate struct {
 	net     udptest.Faults
 	disk    diskFaults
 	trouble time.Duration // between two troubles, on average
-	kinds   []trouble     // one of which each is
+	kinds   []trouble     // each is one of these
 	replays time.Duration // between two datagrams of a stranger, on average
 	pause   time.Duration // between two operations of a client, on average
 }
 
-// climateOf draws one. All kinds of faults are there in most worlds, but not in
-// all, so that one does not always hide behind another.
+// climateOf draws a climate. Most worlds have all kinds of faults, but not all
+// do, so that one fault does not always mask another.
 func climateOf(r *rand.Rand) climate {
 	pick := func(values ...float64) float64 { return values[r.IntN(len(values))] }
 	span := func(values ...time.Duration) time.Duration { return values[r.IntN(len(values))] }
@@ -52,7 +52,7 @@ func climateOf(r *rand.Rand) climate {
 	}
 }
 
-// A trouble is something that befalls the registry as a whole.
+// A trouble is something that happens to the registry as a whole.
 type trouble int
 
 const (
@@ -63,7 +63,7 @@ const (
 	diskFull
 )
 
-// supervise makes trouble until stop is closed, and puts everything right then.
+// supervise makes trouble until stop is closed, and then puts everything right.
 func (w *world) supervise(r *rand.Rand, stop <-chan struct{}) {
 	for {
 		t := time.NewTimer(time.Duration(r.ExpFloat64() * float64(w.climate.trouble)))
@@ -82,7 +82,7 @@ func (w *world) supervise(r *rand.Rand, stop <-chan struct{}) {
 			case <-w.registry.failed:
 				w.registry.kill()
 				w.registry.start("after the last kill")
-			default: // what it has got wrong so far must not be healed by starting it again
+			default: // a restart must not hide what has gone wrong so far
 			}
 			return
 		}
@@ -120,7 +120,7 @@ func (w *world) makeTrouble(r *rand.Rand) {
 		w.net.Partition(away)
 		w.pause(r, 10*time.Second)
 		w.net.Heal()
-	case clockSet: // most often by little
+	case clockSet: // usually by little
 		by := time.Duration((r.Float64() - 0.5) * float64(10*time.Second))
 		switch r.IntN(4) {
 		case 0:
@@ -136,9 +136,9 @@ func (w *world) makeTrouble(r *rand.Rand) {
 	}
 }
 
-// haunt sends to the registry what strangers do, until stop is closed: copies
-// of what was sent before, as if from where it came from or from elsewhere,
-// signed requests with a bit changed, and rubbish.
+// haunt sends the registry what strangers send, until stop is closed: copies of
+// earlier datagrams, from their original address or another one, signed
+// requests with a flipped bit, and garbage.
 func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 	registry := w.registry.address
 	stranger := netip.AddrPortFrom(strangerHost, 5000)
@@ -152,7 +152,7 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 		case <-t.C:
 		}
 		what, which, where := r.IntN(10), r.Float64(), r.Uint64()
-		if what < 4 { // of the last ones, most often
+		if what < 4 { // mostly recent ones
 			which = 1 - which*which*which
 		}
 		s := w.tap.recorded(min(which, 0.999999))
@@ -173,7 +173,7 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 			w.net.Inject(forger, registry, s.line)
 		case what == 6 && tags.Sig != nil:
 			w.net.Inject(forger, registry, forge(s.line, where))
-		case what >= 4 && tags.Sig != nil && (s.verb == wire.Register || s.verb == wire.Renew): // of others it may matter where they come from
+		case what >= 4 && tags.Sig != nil && (s.verb == wire.Register || s.verb == wire.Renew): // for others the source address may matter
 			w.net.Inject(stranger, registry, s.line)
 		default:
 			w.net.Inject(s.from, registry, s.line)
@@ -181,15 +181,16 @@ func (w *world) haunt(r *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// renewal returns a RENEW of what a REGISTER without a signature registers, with
-// another ttl and under another id.
+// renewal returns a RENEW of what an unsigned REGISTER registers, with another
+// ttl and another id.
 func renewal(register []byte, ttl string) []byte {
 	_, plain, _ := bytes.Cut(register, []byte(" REGISTER "))
 	line := append(otherID(register), ";ttl="+ttl+" RENEW "...)
 	return append(line, plain...)
 }
 
-// otherID returns the beginning of a request with its id, but for the last digit.
+// otherID returns the beginning of a request with the last digit of its id
+// changed.
 func otherID(line []byte) []byte {
 	const idEnd = len("@id=") + 36
 	start := bytes.Clone(line[:idEnd])
@@ -202,15 +203,15 @@ func otherID(line []byte) []byte {
 	return start
 }
 
-// forge returns a signed request under another id, and with a bit changed: one
-// of the id as well, if chance will have it. Under the same id it could come
-// first, and keep the true one from being carried out; that is not promised to
-// be impossible to one who reads what clients send.
+// forge returns a signed request with another id and a flipped bit, which may
+// be one of the id. With the same id it could arrive first and keep the real
+// one from being carried out; nothing is promised against somebody who can read
+// what clients send.
 func forge(line []byte, chance uint64) []byte {
 	forged := bytes.Clone(line)
 	copy(forged, otherID(line))
 	forged[chance%uint64(len(forged))] ^= 1 << (chance >> 32 % 8)
-	if bytes.Equal(forged, line) { // that bit of the id has made it the true one
+	if bytes.Equal(forged, line) { // the flipped bit of the id has restored the original
 		forged[len(forged)-1] ^= 1
 	}
 	return forged
@@ -222,5 +223,5 @@ var (
 	forgerHost   = netip.MustParseAddr("192.0.2.3")
 )
 
-// actorHost returns an address of its own for each actor.
+// actorHost returns a separate address for each actor.
 func actorHost(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}) }

@@ -20,7 +20,7 @@ import (
 	"foyer/wire"
 )
 
-// A plan says what world is to be made.
+// A plan says what world to make.
 type plan struct {
 	seed       uint64
 	districts  int
@@ -28,7 +28,7 @@ type plan struct {
 	operations int // of each actor
 	medium     medium
 
-	// climate, if it is not nil, changes the climate that the seed makes.
+	// climate, if not nil, changes the climate that the seed makes.
 	climate func(*climate)
 }
 
@@ -52,9 +52,8 @@ type world struct {
 	undecided int // districts for which that did not help
 }
 
-// stream returns a source of chance that depends on the seed and the name
-// alone, so that what one part of the world draws does not change what others
-// do.
+// stream returns a source of randomness that depends only on the seed and the
+// name, so that what one part of the world draws does not affect others.
 func (p *plan) stream(name string, number int) *rand.Rand {
 	h := fnv.New64a()
 	fmt.Fprint(h, name, number)
@@ -69,7 +68,7 @@ func simulate(t *testing.T, p plan) *world {
 	return w
 }
 
-// build makes everything but the troubles, and starts the registry.
+// build makes everything except the troubles, and starts the registry.
 func (w *world) build(t *testing.T) {
 	w.time.origin = time.Now()
 	w.climate = climateOf(w.stream("climate", 0))
@@ -145,11 +144,11 @@ func (w *world) populate(t *testing.T) {
 	}
 }
 
-// settle lets every lease run out, and every outcome be forgotten, sends all
-// that was ever sent once more, and looks every name up.
+// settle lets every lease expire and every outcome be forgotten, replays
+// everything ever sent, and looks every name up.
 func (w *world) settle() {
 	time.Sleep(storage.OutcomeRetention + time.Minute)
-	synctest.Wait() // the journal is the writer's
+	synctest.Wait() // the writer owns the journal
 	changes := w.journal.changes
 	for _, s := range w.tap.seen {
 		w.net.Inject(s.from, w.registry.address, s.line)
