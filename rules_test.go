@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"internal/seam":      {"internal/udp"},
 	"internal/namespace": {"internal/testenv", "golang.org/x/sys"},
 	"internal/play":      {"client", ".", "internal/command"},
-	"internal/load":      {"wire", ".", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},
+	"internal/load":      {"wire", ".", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys"},
 	"internal/simulation": {"discovery", "client", "storage", "storage/storetest", "wire", ".", "internal/udp", "internal/udptest",
 		"github.com/anishathalye/porcupine"},
 	"internal/workbench": {"golang.org/x/sys"},

@@ -2,17 +2,10 @@ package load
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
-	"errors"
-	"math/rand/v2"
-	"os"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"foyer"
-	"foyer/internal/udp"
 	"foyer/wire"
 )
 
@@ -31,98 +24,32 @@ type slot struct {
 	round uint64    // counts its uses, to recognize late replies
 }
 
-// A flow is one socket and the goroutine that uses it.
+// A flow is a client. Its link's goroutine uses it.
 type flow struct {
-	*run
-	conn   udp.Conn
+	*link
 	number uint64
-	rand   *rand.Rand
+	socket int // of the link
 	slots  []slot
 	free   []int
 	order  []int // slots in flight, oldest first, for replies without ids
-	sent   uint64
 
-	in, out []udp.Datagram
 	nextDue time.Time // with a rate
 	gap     time.Duration
-
-	answered, lost uint64
-	refused        map[foyer.Code]uint64
-	latency        *hdrhistogram.Histogram
-	err            error
 }
 
-func newFlow(r *run, c udp.Conn, number int) *flow {
-	f := &flow{
-		run: r, conn: c, number: uint64(number),
-		rand:    rand.New(rand.NewPCG(r.Seed, uint64(number))),
-		slots:   make([]slot, r.Window),
-		in:      make([]udp.Datagram, udp.BatchSize),
-		refused: map[foyer.Code]uint64{},
-		latency: newHistogram(),
-	}
-	for i := range f.in {
-		f.in[i].Data = make([]byte, 2048)
-	}
+func (l *link) newFlow(number int) *flow {
+	f := &flow{link: l, number: uint64(number), socket: len(l.flows), slots: make([]slot, l.Window)}
 	for i := range f.slots {
 		f.free = append(f.free, i)
 	}
-	if r.Rate > 0 {
-		f.gap = time.Duration(float64(time.Second) * float64(r.Flows*r.Lines) / r.Rate)
-		f.nextDue = r.start.Add(f.gap * time.Duration(number) / time.Duration(r.Flows))
+	if l.Rate > 0 {
+		f.gap = time.Duration(float64(time.Second) * float64(l.Flows*l.Lines) / l.Rate)
+		f.nextDue = l.start.Add(f.gap * time.Duration(number) / time.Duration(l.Flows))
 	}
 	return f
 }
 
-func (f *flow) loop(ctx context.Context) {
-	ending := false
-	for {
-		now := time.Now()
-		if !ending && (ctx.Err() != nil || f.last > 0 && f.next.Load() >= f.last) {
-			ending = true
-		}
-		if !ending {
-			f.send(now)
-		}
-		if ending && len(f.order) == 0 {
-			return
-		}
-		if f.last > 0 && now.Sub(f.start)-time.Duration(f.heard.Load()) > silence {
-			f.err = f.noAnswer()
-			return
-		}
-		_ = f.conn.SetReadDeadline(f.deadline(now, ending))
-		n, err := f.conn.Receive(f.in, nil)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			f.giveUp(time.Now())
-			continue
-		}
-		if err != nil {
-			f.err = err
-			return
-		}
-		now = time.Now()
-		f.heard.Store(int64(now.Sub(f.start)))
-		for i := range f.in[:n] {
-			f.take(f.in[i].Data, now)
-		}
-		// Now and then, not for each batch: it looks at all slots.
-		if f.sent%1024 < uint64(f.Window) {
-			f.giveUp(now)
-		}
-	}
-}
-
-// deadline returns until when to wait for replies.
-func (f *flow) deadline(now time.Time, ending bool) time.Time {
-	d := now.Add(lossTimeout / 4)
-	if f.gap > 0 && !ending && len(f.free) > 0 && f.nextDue.Before(d) {
-		return f.nextDue
-	}
-	return d
-}
-
-// send fills free slots as long as something is due.
+// send fills the free slots, as far as something is due.
 func (f *flow) send(now time.Time) {
 	f.out = f.out[:0]
 	for len(f.free) > 0 {
@@ -142,11 +69,11 @@ func (f *flow) send(now time.Time) {
 		f.free = f.free[:len(f.free)-1]
 		f.order = append(f.order, i)
 		s.due = due
-		f.out = append(f.out, udp.Datagram{Data: s.data, Peer: f.Target})
-		f.sent++
+		f.inFlight++
+		f.out = append(f.out, s.data)
 	}
 	if len(f.out) > 0 {
-		_ = f.conn.Send(f.out) // losses are counted later
+		f.sockets.Send(f.socket, f.out) // what is lost will be counted as such
 	}
 }
 
@@ -182,7 +109,7 @@ func (f *flow) fill(s *slot, number int, now time.Time) bool {
 	return s.lines > 0
 }
 
-func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time) []byte {
+func (r *run) appendRequest(dst []byte, work Work, n, id uint64, now time.Time) []byte {
 	switch work {
 	case Lookup:
 		dst = append(dst, "LOOKUP "...)
@@ -192,10 +119,10 @@ func (f *flow) appendRequest(dst []byte, work Work, n, id uint64, now time.Time)
 		dst = append(dst, ' ')
 	default:
 		dst = append(dst, "@id="...)
-		dst = appendID(dst, uint64(now.UnixMilli()), f.process, id)
-		if f.TTL > 0 && work != Clear {
+		dst = appendID(dst, uint64(now.UnixMilli()), r.process, id)
+		if r.TTL > 0 && work != Clear {
 			dst = append(dst, ";ttl="...)
-			dst = appendDigits(dst, uint64(f.TTL/time.Second), 5)
+			dst = appendDigits(dst, uint64(r.TTL/time.Second), 5)
 		}
 		if work == Clear {
 			dst = append(dst, " DEREGISTER "...)
@@ -239,12 +166,12 @@ func (f *flow) take(data []byte, now time.Time) {
 		}
 		s := &f.slots[f.order[at]]
 		f.answered++
-		f.done.Add(1)
 		if line[0] != 'O' {
 			f.refuse(line)
 		}
 		if s.lines--; s.lines == 0 {
 			_ = f.latency.RecordValue(max(1, int64(now.Sub(s.due)/LatencyUnit)))
+			f.inFlight--
 			f.free = append(f.free, f.order[at])
 			f.order = append(f.order[:at], f.order[at+1:]...)
 		}
@@ -270,10 +197,10 @@ func (f *flow) find(line []byte) int {
 	return -1
 }
 
-func (f *flow) refuse(line []byte) {
+func (l *link) refuse(line []byte) {
 	r, err := wire.ParseReply(line)
 	if err == nil && !r.OK {
-		f.refused[foyer.Code(r.Code)]++
+		l.refused[foyer.Code(r.Code)]++
 	}
 }
 
@@ -288,6 +215,7 @@ func (f *flow) giveUp(now time.Time) {
 		}
 		f.lost += uint64(s.lines)
 		s.lines = 0
+		f.inFlight--
 		f.free = append(f.free, i)
 	}
 	f.order = kept

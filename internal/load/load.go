@@ -23,7 +23,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"foyer"
-	"foyer/internal/udp"
 	"foyer/wire"
 )
 
@@ -123,8 +122,8 @@ func (o *Options) Check() error {
 	if work == Mixed {
 		work = Register
 	}
-	f := flow{run: &run{Options: *o}}
-	if n := (len(f.appendRequest(nil, work, 0, 0, time.Time{}))+1)*o.Lines - 1; n > wire.MaxDatagram {
+	r := run{Options: *o}
+	if n := (len(r.appendRequest(nil, work, 0, 0, time.Time{}))+1)*o.Lines - 1; n > wire.MaxDatagram {
 		return fmt.Errorf("%d lines are %d bytes, and a datagram has %d at most", o.Lines, n, wire.MaxDatagram)
 	}
 	return nil
@@ -150,26 +149,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		ctx, cancel = context.WithTimeout(ctx, o.Duration)
 		defer cancel()
 	}
-	flows := make([]*flow, o.Flows)
-	for i := range flows {
-		local := "0.0.0.0:0"
-		if o.Target.Addr().Is6() {
-			local = "[::]:0"
-		}
-		if o.Target.Addr().IsLoopback() {
-			local = netip.AddrPortFrom(o.Target.Addr(), 0).String()
-		}
-		c, err := udp.Listen(local)
-		if err != nil {
-			return result, err
-		}
-		defer c.Close()
-		flows[i] = newFlow(r, c, i)
+	links, err := r.open()
+	if err != nil {
+		return result, err
 	}
 	stop := r.report(ctx)
 	var wg sync.WaitGroup
-	for _, f := range flows {
-		wg.Go(func() { f.loop(ctx) })
+	for _, l := range links {
+		wg.Go(func() { l.loop(ctx) })
 	}
 	wg.Wait()
 	stop()
@@ -178,15 +165,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if r.last > 0 { // every flow has run out of work
 		result.Next = min(result.Next, r.last)
 	}
-	var err error
-	for _, f := range flows {
-		err = cmp.Or(err, f.err)
-		result.Requests += f.answered
-		result.Lost += f.lost
-		for code, n := range f.refused {
+	for _, l := range links {
+		l.sockets.Close()
+		err = cmp.Or(err, l.err)
+		result.Requests += l.answered
+		result.Lost += l.lost
+		for code, n := range l.refused {
 			result.Refused[code] += n
 		}
-		result.Latency.Merge(f.latency)
+		result.Latency.Merge(l.latency)
 	}
 	if err == nil && result.Requests == 0 && ctx.Err() == nil {
 		err = r.noAnswer()
