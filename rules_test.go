@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"internal/e2e":       {},
 	"bench":              {"internal/workbench", "internal/load", "go.etcd.io/bbolt"},
 
-	"bench/peers":                  {"internal/workbench", "internal/load", "internal/udp", "github.com/HdrHistogram/hdrhistogram-go"},
+	"bench/peers":                  {"internal/workbench", "internal/load", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys"},
 	"bench/peers/modules/coredns":  {"github.com/coredns/coredns"},
 	"bench/peers/modules/etcdload": {"go.etcd.io/etcd"},
 }

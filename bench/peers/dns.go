@@ -46,8 +46,8 @@ func dnsServer(name, program string, version []string, config string, args ...st
 		},
 		works: []work{
 			{table: lookups, name: name + ", SRV (dnsperf)", run: dnsperf},
-			{table: lookups, name: name + ", SRV (asked as the registry is)", run: dnsLoad(few)},
-			{table: lookups256, name: name + ", SRV (asked as the registry is)", run: dnsLoad(many)},
+			{table: lookups, name: name + ", SRV (asked as the registry is)", run: asking("dns", few, 1)},
+			{table: lookups256, name: name + ", SRV (asked as the registry is)", run: asking("dns", many, 1)},
 		},
 	}
 }

@@ -63,8 +63,7 @@ type work struct {
 
 // The tables, and the row that the others are held against. All have 256
 // requests in flight but batches: from 16 clients with 16 each, or from 256
-// clients with one each, which takes more of the load's core than of the
-// server's.
+// clients with one each.
 const (
 	lookups    = "look-ups, 16 × 16"
 	lookups256 = "look-ups, 256 × 1"
@@ -90,8 +89,8 @@ const (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == askDNS { // see dnsload.go
-		if err := askDNSMain(os.Args[2:], os.Stdout); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == askMode { // see ask.go
+		if err := askMain(os.Args[2:], os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "peers:", err)
 			os.Exit(1)
 		}
@@ -220,7 +219,7 @@ func (s *stage) measure(ctx context.Context, peer peer, r *rooms, t *tables) {
 func (s *stage) once(ctx context.Context, w work, p *process, r *rooms, to *row) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.seconds*float64(time.Second))+runLimit)
 	defer cancel()
-	before, err := busy()
+	server, load, err := p.spent()
 	if err != nil {
 		return err
 	}
@@ -228,13 +227,11 @@ func (s *stage) once(ctx context.Context, w work, p *process, r *rooms, to *row)
 	if err != nil {
 		return err
 	}
-	after, err := busy()
+	serverAfter, loadAfter, err := p.spent()
 	if err != nil {
 		return err
 	}
-	seconds := result.Requests / result.PerSecond
-	share := func(cpu int) float64 { return min((after[cpu]-before[cpu]).Seconds()/seconds, 1) }
-	to.add(result, share(workbench.ServerCPU), share(workbench.LoadCPU))
+	to.add(result, serverAfter-server, loadAfter-load)
 	return nil
 }
 

@@ -11,9 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"foyer/internal/workbench"
 )
@@ -24,8 +27,6 @@ type process struct {
 	port  string // on 127.0.0.1
 	log   string // file of what it prints
 	ended chan struct{}
-
-	rates map[string]float64 // requests a second that it has shown, by work; see redis
 }
 
 func (p *process) addr() string { return "127.0.0.1:" + p.port }
@@ -45,7 +46,7 @@ func (s *stage) start(port, name string, args ...string) (*process, error) {
 	if err := workbench.Start(c, workbench.ServerCPU); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: c, port: port, log: log.Name(), ended: make(chan struct{}), rates: map[string]float64{}}
+	p := &process{cmd: c, port: port, log: log.Name(), ended: make(chan struct{})}
 	go func() { // until the process ends, which stop sees to
 		_ = c.Wait()
 		close(p.ended)
@@ -112,26 +113,36 @@ func freePort() (string, error) {
 	return "", errors.New("no port is free for TCP and UDP")
 }
 
-// busy returns how long the two cores have worked since the machine started, for
-// programs and for the kernel.
-func busy() (spent [2]time.Duration, err error) {
-	text, err := os.ReadFile("/proc/stat")
+// spent returns how much processor time the server has used, with all that it
+// has forked, and how much the load tools that have ended.
+func (p *process) spent() (server, load time.Duration, err error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return spent, err
+		return 0, 0, err
 	}
-	for cpu := range spent {
-		_, rest, ok := strings.Cut(string(text), fmt.Sprintf("cpu%d ", cpu))
-		if !ok {
-			return spent, fmt.Errorf("/proc/stat has no cpu%d", cpu)
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
 		}
-		var user, nice, system, idle, iowait, irq, softirq int64
-		if _, err := fmt.Sscan(rest, &user, &nice, &system, &idle, &iowait, &irq, &softirq); err != nil {
-			return spent, fmt.Errorf("/proc/stat: %w", err)
+		// proc_pid_stat(5): the name, in parentheses, may have spaces.
+		words := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(words) < 13 || words[2] != strconv.Itoa(p.cmd.Process.Pid) {
+			continue
 		}
-		// Linux counts in hundredths of a second there, on every machine (USER_HZ).
-		spent[cpu] = time.Duration(user+nice+system+irq+softirq) * 10 * time.Millisecond
+		for _, ticks := range words[11:13] { // in programs and in the kernel
+			n, err := strconv.Atoi(ticks)
+			if err != nil {
+				return 0, 0, fmt.Errorf("%s: %w", path, err)
+			}
+			server += time.Duration(n) * 10 * time.Millisecond // USER_HZ is 100 on every machine
+		}
 	}
-	return spent, nil
+	var children unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &children); err != nil {
+		return 0, 0, os.NewSyscallError("getrusage", err)
+	}
+	return server, time.Duration(children.Utime.Nano() + children.Stime.Nano()), nil
 }
 
 // loadAverage says how much else the machine had to do in the last minute: a

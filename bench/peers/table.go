@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"foyer/internal/workbench"
 )
@@ -19,8 +20,8 @@ type row struct {
 
 	perSecond []float64
 	latency   map[string][]float64 // microseconds by percentile, or "mean" where the tool tells no more
-	server    []float64            // share of the run's time that the server's core worked
-	load      []float64            // and the load's: where only this one is at its limit, the server could do more
+	server    []float64            // its processor time, as a share of the run's time
+	load      []float64            // and the load's
 	lost      float64              // requests without an answer within a second, in all runs
 }
 
@@ -36,19 +37,20 @@ func (t *tables) row(w work) *row {
 	return r
 }
 
-func (r *row) add(result *workbench.Result, server, load float64) {
+func (r *row) add(result *workbench.Result, server, load time.Duration) {
+	seconds := result.Requests / result.PerSecond
 	r.perSecond = append(r.perSecond, result.PerSecond)
 	for percentile, micros := range result.Latency {
 		r.latency[percentile] = append(r.latency[percentile], micros)
 	}
-	r.server = append(r.server, server)
-	r.load = append(r.load, load)
+	r.server = append(r.server, server.Seconds()/seconds)
+	r.load = append(r.load, load.Seconds()/seconds)
 	r.lost += result.Lost
 }
 
 func (t *tables) print(of string) {
 	for _, table := range []string{lookups, lookups256, batches, durable, durable256} {
-		fmt.Printf("\n%-52s %21s %6s %9s %9s %7s %5s\n", table+of, "a second", "ratio", "p50", "p99", "server", "load")
+		fmt.Printf("\n%-52s %21s %6s %9s %9s %15s %15s\n", table+of, "a second", "ratio", "p50", "p99", "server", "load")
 		registry := t.row(work{table: table, name: base})
 		for _, r := range *t {
 			if r.table == table {
@@ -84,6 +86,12 @@ func (r *row) print(registry *row) {
 	if r.err != nil {
 		note += fmt.Sprintf("  only %d runs: %s", len(r.perSecond), why)
 	}
-	fmt.Printf("  %-50s %21s %6s %9s %9s %6.0f%% %4.0f%%%s\n", r.name, workbench.Spread(r.perSecond), ratio,
-		latency("p50"), latency("p99"), 100*workbench.Median(r.server), 100*workbench.Median(r.load), note)
+	fmt.Printf("  %-50s %21s %6s %9s %9s %15s %15s%s\n", r.name, workbench.Spread(r.perSecond), ratio,
+		latency("p50"), latency("p99"), r.processor(r.server), r.processor(r.load), note)
+}
+
+// processor prints processor time: as a share of one core, and for a request.
+func (r *row) processor(shares []float64) string {
+	share := workbench.Median(shares)
+	return fmt.Sprintf("%3.0f%% %7.2f µs", 100*share, 1e6*share/workbench.Median(r.perSecond))
 }
