@@ -5,107 +5,167 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
+	"math"
 	"time"
 
 	"foyer/internal/workbench"
 )
 
+// A row is one line of the table.
+type row struct {
+	name   string
+	of     func(context.Context, *subject) (float64, error)
+	floor  func(context.Context) (float64, error) // nil: the figure itself has the target
+	once   bool                                   // measured once, and not once a run
+	unit   string
+	target float64
+	less   bool // the less, the better
+	needed bool // measured even if it is not asked for, as another row needs it
+	free   bool // may be worse than it was in the earlier revision
+}
+
+// worst is the part of an earlier revision's figure that is still good enough.
+const worst = 0.9
+
+// measure lets floor and subjects take turns, and prints the row. Rows that are
+// not asked for are left out.
+func (b *bench) measure(ctx context.Context, rows ...row) error {
+	for _, r := range rows {
+		if !r.needed && !b.wanted(r.name) {
+			continue
+		}
+		var floors []float64
+		figures := make([][]float64, len(b.subjects))
+		for run := range b.runs {
+			if r.floor != nil {
+				f, err := r.floor(ctx)
+				if err != nil {
+					return fmt.Errorf("%s, floor: %w", r.name, err)
+				}
+				floors = append(floors, f)
+			}
+			for k := range b.subjects { // the first in one run is the last in the next
+				i := (k + run) % len(b.subjects)
+				f, err := r.of(ctx, b.subjects[i])
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", r.name, b.subjects[i].name, err)
+				}
+				figures[i] = append(figures[i], f)
+			}
+			if r.once {
+				break
+			}
+		}
+		if last := figures[len(figures)-1]; !math.IsNaN(last[0]) && !math.IsInf(last[0], 0) && last[0] != 0 {
+			b.print(r, floors, figures)
+		} // else it is made of rows that were not asked for
+	}
+	return nil
+}
+
+const cell = 24 // the width of a figure with its spread
+
+func (b *bench) printHead() {
+	fmt.Printf("%-52s %*s", "work", cell, "floor")
+	for _, s := range b.subjects {
+		fmt.Printf(" %*s", cell, s.name)
+	}
+	fmt.Printf(" %8s %9s", "ratio", "target")
+	if b.against != "" {
+		fmt.Printf(" %10s", "to before")
+	}
+	fmt.Println()
+}
+
+// print prints a row: its figures, the ratio of this revision's to the floor, the
+// target of that ratio or of the figure, and the ratio to the earlier revision.
+func (b *bench) print(r row, floors []float64, figures [][]float64) {
+	show := func(v []float64) string {
+		text := workbench.Spread(v)
+		if len(v) == 1 {
+			text = fmt.Sprintf("%.2f", v[0])
+		}
+		if r.unit != "" {
+			text += " " + r.unit
+		}
+		return text
+	}
+	sign, bound := ">=", worst
+	if r.less {
+		sign, bound = "<=", 1/worst
+	}
+	floor, ratio := "", ""
+	if len(floors) > 0 {
+		floor = show(floors)
+		for i, s := range b.subjects {
+			s.ratios[r.name] = workbench.Median(figures[i]) / workbench.Median(floors)
+			ratio = fmt.Sprintf("%.3f", s.ratios[r.name])
+		}
+	}
+	fmt.Printf("%-52s %*s", r.name, cell, floor)
+	for _, v := range figures {
+		fmt.Printf(" %*s", cell, show(v))
+	}
+	fmt.Printf(" %8s %s %6g", ratio, sign, r.target)
+	if b.against != "" {
+		fmt.Printf(" %10.2f", workbench.Median(figures[1])/workbench.Median(figures[0]))
+		if !r.free {
+			fmt.Printf(" %s %.2f", sign, bound)
+		}
+	}
+	fmt.Println()
+}
+
+// share is the row of what is left of one row's ratio to the floor in another's.
+func (b *bench) share(name, many, few string, target float64) row {
+	return row{name: name, once: true, target: target, of: func(_ context.Context, s *subject) (float64, error) {
+		return s.ratios[many] / s.ratios[few], nil // NaN if neither was measured
+	}}
+}
+
 func perSecond(r *workbench.Result) float64 { return r.PerSecond }
 func p50(r *workbench.Result) float64       { return r.Latency["p50"] }
 func p99(r *workbench.Result) float64       { return r.Latency["p99"] }
 
-// A row is one line of the table: a load, and what of its result is compared.
-type row struct {
-	name      string
-	load      []string
-	floorLoad []string // nil: 16 look-ups in flight on each of 16 sockets
-	of        func(*workbench.Result) float64
-	target    float64
-	less      bool                   // the ratio is to be below the target
-	each      func(requests float64) // is told of every run of the registry
-	always    bool                   // measured whatever -only says
-	ratio     *float64               // gets the ratio, if not nil
-}
-
-func (b *bench) measure(ctx context.Context, r row, floor, reg *workbench.Server) error {
-	return b.measureWith(ctx, r, floor, func() (*workbench.Server, func(), error) { return reg, func() {}, nil })
-}
-
-// measureWith lets floor and registry take turns; start provides the registry
-// of a run.
-func (b *bench) measureWith(ctx context.Context, r row, floor *workbench.Server, start func() (*workbench.Server, func(), error)) error {
-	if !r.always && !b.wanted(r.name) {
-		return nil
-	}
-	if r.of == nil {
-		r.of = perSecond
-	}
-	if r.floorLoad == nil {
-		r.floorLoad = lookup(10_000)
-		if r.less {
-			r.floorLoad = r.load // latencies compare under the same load
-		}
-	}
-	var floors, regs []float64
-	for range b.runs {
-		f, err := b.load(ctx, floor, r.floorLoad)
-		if err != nil {
-			return err
-		}
-		reg, stop, err := start()
-		if err != nil {
-			return err
-		}
-		g, err := b.load(ctx, reg, r.load)
-		stop()
-		if err != nil {
-			return err
-		}
-		for code, n := range g.Refused {
-			return fmt.Errorf("%s: %.0f requests were refused as %q", r.name, n, code)
-		}
-		if r.each != nil {
-			r.each(g.Requests)
-		}
-		floors, regs = append(floors, r.of(f)), append(regs, r.of(g))
-	}
-	ratio := workbench.Median(regs) / workbench.Median(floors)
-	if r.ratio != nil {
-		*r.ratio = ratio
-	}
-	sign := ">="
-	if r.less {
-		sign = "<="
-	}
-	fmt.Printf("%-52s %22s %22s %8.3f %s %.2f\n", r.name, workbench.Spread(floors), workbench.Spread(regs), ratio, sign, r.target)
-	return nil
-}
-
-func printValue(name string, v float64, unit string, target float64) {
-	fmt.Printf("%-52s %22s %19.1f %-2s %8s <= %g\n", name, "", v, unit, "", target)
-}
-
-// printShare prints what is left of one ratio in another.
-func printShare(name string, many, few, target float64) {
-	if many > 0 && few > 0 {
-		fmt.Printf("%-52s %22s %22s %8.3f >= %.2f\n", name, "", "", many/few, target)
-	}
-}
-
-// load runs `registry bench` against a server.
+// load puts load on a server once; it may be the floor.
 func (b *bench) load(ctx context.Context, s *workbench.Server, args []string) (*workbench.Result, error) {
 	duration := time.Duration(b.seconds * float64(time.Second)).String()
-	return b.bin.Load(ctx, s.Addr, append([]string{"--duration", duration}, args...)...)
-}
-
-func (b *bench) build(ctx context.Context) error {
-	if err := b.bin.Build(ctx); err != nil {
-		return err
+	result, err := b.bin.Load(ctx, s.Addr, append([]string{"--duration", duration}, args...)...)
+	if err != nil {
+		return nil, err
 	}
-	return workbench.Run(ctx, "gcc", "-O2", "-o", filepath.Join(string(b.bin), "floor"), "bench/floor/floor.c")
+	for code, n := range result.Refused {
+		return nil, fmt.Errorf("%.0f requests were refused as %q", n, code)
+	}
+	return result, nil
 }
 
-func (b *bench) startFloor(ctx context.Context) (*workbench.Server, error) {
-	return b.bin.Start(ctx, "floor", "0")
+// onFloor is a figure of the floor under a load.
+func (b *bench) onFloor(of func(*workbench.Result) float64, args []string) func(context.Context) (float64, error) {
+	return func(ctx context.Context) (float64, error) {
+		result, err := b.load(ctx, b.floor, args)
+		if err != nil {
+			return 0, err
+		}
+		return of(result), nil
+	}
+}
+
+// onRegistry is a figure of a subject's registry under a load.
+func (b *bench) onRegistry(server func(*subject) *workbench.Server, of func(*workbench.Result) float64, args []string) func(context.Context, *subject) (float64, error) {
+	return func(ctx context.Context, s *subject) (float64, error) {
+		result, err := b.load(ctx, server(s), args)
+		if err != nil {
+			return 0, err
+		}
+		return of(result), nil
+	}
+}
+
+func lookup(names uint64, more ...string) []string {
+	return append([]string{"--work", "lookup", "--names", fmt.Sprint(names), "--filled"}, more...)
+}
+
+func register(names uint64) []string {
+	return []string{"--work", "register", "--names", fmt.Sprint(names), "--filled"}
 }

@@ -23,11 +23,15 @@ import (
 const (
 	ServerCPU = 0
 	LoadCPU   = 1
+	AllCPUs   = -1
 )
 
-// Start starts c on one processor, with GOMAXPROCS=1. c.Env is added to the
-// environment.
+// Start starts c on one processor, with one thread at a time for Go code, or on
+// AllCPUs. c.Env is what it gets beside the environment.
 func Start(c *exec.Cmd, cpu int) error {
+	if cpu == AllCPUs {
+		return c.Start()
+	}
 	c.Env = append(append(os.Environ(), "GOMAXPROCS=1"), c.Env...)
 	runtime.LockOSThread() // a child inherits the processors of the thread that forks it
 	defer runtime.UnlockOSThread()
@@ -90,16 +94,17 @@ type Server struct {
 	Addr string
 }
 
-// Start starts a server of the folder and waits for the line that says where it
-// listens: "NAME: listening on HOST:PORT".
-func (p Programs) Start(ctx context.Context, name string, args ...string) (*Server, error) {
+// Start starts a server of the folder on the server's processor, or on AllCPUs,
+// and waits for the line that says where it listens: "NAME: listening on
+// HOST:PORT".
+func (p Programs) Start(ctx context.Context, cpu int, name string, args ...string) (*Server, error) {
 	c := exec.CommandContext(ctx, filepath.Join(string(p), name), args...)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := Start(c, ServerCPU); err != nil {
+	if err := Start(c, cpu); err != nil {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -112,9 +117,9 @@ func (p Programs) Start(ctx context.Context, name string, args ...string) (*Serv
 	return &Server{c, addr}, nil
 }
 
-// StartRegistry starts a registry on a port that the system chooses.
-func (p Programs) StartRegistry(ctx context.Context, store string) (*Server, error) {
-	return p.Start(ctx, "registry", "serve", "--listen", "127.0.0.1:0", "--http", "off", "--store", store, "--log-level", "error")
+// StartRegistry starts a registry on a port of the system's choice.
+func (p Programs) StartRegistry(ctx context.Context, cpu int, store string) (*Server, error) {
+	return p.Start(ctx, cpu, "registry", "serve", "--listen", "127.0.0.1:0", "--http", "off", "--store", store, "--log-level", "error")
 }
 
 // Stop interrupts the server and waits for its end. A second Stop does nothing.
