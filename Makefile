@@ -64,8 +64,9 @@ check-tests:
 fuzz:
 	@.ci/fuzz $(FUZZ)
 
+# With AGAINST=REVISION also the registry of that revision, in turns.
 bench:
-	go run ./bench
+	go run ./bench $(if $(AGAINST),-against $(AGAINST))
 
 # The same load on what people would use instead, which is installed first, as
 # root on Debian or Ubuntu.

@@ -115,32 +115,40 @@ func (s *Sockets) add(i int, target netip.AddrPort) error {
 // Send sends requests through socket i, each a datagram, or all as one piece of a
 // stream. What cannot be sent at once is lost.
 func (s *Sockets) Send(i int, requests [][]byte) {
-	s.out = s.out[:0]
-	size := len(requests[0])
-	for k, r := range requests {
-		// Datagrams of one length are handed over as one, for the kernel to split
-		// (UDP_SEGMENT, Linux 4.18).
-		if s.datagrams && k > 0 && (k%udp.BatchSize == 0 || len(r) != size || !s.splits(i, size)) {
-			s.write(i)
-			s.out, size = s.out[:0], len(r)
+	for len(requests) > 0 {
+		n := len(requests)
+		if s.datagrams {
+			n = s.run(i, requests)
 		}
-		s.out = append(s.out, r...)
+		s.out = s.out[:0]
+		for _, r := range requests[:n] {
+			s.out = append(s.out, r...)
+		}
+		_, _, _ = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fds[i]), uintptr(unsafe.Pointer(&s.out[0])), uintptr(len(s.out)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		requests = requests[n:]
 	}
-	s.write(i)
 }
 
-// splits makes the kernel split what is sent through socket i into datagrams of
-// size bytes, and reports whether it does.
-func (s *Sockets) splits(i, size int) bool {
-	if s.split[i] != size && unix.SetsockoptInt(s.fds[i], unix.IPPROTO_UDP, unix.UDP_SEGMENT, size) == nil {
+// maxJoined is the most bytes that are sent as one: what fits into the length
+// field of an IPv4 header.
+const maxJoined = 65535 - 28
+
+// run returns how many of the first datagrams have one length and can be sent as
+// one, which the kernel then splits (UDP_SEGMENT, Linux 4.18).
+func (s *Sockets) run(i int, requests [][]byte) (n int) {
+	size := len(requests[0])
+	for n < min(len(requests), udp.BatchSize, maxJoined/size) && len(requests[n]) == size {
+		n++
+	}
+	// It would split a longer one, too.
+	if (n > 1 || s.split[i] > 0) && s.split[i] != size {
+		if unix.SetsockoptInt(s.fds[i], unix.IPPROTO_UDP, unix.UDP_SEGMENT, size) != nil {
+			return 1
+		}
 		s.split[i] = size
 	}
-	return s.split[i] == size
-}
-
-func (s *Sockets) write(i int) {
-	_, _, _ = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fds[i]), uintptr(unsafe.Pointer(&s.out[0])), uintptr(len(s.out)),
-		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return n
 }
 
 // Receive waits, at most so long, until something arrives, and hands on what has
