@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"foyer"
@@ -21,7 +22,8 @@ type slot struct {
 	data  []byte
 	due   time.Time // when it was due to be sent
 	lines int       // still unanswered; 0 for a free slot
-	round uint64    // counts its uses, to recognize late replies
+	plain int       // of those, without an id
+	round uint64    // counts its uses, so that late replies can be told
 }
 
 // A flow is a client. Its link's goroutine uses it.
@@ -81,7 +83,7 @@ func (f *flow) send(now time.Time) {
 // nothing left to ask.
 func (f *flow) fill(s *slot, number int, now time.Time) bool {
 	s.data = s.data[:0]
-	s.lines = 0
+	s.lines, s.plain = 0, 0
 	s.round++
 	work := f.Work
 	if work == Mixed {
@@ -105,6 +107,9 @@ func (f *flow) fill(s *slot, number int, now time.Time) bool {
 		id := tail(f.number, number, s.round, s.lines)
 		s.data = f.appendRequest(s.data, work, n, id, now)
 		s.lines++
+		if work == Lookup || work == Renew {
+			s.plain++
+		}
 	}
 	return s.lines > 0
 }
@@ -149,22 +154,20 @@ func slotOf(id foyer.ID) (slot int, round uint64) {
 	return int(t >> 42 & (maxWindow - 1)), t >> 6 & roundMask
 }
 
-// take counts a reply datagram. A reply with ids names its slot; one without
-// belongs to the oldest slot in flight, as a registry that answers from one
-// goroutine keeps their order.
+// take counts a reply datagram. A reply with an id names its slot; one without
+// belongs to the oldest slot that waits for such a one, as a registry keeps their
+// order.
 func (f *flow) take(data []byte, now time.Time) {
 	for line := range bytes.Lines(data) {
 		line = bytes.TrimSuffix(line, []byte{'\n'})
-		at := 0
-		if line[0] == '@' {
-			if at = f.find(line); at < 0 {
-				continue // of a request that was given up
-			}
-		}
-		if len(f.order) == 0 {
-			return
+		at := f.find(line)
+		if at < 0 {
+			continue // of a request that was given up
 		}
 		s := &f.slots[f.order[at]]
+		if line[0] != '@' {
+			s.plain--
+		}
 		f.answered++
 		if line[0] != 'O' {
 			f.refuse(line)
@@ -178,9 +181,11 @@ func (f *flow) take(data []byte, now time.Time) {
 	}
 }
 
-// find returns the index in f.order of the slot that the reply's id names, or
-// -1.
+// find returns where in f.order the slot is that the reply belongs to, or -1.
 func (f *flow) find(line []byte) int {
+	if line[0] != '@' {
+		return slices.IndexFunc(f.order, func(i int) bool { return f.slots[i].plain > 0 })
+	}
 	t, _, err := wire.ParseTags(line)
 	if err != nil || t.ID == nil {
 		return -1
@@ -189,12 +194,7 @@ func (f *flow) find(line []byte) int {
 	if number >= len(f.slots) || f.slots[number].round&roundMask != round {
 		return -1
 	}
-	for at, i := range f.order {
-		if i == number {
-			return at
-		}
-	}
-	return -1
+	return slices.Index(f.order, number)
 }
 
 func (l *link) refuse(line []byte) {
