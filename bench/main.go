@@ -42,8 +42,8 @@ func main() {
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), `usage: go run ./bench [flags], at the root of the repository
 
-Measures the registry and prints a table. Takes some four minutes, with -against
-some seven, and wants git, gcc and two cores with nothing else to do.
+Measures the registry and prints a table. Takes some three minutes, with -against
+four, and wants git, gcc and two cores with nothing else to do.
 
 `)
 		flag.PrintDefaults()

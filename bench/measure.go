@@ -78,7 +78,8 @@ func (b *bench) printHead() {
 }
 
 // print prints a row: its figures, the ratio of this revision's to the floor, the
-// target of that ratio or of the figure, and the ratio to the earlier revision.
+// target of that ratio or of the figure, and the ratio to the earlier revision,
+// with its bound if it has one.
 func (b *bench) print(r row, floors []float64, figures [][]float64) {
 	show := func(v []float64) string {
 		text := workbench.Spread(v)
@@ -108,7 +109,12 @@ func (b *bench) print(r row, floors []float64, figures [][]float64) {
 	}
 	fmt.Printf(" %8s %s %6g", ratio, sign, r.target)
 	if b.against != "" {
-		fmt.Printf(" %10.2f", workbench.Median(figures[1])/workbench.Median(figures[0]))
+		// Of runs that followed each other: one minute is not like another.
+		var pairs []float64
+		for i, earlier := range figures[0] {
+			pairs = append(pairs, figures[1][i]/earlier)
+		}
+		fmt.Printf(" %10.2f", workbench.Median(pairs))
 		if !r.free {
 			fmt.Printf(" %s %.2f", sign, bound)
 		}
@@ -118,7 +124,7 @@ func (b *bench) print(r row, floors []float64, figures [][]float64) {
 
 // share is the row of what is left of one row's ratio to the floor in another's.
 func (b *bench) share(name, many, few string, target float64) row {
-	return row{name: name, once: true, target: target, of: func(_ context.Context, s *subject) (float64, error) {
+	return row{name: name, once: true, free: true, target: target, of: func(_ context.Context, s *subject) (float64, error) {
 		return s.ratios[many] / s.ratios[few], nil // NaN if neither was measured
 	}}
 }
