@@ -176,22 +176,36 @@ func (s *Sockets) Receive(wait time.Duration, take func(i int, data [][]byte)) e
 
 // read hands on what socket i has, up to a batch.
 func (s *Sockets) read(i int, take func(i int, data [][]byte)) error {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fds[i]), uintptr(unsafe.Pointer(&s.headers[0])), uintptr(len(s.headers)),
-		unix.MSG_DONTWAIT, 0, 0)
+	n, errno := s.receive(uintptr(s.fds[i]))
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR || s.datagrams && errno == unix.ECONNREFUSED:
 		return nil
 	case errno != 0:
-		return os.NewSyscallError("recvmmsg", errno)
-	}
-	for k := range int(n) {
-		s.in[k] = s.in[k][:s.headers[k].n]
-	}
-	if !s.datagrams && len(s.in[0]) == 0 {
+		return os.NewSyscallError("recv", errno)
+	case !s.datagrams && len(s.in[0]) == 0:
 		return io.ErrUnexpectedEOF
 	}
 	take(i, s.in[:n])
 	return nil
+}
+
+// receive fills s.in, and returns how much of it.
+func (s *Sockets) receive(fd uintptr) (n int, _ unix.Errno) {
+	if len(s.in) == 1 { // the plain call is some per cent cheaper
+		size, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(s.vectors[0].Base)), readSize, unix.MSG_DONTWAIT, 0, 0)
+		if errno == 0 {
+			s.in[0] = s.in[0][:size]
+		}
+		return 1, errno
+	}
+	count, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.headers[0])), uintptr(len(s.headers)), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	for k := range int(count) {
+		s.in[k] = s.in[k][:s.headers[k].n]
+	}
+	return int(count), 0
 }
 
 // Close closes all sockets.
