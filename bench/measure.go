@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"foyer/internal/workbench"
@@ -72,7 +73,7 @@ func (b *bench) printHead() {
 	}
 	fmt.Printf(" %8s %9s", "ratio", "target")
 	if b.against != "" {
-		fmt.Printf(" %10s", "to before")
+		fmt.Printf(" %18s %10s", "to before   ", "best runs")
 	}
 	fmt.Println()
 }
@@ -95,6 +96,10 @@ func (b *bench) print(r row, floors []float64, figures [][]float64) {
 	if r.less {
 		sign, bound = "<=", 1/worst
 	}
+	best := slices.Max[[]float64]
+	if r.less {
+		best = slices.Min[[]float64]
+	}
 	floor, ratio := "", ""
 	if len(floors) > 0 {
 		floor = show(floors)
@@ -109,15 +114,17 @@ func (b *bench) print(r row, floors []float64, figures [][]float64) {
 	}
 	fmt.Printf(" %8s %s %6g", ratio, sign, r.target)
 	if b.against != "" {
-		// Of runs that followed each other: one minute is not like another.
+		// Of runs that followed each other: one minute is not like another. The best
+		// runs are those that other work on the machine disturbed least.
 		var pairs []float64
 		for i, earlier := range figures[0] {
 			pairs = append(pairs, figures[1][i]/earlier)
 		}
-		fmt.Printf(" %10.2f", workbench.Median(pairs))
+		limit := ""
 		if !r.free {
-			fmt.Printf(" %s %.2f", sign, bound)
+			limit = fmt.Sprintf("%s %.2f", sign, bound)
 		}
+		fmt.Printf(" %10.2f %7s %10.2f", workbench.Median(pairs), limit, best(figures[1])/best(figures[0]))
 	}
 	fmt.Println()
 }
