@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"foyer/internal/workbench"
 )
@@ -49,7 +50,7 @@ four, and wants git, gcc and two cores with nothing else to do.
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := b.main(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"foyer/internal/workbench"
@@ -104,7 +105,7 @@ func main() {
 	flag.DurationVar(&s.limit, "limit", 8*time.Minute, "what has not begun by then is not run")
 	flag.StringVar(&s.dir, "dir", "", "folder for the databases (default: the system's for temporary files); its disk is what is measured")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := s.main(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
