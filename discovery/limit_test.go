@@ -135,7 +135,7 @@ func serveDatagram(s *Server, w *writer, data []byte) *exchange {
 	j.save()
 	err := w.update(func(t *transaction) error {
 		j.rewind()
-		return w.carryOut(t, j, nil)
+		return w.carryOut(t, j)
 	})
 	if err != nil {
 		panic(err)

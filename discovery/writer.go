@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"foyer"
 	"foyer/internal/udp"
 	"foyer/storage"
-	"foyer/wire"
 )
 
 // writeLoop is the one goroutine that changes the store. It takes whatever is
@@ -65,15 +63,9 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 // writer is the writer's own state.
 type writer struct {
 	*Server
-	intakes  []*intake // one for each socket
-	ahead    lookahead
-	request  request       // the line in hand
-	first    [][]lineAhead // see expect; at most lookaheadLength, as are these
-	expected struct {
-		names [][]byte
-		addrs []foyer.Address
-		ids   []foyer.ID
-	}
+	intakes []*intake // one for each socket
+	ahead   lookahead
+	request request        // the line in hand
 	effects []effect       // of the last transaction, for the next
 	group   []*job         // at most queueLength
 	out     []udp.Datagram // their replies
@@ -249,11 +241,10 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 // commit carries out the group and answers it.
 func (w *writer) commit() {
 	err := w.update(func(t *transaction) error {
-		for jobs := range slices.Chunk(w.group, lookaheadLength) {
-			for i, lines := range w.expect(t, jobs) {
-				if err := w.carryOut(t, jobs[i], lines); err != nil {
-					return err
-				}
+		for _, j := range w.group {
+			j.rewind()
+			if err := w.carryOut(t, j); err != nil {
+				return err
 			}
 		}
 		if !t.changed { // retries, say, whose outcomes are on the disk already
@@ -273,34 +264,6 @@ func (w *writer) commit() {
 		}
 	}
 	w.finishGroup()
-}
-
-// expect reads the line that each job, of lookaheadLength at most, begins with,
-// and tells the store what these lines will look up.
-func (w *writer) expect(t *transaction, jobs []*job) [][]lineAhead {
-	w.ahead.n, w.ahead.asked = 0, 0
-	w.first = w.first[:0]
-	for _, j := range jobs {
-		j.rewind()
-		w.first = append(w.first, w.ahead.add(&j.exchange, 1))
-	}
-	names, addrs, ids := w.expected.names[:0], w.expected.addrs[:0], w.expected.ids[:0]
-	for i := range w.ahead.lines[:w.ahead.n] {
-		l := &w.ahead.lines[i]
-		if l.err != nil {
-			continue
-		}
-		names = append(names, l.name)
-		if l.Verb == wire.Register {
-			addrs = append(addrs, l.addr)
-		}
-		if l.recorded() {
-			ids = append(ids, l.UUID)
-		}
-	}
-	w.expected.names, w.expected.addrs, w.expected.ids = names, addrs, ids
-	t.Expect(names, addrs, ids)
-	return w.first
 }
 
 // finishGroup sends the replies of the whole group, those of one socket
@@ -328,34 +291,21 @@ func (w *writer) finishGroup() {
 // flush to the disk.
 var errUnchanged = errors.New("nothing was changed")
 
-// carryOut carries out the lines of a job from where it stands; ahead are the
-// first of them, which have been read.
-func (w *writer) carryOut(t *transaction, j *job, ahead []lineAhead) error {
-	for i := range ahead {
-		l := &ahead[i]
-		j.pos = l.start
-		if more, err := w.carryOutLine(t, j, &l.request, l.err); err != nil || !more {
-			return err
-		}
-		j.pos = l.end
-	}
+// carryOut carries out the lines of a job from where it stands.
+func (w *writer) carryOut(t *transaction, j *job) error {
 	for {
 		line, end, more := j.next()
 		if !more {
 			return nil
 		}
-		err := w.request.parse(line)
-		if more, err := w.carryOutLine(t, j, &w.request, err); err != nil || !more {
+		if err := w.request.parse(line); err != nil {
+			more = j.unreadable(&w.request, err)
+		} else if more, err = t.carryOut(&j.exchange, &w.request); err != nil {
 			return err
+		}
+		if !more {
+			return nil
 		}
 		j.pos = end
 	}
-}
-
-// carryOutLine carries out one line, or answers that it could not be read.
-func (w *writer) carryOutLine(t *transaction, j *job, r *request, unreadable error) (more bool, err error) {
-	if unreadable != nil {
-		return j.unreadable(r, unreadable), nil
-	}
-	return t.carryOut(&j.exchange, r)
 }
