@@ -1,9 +1,11 @@
 package discovery
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"foyer/internal/udp"
 	"foyer/storage/storetest"
@@ -14,9 +16,14 @@ type arrivedConn struct {
 	udp.Conn
 	arrived []string
 	sent    int
+	replies []string
+	polled  func() // called by Poll, if not nil
 }
 
 func (c *arrivedConn) Poll(ds []udp.Datagram) (n int, err error) {
+	if c.polled != nil {
+		c.polled()
+	}
 	for n < len(ds) && n < len(c.arrived) {
 		ds[n].Data = append(ds[n].Data[:0], c.arrived[n]...)
 		ds[n].Peer = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(n % 8)}), 1)
@@ -28,6 +35,9 @@ func (c *arrivedConn) Poll(ds []udp.Datagram) (n int, err error) {
 
 func (c *arrivedConn) Send(ds []udp.Datagram) error {
 	c.sent += len(ds)
+	for _, d := range ds {
+		c.replies = append(c.replies, string(d.Data))
+	}
 	return nil
 }
 
@@ -59,5 +69,69 @@ func TestATransactionBeginsWithWhatHasArrived(t *testing.T) {
 		if got := conns[0].sent + conns[1].sent; got != 2*n || s.store.Len() != n {
 			t.Errorf("%d of %d requests are answered, %d rooms registered", got, 2*n, s.store.Len())
 		}
+	}
+}
+
+// What one peer sends is carried out in order, also where its reader takes a part of
+// it in while the writer is busy with another socket.
+func TestReaderAndWriterKeepTheOrder(t *testing.T) {
+	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
+	conns := []*arrivedConn{{}, {}}
+	for _, c := range conns {
+		w.intakes = append(w.intakes, s.newIntake(c))
+	}
+	const sent = 3 * udp.BatchSize
+	for i := range sent {
+		conns[1].arrived = append(conns[1].arrived, fmt.Sprintf("REGISTER room://h:%d room %d", 1+i, i))
+	}
+	conns[0].polled = func() { // once before the writer comes to the second socket, and once in each round
+		if _, err := w.intakes[1].readBatch(); err != nil {
+			t.Error(err)
+		}
+	}
+	w.gather()
+	if len(w.group) != sent {
+		t.Fatalf("%d of %d requests are in the group", len(w.group), sent)
+	}
+	for i, x := range w.group {
+		if want := fmt.Sprint("room ", i); string(x.request().name) != want {
+			t.Fatalf("place %d is %q's, want %q", i, x.request().name, want)
+		}
+	}
+}
+
+// A floodedConn always has something more.
+type floodedConn struct {
+	udp.Conn
+	answered chan struct{}
+}
+
+func (c *floodedConn) Poll(ds []udp.Datagram) (int, error) {
+	ds[0].Data = append(ds[0].Data[:0], "LOOKUP nobody"...)
+	ds[0].Peer = netip.MustParseAddrPort("192.0.2.9:9")
+	return 1, nil
+}
+
+func (c *floodedConn) Send([]udp.Datagram) error {
+	select {
+	case c.answered <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (c *floodedConn) SetReadDeadline(time.Time) error { return nil }
+
+// A server that is flooded stops when it is told to.
+func TestStopUnderLoad(t *testing.T) {
+	s, _ := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	c := &floodedConn{answered: make(chan struct{})}
+	done := make(chan error)
+	go func() { done <- s.Serve(ctx, c) }()
+	<-c.answered
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

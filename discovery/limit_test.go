@@ -122,31 +122,31 @@ func TestSignatureFlood(t *testing.T) {
 
 // serveDatagram carries one datagram through everything but the goroutines.
 func serveDatagram(s *Server, w *writer, data []byte) *exchange {
-	j := jobOf(string(data))
-	if s.serve(&j.exchange, &w.ahead, nil) {
-		return &j.exchange
+	x := exchangeOf(string(data))
+	if s.answer(x, &w.lookups) {
+		return x
 	}
-	if j.hasSigned() {
-		s.judge(&j.exchange)
-		if s.serve(&j.exchange, &w.ahead, nil) {
-			return &j.exchange
+	if x.needsVerifier() {
+		s.judge(x)
+		if s.answer(x, &w.lookups) {
+			return x
 		}
 	}
-	j.save()
+	x.mark()
 	err := w.update(func(t *transaction) error {
-		j.rewind()
-		return w.carryOut(t, j)
+		x.rewind()
+		return t.carryOut(x)
 	})
 	if err != nil {
 		panic(err)
 	}
-	return &j.exchange
+	return x
 }
 
-func jobOf(datagram string) *job {
-	j := new(job)
-	j.start(&udp.Datagram{Data: []byte(datagram), Peer: netip.MustParseAddrPort("192.0.2.9:9")})
-	return j
+func exchangeOf(datagram string) *exchange {
+	x := new(exchange)
+	x.begin(&udp.Datagram{Data: []byte(datagram), Peer: netip.MustParseAddrPort("192.0.2.9:9")})
+	return x
 }
 
 func newIdleServer(store storage.Store) (*Server, *writer) {
@@ -204,8 +204,8 @@ func TestLookupAllocations(t *testing.T) {
 	} {
 		d := udp.Datagram{Data: []byte(request), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
 		if n := testing.AllocsPerRun(100, func() {
-			x.start(&d)
-			if !s.serve(&x, &w.ahead, nil) {
+			x.begin(&d)
+			if !s.answer(&x, &w.lookups) {
 				t.Fatal("not answered")
 			}
 			out = x.datagrams(out[:0])
@@ -228,8 +228,8 @@ func BenchmarkLookup(b *testing.B) {
 			var x exchange
 			d := udp.Datagram{Data: []byte(request), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
 			for b.Loop() {
-				x.start(&d)
-				s.serve(&x, &w.ahead, nil)
+				x.begin(&d)
+				s.answer(&x, &w.lookups)
 			}
 		})
 	}

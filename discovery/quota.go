@@ -61,7 +61,7 @@ var (
 // one is to be recorded, or a registration without one: what is written to the log is
 // there for as long. Nothing else is ever refused: what a DEREGISTER ends was
 // registered before.
-func (t *transaction) admit(x *exchange, d *decision, recorded bool) *foyer.Error {
+func (t *transaction) admit(x *exchange, r *request, d *decision, recorded bool) *foyer.Error {
 	q, host := t.server.quota, counted(x.from())
 	adds := d.event.Kind == storage.Registered
 	gains := adds || d.event.Kind == storage.Replaced && counted(d.was) != host
@@ -69,7 +69,7 @@ func (t *transaction) admit(x *exchange, d *decision, recorded bool) *foyer.Erro
 	if !recorded && !gains {
 		return nil
 	}
-	trusted := t.server.trusted(x)
+	trusted := r.genuine && t.server.trusts(r.checked)
 	names, outcomes := q.mostNames, q.mostOutcomes
 	if !trusted {
 		names, outcomes = names-q.reservedNames, outcomes-q.reservedOutcomes
@@ -186,14 +186,4 @@ func (e *effect) hosts() (from, to netip.Addr) {
 func (s *Server) trusts(k foyer.Key) bool {
 	set := s.keys.Load()
 	return set != nil && (*set)[k]
-}
-
-// trusted reports whether the line at x.pos is signed with a key that is.
-func (s *Server) trusted(x *exchange) bool {
-	for i := range x.verdicts {
-		if v := &x.verdicts[i]; v.pos == x.pos && v.ok && s.trusts(v.key) {
-			return true
-		}
-	}
-	return false
 }

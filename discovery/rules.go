@@ -11,110 +11,19 @@ import (
 	"foyer/wire"
 )
 
-// A request is one line that can be read and whose parts are what they should
-// be: what is refused whatever the state of the registry is refused before.
-type request struct {
-	wire.Request
-	line []byte
-	name []byte        // canonical
-	addr foyer.Address // of a REGISTER
-	key  foyer.Key
-}
-
 var (
-	errKeyUnsigned   = &foyer.Error{Code: foyer.BadSignature, Text: "the request bears a key but no signature"}
-	errSigWithoutKey = &foyer.Error{Code: foyer.Malformed, Text: "a signed REGISTER must bear its key"}
-	errSigWithoutID  = &foyer.Error{Code: foyer.Malformed, Text: "a signed request must bear an id of version 7"}
-	errBadSignature  = &foyer.Error{Code: foyer.BadSignature, Text: "the signature does not fit the request and the key"}
-	errUnsigned      = &foyer.Error{Code: foyer.NotOwner, Text: "the name has an owner: the request must be signed with the owner's key"}
-	errOtherKey      = &foyer.Error{Code: foyer.NotOwner, Text: "the name belongs to another key"}
-	errOtherSource   = &foyer.Error{Code: foyer.NotOwner, Text: "the name was registered from another IP address"}
-	errUnauthorized  = &foyer.Error{Code: foyer.Unauthorized, Text: "this registry takes registrations from authorized keys only"}
-	errForeign       = &foyer.Error{Code: foyer.ForeignAddress, Text: "the address is not the one that the request comes from: advertise an address of your own, or ask the operator"}
-	errIDReused      = &foyer.Error{Code: foyer.IDReused, Text: "the id was used for another request"}
-	errTooOld        = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is more than 5 minutes old"}
-	errTooFarAhead   = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is more than 5 minutes ahead of the registry's clock"}
-	errUnknown       = &foyer.Error{Code: foyer.UnknownName, Text: "no room of that name is registered"}
-	errMoved         = &foyer.Error{Code: foyer.Replaced, Text: "the name is now registered at another address"}
+	errBadSignature = &foyer.Error{Code: foyer.BadSignature, Text: "the signature does not fit the request and the key"}
+	errUnsigned     = &foyer.Error{Code: foyer.NotOwner, Text: "the name has an owner: the request must be signed with the owner's key"}
+	errOtherKey     = &foyer.Error{Code: foyer.NotOwner, Text: "the name belongs to another key"}
+	errOtherSource  = &foyer.Error{Code: foyer.NotOwner, Text: "the name was registered from another IP address"}
+	errUnauthorized = &foyer.Error{Code: foyer.Unauthorized, Text: "this registry takes registrations from authorized keys only"}
+	errForeign      = &foyer.Error{Code: foyer.ForeignAddress, Text: "the address is not the one that the request comes from: advertise an address of your own, or ask the operator"}
+	errIDReused     = &foyer.Error{Code: foyer.IDReused, Text: "the id was used for another request"}
+	errTooOld       = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is more than 5 minutes old"}
+	errTooFarAhead  = &foyer.Error{Code: foyer.StaleRequest, Text: "the id is more than 5 minutes ahead of the registry's clock"}
+	errUnknown      = &foyer.Error{Code: foyer.UnknownName, Text: "no room of that name is registered"}
+	errMoved        = &foyer.Error{Code: foyer.Replaced, Text: "the name is now registered at another address"}
 )
-
-// parse reads a line into r, which may have been used before. On an error r
-// still bears the id, if it was readable.
-func (r *request) parse(line []byte) (err error) {
-	r.line = line
-	if err = r.Parse(line); err != nil {
-		return err
-	}
-	if r.name, err = foyer.CanonicalName(r.Name); err != nil {
-		return err
-	}
-	if r.Verb == wire.Lookup {
-		return nil
-	}
-	if r.Sig != nil && !r.isV7() {
-		return errSigWithoutID
-	}
-	if r.Verb != wire.Register {
-		return nil
-	}
-	r.key = foyer.Key{}
-	switch {
-	case r.Key != nil && r.Sig == nil:
-		return errKeyUnsigned
-	case r.Key == nil && r.Sig != nil:
-		return errSigWithoutKey
-	case r.Key != nil:
-		if r.key, err = foyer.ParseKey(string(r.Key)); err != nil {
-			return err
-		}
-	}
-	r.addr, err = foyer.ParseAddress(string(r.Address))
-	return err
-}
-
-// signed reports whether the request's signature matters.
-func (r *request) signed() bool { return r.Sig != nil && r.Verb != wire.Lookup }
-
-// recorded reports whether the outcome may have to be kept, under the request's id:
-// for a RENEW if it may change the lease's length. See decision.lasts.
-func (r *request) recorded() bool {
-	switch r.Verb {
-	case wire.Lookup:
-		return false
-	case wire.Renew:
-		return r.HasTTL && r.isV7()
-	}
-	return r.ID != nil
-}
-
-// isV7 reports whether the request bears an id of version 7 (RFC 9562, section
-// 5.7), which begins with its time in Unix milliseconds.
-func (r *request) isV7() bool {
-	return r.ID != nil && r.UUID[6]>>4 == 7 && r.UUID[8]>>6 == 2
-}
-
-// idTime returns the time that an id of version 7 bears, in Unix milliseconds.
-func (r *request) idTime() (ms int64) {
-	for _, b := range r.UUID[:6] {
-		ms = ms<<8 | int64(b)
-	}
-	return ms
-}
-
-// checkTime refuses an id of version 7 whose time is out of the window. Ids of
-// other versions pass.
-func (r *request) checkTime(now time.Time) *foyer.Error {
-	if !r.isV7() {
-		return nil
-	}
-	switch age := now.UnixMilli() - r.idTime(); {
-	case age > idWindow.Milliseconds():
-		return errTooOld
-	case age < -idWindow.Milliseconds():
-		return errTooFarAhead
-	}
-	return nil
-}
 
 // grant returns the lease that is granted when ttl seconds are asked for.
 func grant(ttl uint64) time.Duration {
@@ -174,10 +83,29 @@ type effect struct {
 	asked        int64 // as in lease
 }
 
-// carryOut does what one line says and answers it. It returns more false, and
-// has done nothing, if the reply does not fit any more. An error is a failure of
-// the storage; the transaction must be given up.
-func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
+// carryOut carries out the lines of x from the one in hand on, and answers them. An
+// error is a failure of the storage; the transaction must be given up.
+func (t *transaction) carryOut(x *exchange) error {
+	for x.read(1) {
+		fits, err := t.carryOutLine(x, x.request())
+		if err != nil {
+			return err
+		}
+		if !fits {
+			x.dropRest()
+		} else {
+			x.at++
+		}
+	}
+	return nil
+}
+
+// carryOutLine does what one line says and answers it. It returns fits false, and
+// has done nothing, if the reply does not fit any more.
+func (t *transaction) carryOutLine(x *exchange, r *request) (fits bool, err error) {
+	if r.err != nil {
+		return x.unreadable(r), nil
+	}
 	if r.Verb == wire.Lookup {
 		reg, err := t.Get(foyer.Name(r.name))
 		if errors.Is(err, foyer.ErrUnknownName) {
@@ -205,7 +133,7 @@ func (t *transaction) carryOut(x *exchange, r *request) (more bool, err error) {
 		return false, err
 	}
 	once := d.lasts(r)
-	if refusal := t.admit(x, &d, once); refusal != nil {
+	if refusal := t.admit(x, r, &d, once); refusal != nil {
 		d, once = refuse(refusal), false
 		if r.Verb == wire.Renew { // nothing is in the way of renewing what was granted
 			reg, err := t.Get(foyer.Name(r.name))
@@ -329,7 +257,7 @@ func (t *transaction) register(x *exchange, r *request, name foyer.Name, reg *fo
 		return refuse(foyer.Errorf(foyer.AddressTaken, "address %s is already registered", r.addr)), nil
 	}
 	if !r.key.IsZero() {
-		if err := x.checkSignature(r.key); err != nil {
+		if err := r.checkSignature(r.key); err != nil {
 			return refuse(err), nil
 		}
 	}
@@ -438,5 +366,5 @@ func (x *exchange) checkOwner(r *request, reg *foyer.Registration) *foyer.Error 
 	if !r.signed() {
 		return errUnsigned
 	}
-	return x.checkSignature(reg.Owner)
+	return r.checkSignature(reg.Owner)
 }

@@ -5,55 +5,52 @@ import (
 	"slices"
 
 	"foyer"
+	"foyer/internal/udp"
 	"foyer/wire"
 )
 
-// A verdict says whether the signed line that begins at pos was signed with
-// key.
-type verdict struct {
-	pos int
-	key foyer.Key
-	ok  bool
-}
+var sigTag = []byte(";sig=")
 
-var sigTag = []byte("sig=")
-
-// hasSigned reports whether a line that is still to be carried out is signed.
-func (x *exchange) hasSigned() bool {
-	if !bytes.Contains(x.in[x.pos:], sigTag) { // most have none, and need not be read for it
+// mayBeSigned reports whether a line may be a request whose signature matters: one that
+// bears the tag sig, and not as its only one.
+func mayBeSigned(line []byte) bool {
+	if line[0] != '@' {
 		return false
 	}
-	y := x.lines
-	for line, end, more := y.next(); more; line, end, more = y.next() {
-		if t, _, err := wire.ParseTags(line); err == nil && t.Sig != nil {
+	tags, _, _ := bytes.Cut(line, []byte{' '})
+	return bytes.Contains(tags, sigTag)
+}
+
+// needsVerifier reports whether a line of x that is not answered may be signed.
+// Signed lines are all judged before any later line is carried out, so that the
+// order of the lines stands.
+func (x *exchange) needsVerifier() bool {
+	pos := x.request().start
+	if !bytes.Contains(x.in[pos:], sigTag) { // most have none, and need not be looked at line by line
+		return false
+	}
+	for line, _, end := x.nextLine(pos); line != nil; line, _, end = x.nextLine(end) {
+		if mayBeSigned(line) {
 			return true
 		}
-		y.pos = end
 	}
 	return false
 }
 
-// verifyLoop judges the signatures of the jobs that it is given and passes the
-// jobs on. There are as many loops as may take the machine's time with it.
+// verifyLoop judges the signatures of the exchanges that it is given and passes
+// them on. There are as many loops as may take the machine's time with it.
 func (s *Server) verifyLoop() {
-	var a lookahead
-	for j := range s.verify {
-		if !s.judge(&j.exchange) {
-			s.serve(&j.exchange, &a, busyVerify)
-			s.finish(j)
+	var l lookups
+	var out []udp.Datagram
+	for x := range s.verify {
+		switch {
+		case !s.judge(x):
+			s.refuseRest(x, &l, busyVerify)
+		case s.answer(x, &l):
+		case s.enqueue(x, &l):
 			continue
 		}
-		if s.serve(&j.exchange, &a, nil) {
-			s.finish(j)
-			continue
-		}
-		j.save()
-		select {
-		case s.queue <- j:
-		default:
-			s.serve(&j.exchange, &a, busyQueue)
-			s.finish(j)
-		}
+		out = s.reply(out, x)
 	}
 }
 
@@ -61,86 +58,90 @@ func (s *Server) verifyLoop() {
 // not have more checked now. What can be refused without looking at the
 // signature is left alone.
 func (s *Server) judge(x *exchange) bool {
-	y := x.lines
+	for i := x.at; i < len(x.requests); i++ {
+		if !s.judgeLine(x, &x.requests[i]) {
+			return false
+		}
+	}
+	// The signed lines behind those in hand are read before their turn.
 	var r request
-	var registered []registeredAhead
-	for line, end, more := y.next(); more; line, end, more = y.next() {
-		if err := r.parse(line); err != nil {
-			y.pos = end
+	for line, start, end := x.nextLine(x.unread); line != nil; line, start, end = x.nextLine(end) {
+		if !mayBeSigned(line) {
 			continue
 		}
-		if r.Verb == wire.Register && r.signed() {
-			registered = append(registered, registeredAhead{string(r.name), r.key})
+		if r.read(line, start, end); !s.judgeLine(x, &r) {
+			return false
 		}
-		if key, ok := s.keyToCheck(&r, registered); ok {
-			if !s.limits.allow(x.peer.Addr()) {
-				return false
-			}
-			x.verdicts = append(x.verdicts, verdict{y.pos, key, wire.Verify(line, r.Sig, key)})
-		}
-		y.pos = end
 	}
 	x.judged = true
 	return true
 }
 
-// A registeredAhead is what a line of the datagram in hand asks for.
-type registeredAhead struct {
-	name string
-	key  foyer.Key
-}
-
-// keyToCheck returns the key that the request's signature is worth checking
-// with. A name that nobody has may be registered by then: by an earlier line of
-// the same datagram, see ahead.
-func (s *Server) keyToCheck(r *request, ahead []registeredAhead) (foyer.Key, bool) {
-	if !r.signed() || r.checkTime(s.clock.now()) != nil {
-		return foyer.Key{}, false
+func (s *Server) judgeLine(x *exchange, r *request) bool {
+	if r.err != nil || !r.signed() {
+		return true
 	}
-	reg, err := s.store.Find(r.name)
-	known := err == nil
-	if r.Verb == wire.Register {
-		return r.key, s.authorized(r.key) && (!known || reg.Owner == r.key)
-	}
-	if !known {
-		for _, a := range slices.Backward(ahead) {
-			if a.name == string(r.name) {
-				return a.key, true
-			}
+	if key := s.keyToCheck(x, r); !key.IsZero() {
+		if !s.signatures.allow(x.peer.Addr()) {
+			return false
 		}
+		r.checked, r.genuine = key, wire.Verify(r.line, r.Sig, key)
 	}
-	return reg.Owner, !reg.Owner.IsZero()
+	x.signed = append(x.signed, *r)
+	return true
 }
 
-// checkSignature refuses the line at x.pos if it was not signed with key. Only
-// verifiers check signatures, and only so many: where none has looked, because
-// the name has changed hands since or does so in this very datagram, the retry
-// is judged by who has it then.
-func (x *exchange) checkSignature(key foyer.Key) *foyer.Error {
-	switch v := x.verdict(key); {
-	case v == nil:
-		return errChangedHands
-	case !v.ok:
-		return errBadSignature
+// judgedLine returns the signed line that begins at start, or nil.
+func (x *exchange) judgedLine(start int) *request {
+	for i := range x.signed {
+		if x.signed[i].start == start {
+			return &x.signed[i]
+		}
 	}
 	return nil
 }
 
-// verdict returns the verdict on the line at x.pos and key, or nil.
-func (x *exchange) verdict(key foyer.Key) *verdict {
-	for i := range x.verdicts {
-		if v := &x.verdicts[i]; v.pos == x.pos && v.key == key {
-			return v
+// keyToCheck returns the key that a line's signature is worth checking with, if
+// there is one. A name that nobody has may be registered by then: by an earlier
+// line of the same datagram.
+func (s *Server) keyToCheck(x *exchange, r *request) (none foyer.Key) {
+	if r.checkTime(s.clock.now()) != nil {
+		return none
+	}
+	reg, err := s.store.Find(r.name)
+	known := err == nil
+	switch {
+	case r.Verb == wire.Register && s.authorized(r.key) && (!known || reg.Owner == r.key):
+		return r.key
+	case r.Verb == wire.Register:
+		return none
+	case known:
+		return reg.Owner
+	}
+	for i := range slices.Backward(x.signed) {
+		if earlier := &x.signed[i]; earlier.Verb == wire.Register && string(earlier.name) == string(r.name) {
+			return earlier.key
 		}
+	}
+	return none
+}
+
+// checkSignature refuses r if it was not signed with key. Only verifiers check
+// signatures, and only so many: where none has looked, because the name has
+// changed hands since or does so in this very datagram, the retry is judged by
+// who has it then.
+func (r *request) checkSignature(key foyer.Key) *foyer.Error {
+	switch {
+	case r.checked != key:
+		return errChangedHands
+	case !r.genuine:
+		return errBadSignature
 	}
 	return nil
 }
 
 var errChangedHands = &foyer.Error{Code: foyer.Busy, Text: "the name has just changed hands; try again"}
 
-// forged reports whether a verifier found the line at x.pos not to be signed
-// with the key that it bears.
-func (x *exchange) forged(r *request) bool {
-	v := x.verdict(r.key)
-	return v != nil && !v.ok
-}
+// forged reports whether a verifier found a REGISTER not to be signed with the key
+// that it bears.
+func (r *request) forged() bool { return !r.checked.IsZero() && !r.genuine }

@@ -3,7 +3,9 @@ package discovery
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"foyer"
@@ -41,14 +43,14 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 		}
 		select {
 		case <-idle:
-		case j, ok := <-s.queue:
+		case x, ok := <-s.queue:
 			if !ok {
 				w.checkpointed = -checkpointEvery
 				w.keepTime()
 				return nil
 			}
 			s.writing.Store(true)
-			w.group = append(w.group[:0], j)
+			w.group = append(w.group[:0], x)
 			w.gather()
 			w.commit()
 			s.writing.Store(false)
@@ -64,10 +66,9 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 type writer struct {
 	*Server
 	intakes []*intake // one for each socket
-	ahead   lookahead
-	request request        // the line in hand
+	lookups lookups
 	effects []effect       // of the last transaction, for the next
-	group   []*job         // at most queueLength
+	group   []*exchange    // at most queueLength, and a batch
 	out     []udp.Datagram // their replies
 	names   []foyer.Name
 	ends    []leaseEnd
@@ -116,9 +117,9 @@ func (w *writer) notAsked() int64 { return w.clock.now().Add(idWindow).UnixMilli
 
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
-	for j := range w.queue {
-		w.serve(&j.exchange, &w.ahead, w.deny)
-		w.finish(j)
+	for x := range w.queue {
+		w.refuseRest(x, &w.lookups, w.deny)
+		w.out = w.reply(w.out, x)
 	}
 }
 
@@ -141,7 +142,7 @@ func (w *writer) tick() {
 func (w *writer) gather() {
 	for {
 		w.drainQueue()
-		if len(w.group) == queueLength || !w.poll() {
+		if len(w.group) >= queueLength || !w.takeIn() {
 			return
 		}
 	}
@@ -150,22 +151,32 @@ func (w *writer) gather() {
 func (w *writer) drainQueue() {
 	for len(w.group) < queueLength {
 		select {
-		case j, ok := <-w.queue:
+		case x, ok := <-w.queue:
 			if !ok {
 				return
 			}
-			w.group = append(w.group, j)
+			w.group = append(w.group, x)
 		default:
 			return
 		}
 	}
 }
 
-func (w *writer) poll() (more bool) {
+// takeIn takes a batch in from every socket that its reader is not at, and reports
+// whether that was anything. What the batch asks for beside transactions is answered
+// on the way, as the reader would.
+func (w *writer) takeIn() (more bool) {
 	for _, t := range w.intakes {
-		if t.poll() {
-			more = true
+		if !t.mu.TryLock() {
+			continue
 		}
+		w.drainQueue() // what the reader has taken in came before
+		if len(w.group) < queueLength {
+			n, forWriter, _ := t.takeIn() // the reader will see an error too
+			w.group = append(w.group, forWriter...)
+			more = more || n > 0
+		}
+		t.mu.Unlock()
 	}
 	return more
 }
@@ -240,10 +251,13 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 
 // commit carries out the group and answers it.
 func (w *writer) commit() {
+	for _, x := range w.group {
+		x.mark()
+	}
 	err := w.update(func(t *transaction) error {
-		for _, j := range w.group {
-			j.rewind()
-			if err := w.carryOut(t, j); err != nil {
+		for _, x := range w.group {
+			x.rewind()
+			if err := t.carryOut(x); err != nil {
 				return err
 			}
 		}
@@ -252,60 +266,69 @@ func (w *writer) commit() {
 		}
 		return nil
 	})
-	for _, j := range w.group {
+	for _, x := range w.group {
 		switch {
 		case err == nil:
 		case errors.Is(err, storage.ErrUncertain):
 			// Whether it happened is not known: silence, and the retry will tell.
-			j.out.reset(0)
+			x.out.reset(0)
 		default:
-			j.rewind()
-			w.serve(&j.exchange, &w.ahead, w.deny)
+			x.rewind()
+			w.refuseRest(x, &w.lookups, w.deny)
 		}
 	}
-	w.finishGroup()
-}
-
-// finishGroup sends the replies of the whole group, those of one socket
-// together: 64 of them are one system call.
-func (w *writer) finishGroup() {
-	for rest := w.group; len(rest) > 0; {
-		conn, n := rest[0].conn, 0
-		w.out = w.out[:0]
-		for n < len(rest) && rest[n].conn == conn {
-			w.out = rest[n].datagrams(w.out)
-			n++
-		}
-		if len(w.out) > 0 {
-			_ = conn.Send(w.out)
-		}
-		for i, j := range rest[:n] {
-			rest[i] = nil
-			w.release(j)
-		}
-		rest = rest[n:]
-	}
+	w.out = w.reply(w.out, w.group...)
+	clear(w.group)
 }
 
 // errUnchanged makes the store give up a transaction that there is no need to
 // flush to the disk.
 var errUnchanged = errors.New("nothing was changed")
 
-// carryOut carries out the lines of a job from where it stands.
-func (w *writer) carryOut(t *transaction, j *job) error {
-	for {
-		line, end, more := j.next()
-		if !more {
-			return nil
-		}
-		if err := w.request.parse(line); err != nil {
-			more = j.unreadable(&w.request, err)
-		} else if more, err = t.carryOut(&j.exchange, &w.request); err != nil {
-			return err
-		}
-		if !more {
-			return nil
-		}
-		j.pos = end
+// deny is the [denial] of a request whose transaction has changed nothing: it is told
+// so, unless an earlier copy of it may have changed something. What may have
+// happened is not denied; its retries will be told.
+func (w *writer) deny(r *request) *foyer.Error {
+	if w.inDoubt(foyer.Name(r.name)) || r.recorded() && w.store.Recorded(r.UUID) {
+		return nil
 	}
+	return errUnavailable
+}
+
+var errUnavailable = &foyer.Error{Code: foyer.Unavailable, Text: "the registry cannot write to its database now; nothing was changed"}
+
+// inDoubt reports whether it is not known what the store has of a name.
+func (w *writer) inDoubt(name foyer.Name) bool {
+	_, doubtful := w.doubtful[name]
+	return doubtful
+}
+
+// settle finds out what an uncertain transaction has left behind, so that no
+// registration is without the lease that it should have. Such a lease begins
+// anew.
+func (w *writer) settle() error {
+	if !w.uncertain {
+		return nil
+	}
+	t := transaction{server: w.Server}
+	err := w.transact(&t, func(t *transaction) error {
+		for _, name := range slices.Sorted(maps.Keys(w.doubtful)) {
+			was := w.doubtful[name]
+			reg, err := t.Get(name)
+			switch {
+			case errors.Is(err, foyer.ErrUnknownName):
+				t.effects = append(t.effects, effect{registration: foyer.Registration{Name: name}, was: was, ends: true})
+			case err != nil:
+				return err
+			default:
+				reg.LeaseEnd = t.now.Lease + tick + reg.TTL
+				t.effects = append(t.effects, effect{registration: reg, was: was, asked: w.notAsked()})
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		w.uncertain, w.doubtful = false, nil
+	}
+	return err
 }

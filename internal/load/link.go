@@ -167,7 +167,7 @@ func (s *single) Send(_ int, requests [][]byte) {
 
 func (s *single) Receive(wait time.Duration, take func(i int, data [][]byte)) error {
 	_ = s.conn.SetReadDeadline(time.Now().Add(wait))
-	n, err := s.conn.Receive(s.in, nil)
+	n, err := udp.Receive(s.conn, s.in)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}

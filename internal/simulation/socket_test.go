@@ -30,6 +30,7 @@ type socket struct {
 
 	mu    sync.Mutex                  // guards what follows
 	taken time.Time                   // the last datagram
+	awake bool                        // the reader has waited for one and comes for it
 	bytes map[netip.AddrPort]*traffic // as many as the world has sockets
 }
 
@@ -46,33 +47,30 @@ func (s *socket) of(peer netip.AddrPort) *traffic {
 	return s.bytes[peer]
 }
 
-// Receive implements [udp.Conn].
-func (s *socket) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
-	for {
-		if err := s.in.Await(); err != nil {
-			return 0, err
-		}
-		time.Sleep(max(1, s.late()))
-		lock.Lock()
-		n, err := s.take(ds[:1], nil)
-		if n > 0 {
-			return n, nil
-		}
-		lock.Unlock()
-		if err != nil {
-			return 0, err
-		}
+// Wait implements [udp.Conn].
+func (s *socket) Wait() error {
+	if err := s.in.Await(); err != nil {
+		return err
 	}
+	time.Sleep(max(1, s.late()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awake = true
+	return nil
 }
 
-// Poll implements [udp.Conn].
+// Poll implements [udp.Conn]. It is the reader's if somebody has waited before it.
 func (s *socket) Poll(ds []udp.Datagram) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.awake {
+		s.awake = false
+		return s.take(ds[:1], nil)
+	}
 	return s.take(ds, func(datagram []byte) bool { return !bytes.Contains(datagram, []byte("sig=")) })
 }
 
 func (s *socket) take(ds []udp.Datagram, wanted func([]byte) bool) (n int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	now := time.Now()
 	if s.taken.Equal(now) {
 		return 0, nil

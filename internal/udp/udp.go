@@ -34,38 +34,49 @@ type Datagram struct {
 	Local netip.Addr
 }
 
-// A Conn is a UDP socket. Receive is called from one goroutine at a time, Send
-// from any number.
+// A Conn is a UDP socket. To wait for datagrams and to take them are two things,
+// so that several goroutines can take turns at a socket, under a lock of their
+// own, while one of them waits. [Receive] is both, for whoever has a Conn alone.
 type Conn interface {
-	// Receive waits for datagrams and puts up to len(ds) of them there: it
-	// copies the data into the Data slices that ds brings, sets their lengths
-	// and returns how many there are. What is longer than a Data slice has room
-	// for is cut off. It returns with lock held, which it takes before it takes
-	// a datagram from the socket and not while it waits; but not with an error.
-	// lock may be nil.
+	// Wait returns when there is a datagram for Poll, which somebody else may
+	// have taken by then. It is called from one goroutine at a time.
 	//
-	// The error is [net.ErrClosed] after Close
-	// and [os.ErrDeadlineExceeded] after the read deadline; errors of single
-	// peers, such as a refused port, are not reported.
-	Receive(ds []Datagram, lock sync.Locker) (int, error)
+	// The error is [net.ErrClosed] after Close and [os.ErrDeadlineExceeded] after
+	// the read deadline; errors of single peers, such as a refused port, are not
+	// reported.
+	Wait() error
 
-	// Poll is Receive without the waiting: it returns 0 if there is nothing to
-	// be had at once, and always where the system cannot tell. Whoever calls it
-	// holds the lock that Receive is given, also while another is in Receive: so
-	// datagrams are dealt with in the order in which they arrived.
+	// Poll takes up to len(ds) datagrams that have arrived and returns how many
+	// there are, 0 if there is nothing to be had at once: it copies their data
+	// into the Data slices that ds brings and sets those lengths. What is longer
+	// than a Data slice has room for is cut off. It is called from one goroutine
+	// at a time, which need not be the one that is in Wait. Its errors are those
+	// of Wait, but for the deadline; some are for Wait to tell.
 	Poll(ds []Datagram) (int, error)
 
 	// Send sends all of ds. A datagram that cannot be sent (a full buffer, no
 	// route) is lost, as the network may lose any: the error is for counting.
 	Send(ds []Datagram) error
 
-	// SetReadDeadline ends a Receive that is waiting at t.
+	// SetReadDeadline ends a Wait at t, the one that is under way as well.
 	SetReadDeadline(t time.Time) error
 
 	// LocalAddr returns the address that the socket is bound to.
 	LocalAddr() netip.AddrPort
 
 	Close() error
+}
+
+// Receive waits for datagrams and takes them as [Conn.Poll] does, at least one.
+func Receive(c Conn, ds []Datagram) (int, error) {
+	for {
+		if n, err := c.Poll(ds); n > 0 || err != nil {
+			return n, err
+		}
+		if err := c.Wait(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // A PacketConn sends and receives single datagrams: [*net.UDPConn], or a
@@ -142,33 +153,53 @@ func listen(config net.ListenConfig, address string) (Conn, error) {
 const socketBuffer = 4 << 20
 
 // Single returns a Conn that moves datagrams one by one.
-func Single(c PacketConn) Conn { return single{c} }
+func Single(c PacketConn) Conn { return &single{c: c} }
 
-type single struct{ c PacketConn }
+// A single cannot tell that a datagram has arrived but by reading it: Wait does,
+// and holds it for Poll.
+type single struct {
+	c PacketConn
 
-func (s single) Receive(ds []Datagram, lock sync.Locker) (int, error) {
-	for {
-		d := &ds[0]
-		n, peer, err := s.c.ReadFromUDPAddrPort(d.Data[:cap(d.Data)])
+	mu    sync.Mutex
+	taken bool // by Wait, for Poll, as are these
+	n     int
+	peer  netip.AddrPort
+	data  [1 << 16]byte // Wait's until it is taken, as a datagram is no longer
+}
+
+func (s *single) Wait() error {
+	s.mu.Lock()
+	taken := s.taken
+	s.mu.Unlock()
+	for !taken {
+		n, peer, err := s.c.ReadFromUDPAddrPort(s.data[:])
 		if err != nil {
 			if isPeerError(err) {
 				continue
 			}
-			return 0, err
+			return err
 		}
-		d.Data = d.Data[:n]
-		d.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-		d.Local = netip.Addr{}
-		if lock != nil {
-			lock.Lock()
-		}
-		return 1, nil
+		s.mu.Lock()
+		taken, s.taken, s.n, s.peer = true, true, n, peer
+		s.mu.Unlock()
 	}
+	return nil
 }
 
-func (s single) Poll([]Datagram) (int, error) { return 0, nil }
+func (s *single) Poll(ds []Datagram) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.taken {
+		return 0, nil
+	}
+	s.taken = false
+	d := &ds[0]
+	d.Data = d.Data[:copy(d.Data[:cap(d.Data)], s.data[:s.n])]
+	d.Peer, d.Local = unmapped(s.peer), netip.Addr{}
+	return 1, nil
+}
 
-func (s single) Send(ds []Datagram) error {
+func (s *single) Send(ds []Datagram) error {
 	var errs error
 	for i := range ds {
 		if _, err := s.c.WriteToUDPAddrPort(ds[i].Data, ds[i].Peer); err != nil {
@@ -178,13 +209,16 @@ func (s single) Send(ds []Datagram) error {
 	return errs
 }
 
-func (s single) SetReadDeadline(t time.Time) error { return s.c.SetReadDeadline(t) }
-func (s single) Close() error                      { return s.c.Close() }
+func (s *single) SetReadDeadline(t time.Time) error { return s.c.SetReadDeadline(t) }
+func (s *single) Close() error                      { return s.c.Close() }
 
-func (s single) LocalAddr() netip.AddrPort {
-	if a, ok := s.c.LocalAddr().(*net.UDPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+func (s *single) LocalAddr() netip.AddrPort { return localAddrOf(s.c) }
+
+func localAddrOf(c PacketConn) netip.AddrPort {
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		return unmapped(a.AddrPort())
 	}
 	return netip.AddrPort{}
 }
+
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -27,10 +27,10 @@ type conn struct {
 	local netip.AddrPort
 	inet6 bool // the socket is AF_INET6, possibly serving IPv4 as well
 
-	in          receiver              // under the lock that Receive is given
-	waiting     waiting               // of the goroutine that is in Receive
-	receiveCall func(fd uintptr) bool // made once, so that they need not be
-	pollCall    func(fd uintptr)      // allocated
+	in       receiver              // of the goroutine that is in Poll
+	asked    bool                  // of the one that is in Wait, see arrived
+	waitCall func(fd uintptr) bool // made once, so that they need not be
+	pollCall func(fd uintptr)      // allocated
 
 	out     sync.Pool   // of *sender
 	unjoint atomic.Bool // the kernel, or the device, does not split datagrams
@@ -43,13 +43,6 @@ type messages struct {
 	vectors  [BatchSize]unix.Iovec
 	names    [BatchSize]unix.RawSockaddrInet6 // large enough for both families
 	controls [BatchSize][controlSize]byte
-}
-
-// waiting is what Receive was called with.
-type waiting struct {
-	ds   []Datagram
-	lock sync.Locker
-	err  syscall.Errno
 }
 
 // A receiver is what datagrams are received with.
@@ -98,7 +91,7 @@ func newConn(c *net.UDPConn) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &conn{c: c, raw: raw, local: single{c}.LocalAddr()}
+	s := &conn{c: c, raw: raw, local: localAddrOf(c)}
 	var sockErr error
 	err = raw.Control(func(fd uintptr) {
 		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
@@ -115,7 +108,7 @@ func newConn(c *net.UDPConn) (Conn, error) {
 	if err := errors.Join(err, sockErr); err != nil {
 		return nil, err
 	}
-	s.receiveCall = s.tryReceive
+	s.waitCall = s.arrived
 	s.pollCall = s.in.recvmmsg
 	s.out.New = func() any {
 		o := new(sender)
@@ -125,41 +118,28 @@ func newConn(c *net.UDPConn) (Conn, error) {
 	return s, nil
 }
 
-func (s *conn) Receive(ds []Datagram, lock sync.Locker) (int, error) {
-	w := &s.waiting
-	w.ds, w.lock = ds, lock
-	for {
-		if err := s.raw.Read(s.receiveCall); err != nil {
-			return 0, err
-		}
-		if w.err == 0 {
-			return s.in.finish(ds), nil
-		}
-		if !passing(w.err) {
-			return 0, os.NewSyscallError("recvmmsg", w.err)
-		}
-	}
+func (s *conn) Wait() error {
+	s.asked = false
+	return s.raw.Read(s.waitCall)
 }
 
-// tryReceive is called by RawConn.Read, which waits until the socket is readable
-// if it returns false. With datagrams it leaves the lock held.
-func (s *conn) tryReceive(fd uintptr) bool {
-	w := &s.waiting
-	if w.lock != nil {
-		w.lock.Lock()
+// arrived is called by RawConn.Read, which waits if it returns false, and calls
+// it again then. The first time it has to look: Read is not woken for what came
+// before it was called.
+func (s *conn) arrived(fd uintptr) bool {
+	if s.asked {
+		return true
 	}
-	s.in.begin(w.ds)
-	s.in.recvmmsg(fd)
-	if w.err = s.in.err; w.err != 0 && w.lock != nil {
-		w.lock.Unlock()
-	}
-	return w.err != unix.EAGAIN
+	s.asked = true
+	p, now := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}, unix.Timespec{}
+	n, _, _ := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return n > 0
 }
 
 func (s *conn) Poll(ds []Datagram) (int, error) {
 	r := &s.in
 	r.begin(ds)
-	// Read would wait for whoever is in Receive.
+	// Read would wait for whoever is in Wait.
 	if err := s.raw.Control(s.pollCall); err != nil {
 		return 0, err
 	}

@@ -27,7 +27,7 @@ func serve(t *testing.T, c udp.Conn) {
 			ds[i].Data = make([]byte, 1500)
 		}
 		for {
-			n, err := c.Receive(ds, nil)
+			n, err := udp.Receive(c, ds)
 			if err != nil {
 				if !errors.Is(err, net.ErrClosed) {
 					t.Error(err)
@@ -134,7 +134,7 @@ func TestReceive(t *testing.T) {
 	var got []string
 	for len(got) < 2 {
 		ds := []udp.Datagram{{Data: make([]byte, 10)}, {Data: make([]byte, 10)}}
-		n, err := c.Receive(ds, nil)
+		n, err := udp.Receive(c, ds)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,11 +167,11 @@ func TestReceive(t *testing.T) {
 
 	_ = c.SetReadDeadline(time.Unix(1, 0))
 	ds := []udp.Datagram{{Data: make([]byte, 10)}}
-	if _, err := c.Receive(ds, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := udp.Receive(c, ds); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after the deadline: %v", err)
 	}
 	c.Close()
-	if _, err := c.Receive(ds, nil); !errors.Is(err, net.ErrClosed) {
+	if _, err := udp.Receive(c, ds); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -188,7 +188,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		for left := len(ds); left > 0; {
-			k, err := c.Receive(ds[:left], nil)
+			k, err := udp.Receive(c, ds[:left])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -226,7 +226,7 @@ func TestRuns(t *testing.T) {
 				if ds[i].Peer != to.LocalAddr() {
 					continue
 				}
-				if _, err := to.Receive(buf, nil); err != nil {
+				if _, err := udp.Receive(to, buf); err != nil {
 					t.Fatalf("datagram %d: %v", i, err)
 				}
 				if !bytes.Equal(buf[0].Data, ds[i].Data) {
@@ -262,7 +262,7 @@ func TestListenServer(t *testing.T) {
 	}
 }
 
-// TestPoll receives without waiting, while another goroutine waits.
+// TestPoll takes what has arrived, without waiting.
 func TestPoll(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		return // Poll has nothing to tell elsewhere
@@ -292,48 +292,116 @@ func TestPoll(t *testing.T) {
 			t.Errorf("datagram %d: %q from %v", i, d.Data, d.Peer)
 		}
 	}
-
-	// A Receive and many a Poll: each datagram comes to one of them, in order.
-	const sent = 2000
-	got := make(chan string, sent)
-	var readers sync.WaitGroup
-	var mu sync.Mutex
-	take := func(n int, err error) bool {
-		for _, d := range ds[:n] {
-			got <- string(d.Data)
-		}
-		return err == nil
-	}
-	readers.Go(func() {
-		for take(c.Receive(ds, &mu)) {
-			mu.Unlock()
-		}
-	})
-	for range 2 {
-		readers.Go(func() {
-			for more := true; more; runtime.Gosched() {
-				mu.Lock()
-				more = take(c.Poll(ds))
-				mu.Unlock()
-			}
-		})
-	}
-	for i := 0; i < sent; {
-		first := i
-		for ; i < first+100; i++ { // as many as the socket's buffer surely holds
-			fmt.Fprint(out, i)
-		}
-		for j := first; j < i; j++ {
-			if text := <-got; text != fmt.Sprint(j) {
-				t.Fatalf("%q came where %d was to come", text, j)
-			}
-		}
-	}
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	readers.Wait()
 	if n, err := c.Poll(ds); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after Close: %d datagrams, %v", n, err)
 	}
+}
+
+// conns calls fn with a Conn of each kind.
+func conns(t *testing.T, fn func(t *testing.T, c udp.Conn)) {
+	t.Run("batches", func(t *testing.T) { fn(t, listen(t, "127.0.0.1:0")) })
+	t.Run("single", func(t *testing.T) {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn(t, udp.Single(c))
+	})
+}
+
+// Wait returns for what has arrived before as well, as often as it is called, until
+// somebody has taken it.
+func TestWait(t *testing.T) {
+	conns(t, func(t *testing.T, c udp.Conn) {
+		defer c.Close()
+		out, err := net.Dial("udp", c.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		fmt.Fprint(out, "longer than ten bytes")
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		for range 3 {
+			if err := c.Wait(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ds := []udp.Datagram{{Data: make([]byte, 10)}}
+		if n, err := c.Poll(ds); n != 1 || err != nil || string(ds[0].Data) != "longer tha" || ds[0].Peer.String() != out.LocalAddr().String() {
+			t.Errorf("%d datagrams, %v, %q from %v", n, err, ds[0].Data, ds[0].Peer)
+		}
+		if n, err := c.Poll(ds); n != 0 || err != nil {
+			t.Errorf("a second time: %d datagrams, %v", n, err)
+		}
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		if err := c.Wait(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after the deadline: %v", err)
+		}
+	})
+}
+
+// One goroutine waits, and others do not: each datagram comes to one of them, in
+// order.
+func TestTurns(t *testing.T) {
+	conns(t, func(t *testing.T, c udp.Conn) {
+		out, err := net.Dial("udp", c.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		const sent = 2000
+		got := make(chan string, sent)
+		var readers sync.WaitGroup
+		var mu sync.Mutex
+		ds := make([]udp.Datagram, udp.BatchSize)
+		for i := range ds {
+			ds[i].Data = make([]byte, 100)
+		}
+		take := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			n, _ := c.Poll(ds)
+			for _, d := range ds[:n] {
+				got <- string(d.Data)
+			}
+		}
+		closed := make(chan struct{})
+		readers.Go(func() {
+			for c.Wait() == nil {
+				take()
+			}
+			close(closed)
+		})
+		for range 2 {
+			readers.Go(func() {
+				for {
+					select {
+					case <-closed:
+						return
+					default:
+						take()
+						runtime.Gosched()
+					}
+				}
+			})
+		}
+		for i := 0; i < sent; {
+			first := i
+			for ; i < first+100; i++ { // as many as the socket's buffer surely holds
+				fmt.Fprint(out, i)
+			}
+			for j := first; j < i; j++ {
+				if text := <-got; text != fmt.Sprint(j) {
+					t.Fatalf("%q came where %d was to come", text, j)
+				}
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		readers.Wait()
+	})
 }

@@ -9,10 +9,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
+	"foyer"
 	"foyer/internal/udp"
+	"foyer/storage"
 	"foyer/storage/storetest"
 	"foyer/wire"
 )
@@ -34,7 +35,7 @@ func TestLinesAreAnsweredInOrder(t *testing.T) {
 		apart, apartWriter := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
 		var lines, want []string
 		kinds := 1 + r.IntN(len(possible)) // few of them have long runs of look-ups
-		for n := 1 + r.IntN(2*lookaheadLength); len(lines) < n && len(strings.Join(lines, "\n")) < 1000; {
+		for n := 1 + r.IntN(2*stepLength); len(lines) < n && len(strings.Join(lines, "\n")) < 1000; {
 			line := possible[r.IntN(kinds)]
 			lines = append(lines, line)
 			want = append(want, answers(serveDatagram(apart, apartWriter, []byte(line)))...)
@@ -58,16 +59,110 @@ func answers(x *exchange) (lines []string) {
 func TestLinesBetweenThoseThatAreDenied(t *testing.T) {
 	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
 	serveDatagram(s, w, []byte("REGISTER room://192.0.2.9:40001 Foyer"))
-	var x exchange
-	x.start(&udp.Datagram{
-		Data: []byte("LOOKUP Foyer\nREGISTER room://192.0.2.9:40002 Great Hall of Mirrors\nLOOKUP Foyer\n\nDEREGISTER Foyer\nLOOKUP Foyer"),
-		Peer: netip.MustParseAddrPort("192.0.2.9:9"),
-	})
+	x := exchangeOf("LOOKUP Foyer\nREGISTER room://192.0.2.9:40002 Great Hall of Mirrors\nLOOKUP Foyer\n\nDEREGISTER Foyer\nLOOKUP Foyer")
 	const found, denied = "OK room://192.0.2.9:40001", "NOTOK too many requests are waiting; try again"
 	want := strings.Join([]string{found, denied, found, denied, found}, "\n")
-	if done := s.serve(&x, &w.ahead, busyQueue); !done || strings.Join(answers(&x), "\n") != want {
-		t.Errorf("done %v, got %q, want %q", done, answers(&x), want)
+	s.refuseRest(x, &w.lookups, busyQueue)
+	if strings.Join(answers(x), "\n") != want {
+		t.Errorf("got %q, want %q", answers(x), want)
 	}
+}
+
+// A twiceStore runs every transaction twice, as if the first try were in conflict with
+// somebody else's, or refuses it after the first.
+type twiceStore struct {
+	storage.Store
+	refuses bool
+}
+
+func (s *twiceStore) Update(now storage.Instant, fn func(storage.Tx) error) error {
+	again := errors.New("again")
+	if err := s.Store.Update(now, func(tx storage.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return again
+	}); err != again {
+		return err
+	}
+	if s.refuses {
+		return foyer.ErrUnavailable
+	}
+	return s.Store.Update(now, fn)
+}
+
+// longDatagrams returns datagrams with more lines than are read at a time, of which
+// the first needs a transaction and others are signed.
+func longDatagrams(b *bench) (all []string) {
+	looks := func(n int) string { return strings.Repeat("\nLOOKUP Foyer", n) }
+	for _, n := range []int{0, 1, stepLength - 2, stepLength - 1, stepLength, 27} {
+		register := b.registerSigned(1, "room://192.0.2.10:1", "Hall")
+		all = append(all, "REGISTER room://192.0.2.10:2 Foyer"+looks(n)+"\n"+register+"\n"+b.signed(1, "", "DEREGISTER Hall")+looks(n)+"\nREGISTER room://192.0.2.10:3 Attic")
+	}
+	return all
+}
+
+// serveArrived carries a datagram through intake, verifier and writer, and returns the
+// lines of the replies.
+func serveArrived(t *testing.T, store storage.Store, datagram string) (lines []string) {
+	s, w := newIdleServer(store)
+	s.anyAddress = true
+	c := &arrivedConn{arrived: []string{datagram}}
+	w.intakes = append(w.intakes, s.newIntake(c))
+	w.gather()
+	if len(s.verify) == 1 {
+		x := <-s.verify
+		if !s.judge(x) || s.answer(x, &w.lookups) {
+			t.Fatal("there is nothing for the writer")
+		}
+		w.group = append(w.group, x)
+	}
+	if len(w.group) != 1 {
+		t.Fatalf("%d datagrams have come to the writer: %q", len(w.group), c.replies)
+	}
+	w.commit()
+	for _, d := range c.replies {
+		lines = append(lines, strings.Split(d, "\n")...)
+	}
+	return lines
+}
+
+// A transaction that is carried out again leads to the same answers as one that is
+// carried out once.
+func TestTransactionsMayRunAgain(t *testing.T) {
+	run(t, func(b *bench) {
+		for _, datagram := range longDatagrams(b) {
+			plain, again := storetest.NewModel(storetest.Sabotage{}), storetest.NewModel(storetest.Sabotage{})
+			once, twice := serveArrived(t, plain, datagram), serveArrived(t, &twiceStore{Store: again}, datagram)
+			if !slices.Equal(once, twice) || len(once) != strings.Count(datagram, "\n")+1 {
+				t.Errorf("%s\n once: %q\ntwice: %q", datagram, once, twice)
+			}
+			if plain.Len() != 2 || again.Len() != 2 {
+				t.Errorf("%s\n%d and %d rooms are registered, want 2", datagram, plain.Len(), again.Len())
+			}
+		}
+	})
+}
+
+// When a transaction fails after it has been carried out, every line of it is answered
+// anew, whatever was read of the datagram by then, or given up because its reply did
+// not fit.
+func TestLinesOfATransactionThatFailed(t *testing.T) {
+	run(t, func(b *bench) {
+		outgrown := strings.Repeat("\n", 60) + "REGISTER room://" + strings.Repeat("host.", 10) + "a:1 x" + strings.Repeat("\nLOOKUP x", stepLength+2)
+		for _, datagram := range append(longDatagrams(b), outgrown) {
+			got := serveArrived(t, &twiceStore{Store: storetest.NewModel(storetest.Sabotage{}), refuses: true}, datagram)
+			for i, line := range strings.Split(strings.TrimLeft(datagram, "\n"), "\n") {
+				want := errUnavailable.Text
+				if strings.HasPrefix(line, "LOOKUP") {
+					want = errUnknown.Text
+				}
+				if i >= len(got) || !strings.HasSuffix(got[i], want) {
+					t.Fatalf("%s\nline %d got %q, want %q", datagram, i, got[min(i, len(got)):], want)
+				}
+			}
+		}
+	})
 }
 
 // A batchConn hands out the same batch some times, is closed then, and keeps
@@ -79,7 +174,9 @@ type batchConn struct {
 	sent  []udp.Datagram
 }
 
-func (c *batchConn) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
+func (c *batchConn) Wait() error { return nil }
+
+func (c *batchConn) Poll(ds []udp.Datagram) (int, error) {
 	if c.times == 0 {
 		return 0, net.ErrClosed
 	}
@@ -88,11 +185,8 @@ func (c *batchConn) Receive(ds []udp.Datagram, lock sync.Locker) (int, error) {
 		ds[i].Data = append(ds[i].Data[:0], d.Data...)
 		ds[i].Peer = d.Peer
 	}
-	lock.Lock()
 	return len(c.batch), nil
 }
-
-func (c *batchConn) Poll([]udp.Datagram) (int, error) { return 0, nil }
 
 func (c *batchConn) Send(ds []udp.Datagram) error {
 	if c.times == 0 {
@@ -123,7 +217,7 @@ func TestBatches(t *testing.T) {
 		var batch, want []udp.Datagram
 		for i := range n {
 			var lines []string
-			for range r.IntN(2 * lookaheadLength) {
+			for range r.IntN(2 * stepLength) {
 				hall := r.IntN(25)
 				lines = append(lines,
 					fmt.Sprint("LOOKUP the great hall of mirrors ", hall),
