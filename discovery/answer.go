@@ -45,7 +45,7 @@ func (l *lookups) find(store storage.Store, xs ...*exchange) {
 // answer answers the lines of x that need no transaction. It returns false when the
 // line in hand needs one, or a verifier.
 func (s *Server) answer(x *exchange, l *lookups) (done bool) {
-	lend := x.at == len(x.requests)
+	lend := x.at == len(x.requests) && x.unread < len(x.in)
 	if lend {
 		l.swap(x)
 	}
@@ -119,7 +119,7 @@ func (s *Server) answerLine(x *exchange, r *request) (fits, answered bool) {
 		return false, false
 	case r.Verb == wire.Renew:
 		return s.renew(x, r)
-	case r.Verb == wire.Register && r.forged():
+	case r.Verb == wire.Register && r.verdict == forged:
 		return x.refuse(&r.Tags, errBadSignature, 0), true
 	}
 	return false, false

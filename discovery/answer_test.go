@@ -110,8 +110,8 @@ func serveArrived(t *testing.T, store storage.Store, datagram string) (lines []s
 	c := &arrivedConn{arrived: []string{datagram}}
 	w.intakes = append(w.intakes, s.newIntake(c))
 	w.gather()
-	if len(s.verify) == 1 {
-		x := <-s.verify
+	if len(s.toVerify) == 1 {
+		x := <-s.toVerify
 		if !s.judge(x) || s.answer(x, &w.lookups) {
 			t.Fatal("there is nothing for the writer")
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // An exchange is a request datagram on its way, with the replies to it so far. It
-// owns the memory of both, some 3 KiB and 30 at most, and belongs to whoever has the
+// owns the memory of both, some 3 KiB and 28 at most, and belongs to whoever has the
 // pointer: reader, verifier or writer.
 type exchange struct {
 	conn  udp.Conn // where it has come in and is answered
@@ -24,7 +24,7 @@ type exchange struct {
 	in     []byte // the datagram
 	unread int    // where in it the lines begin that have not been read
 
-	// requests are lines that have been read, stepLength at most, of 488 bytes each;
+	// requests are lines that have been read, stepLength at most, of 456 bytes each;
 	// those before at are answered. A datagram can have 600 lines: whoever needs the
 	// next ones reads them, so that few wait in memory.
 	requests []request
@@ -152,14 +152,10 @@ type request struct {
 	err        error
 	name       []byte        // canonical
 	addr       foyer.Address // of a REGISTER
-	key        foyer.Key     // of a REGISTER
+	key        foyer.Key     // of a REGISTER; or with which the verdict was found
 
-	// The key that a verifier held the signature against, zero if none has, and
-	// whether it fits.
-	checked foyer.Key
-	genuine bool
-
-	known *storage.Query // what is known of the name, see lookups.find
+	verdict verdict        // on the signature
+	known   *storage.Query // what is known of the name, see lookups.find
 }
 
 var (
@@ -171,8 +167,7 @@ var (
 // read reads a line into r, which may have been used before. With an err, r still
 // bears the id, if it was readable.
 func (r *request) read(line []byte, start, end int) {
-	r.line, r.start, r.end = line, start, end
-	r.checked, r.genuine, r.known = foyer.Key{}, false, nil
+	r.line, r.start, r.end, r.verdict = line, start, end, unchecked
 	r.err = r.parse(line)
 }
 
@@ -270,7 +265,7 @@ type span struct{ start, end int }
 const maxSpans = 8
 
 func (r *replies) reset(budget int) {
-	*r = replies{buf: r.buf[:0], budget: budget}
+	r.buf, r.n, r.start, r.mark, r.budget = r.buf[:0], 0, 0, 0, budget
 }
 
 // room returns how long the next line may be if it is to be sent.

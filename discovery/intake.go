@@ -136,7 +136,7 @@ func (t *intake) passOn(x *exchange) bool {
 		return true
 	}
 	select {
-	case t.verify <- x:
+	case t.toVerify <- x:
 		return true
 	default:
 		t.shares.release(x.peer.Addr())
@@ -148,7 +148,7 @@ func (t *intake) passOn(x *exchange) bool {
 // enqueue puts x into the writer's queue, or refuses it and returns false.
 func (s *Server) enqueue(x *exchange, l *lookups) bool {
 	select {
-	case s.queue <- x:
+	case s.toWrite <- x:
 		return true
 	default:
 		s.refuseRest(x, l, busyQueue)

@@ -11,7 +11,7 @@ import (
 // The limits of the service. Each says what it bounds.
 const (
 	// queueLength bounds the datagrams that wait for the writer, and those that it
-	// works on. An exchange is some 3 KiB and 30 at most, so that is 15 MB of memory,
+	// works on. An exchange is some 3 KiB and 28 at most, so that is 15 MB of memory,
 	// and 130 if every datagram is made for it. A full queue answers busy.
 	queueLength = 2048
 

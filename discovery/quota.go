@@ -69,7 +69,7 @@ func (t *transaction) admit(x *exchange, r *request, d *decision, recorded bool)
 	if !recorded && !gains {
 		return nil
 	}
-	trusted := r.genuine && t.server.trusts(r.checked)
+	trusted := r.verdict == genuine && t.server.trusts(r.key)
 	names, outcomes := q.mostNames, q.mostOutcomes
 	if !trusted {
 		names, outcomes = names-q.reservedNames, outcomes-q.reservedOutcomes

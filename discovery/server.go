@@ -29,8 +29,8 @@ type Server struct {
 	signatures *buckets  // that each source may still have checked
 	quota      *quota    // the writer's
 	exchanges  sync.Pool // of *exchange; what bounds the queues bounds those in use
-	verify     chan *exchange
-	queue      chan *exchange
+	toVerify   chan *exchange
+	toWrite    chan *exchange
 	operations chan *operation
 	late       chan foyer.Registration
 	stopped    chan struct{} // closed when the writer has ended
@@ -83,8 +83,8 @@ func New(store storage.Store, o Options) *Server {
 		anyAddress: o.AnyAddress,
 		clock:      newClock(o.SystemClock, store.Last()),
 		shares:     newShares(),
-		verify:     make(chan *exchange, verifyQueueLength),
-		queue:      make(chan *exchange, queueLength),
+		toVerify:   make(chan *exchange, verifyQueueLength),
+		toWrite:    make(chan *exchange, queueLength),
 		operations: make(chan *operation),
 		late:       make(chan foyer.Registration, lateQueueLength),
 		stopped:    make(chan struct{}),
@@ -150,9 +150,9 @@ func (s *Server) Serve(ctx context.Context, conns ...udp.Conn) error {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
 	readers.Wait()
-	close(s.verify)
+	close(s.toVerify)
 	verifiers.Wait()
-	close(s.queue)
+	close(s.toWrite)
 	<-s.stopped
 	return errors.Join(append(failures, writeErr)...)
 }

@@ -9,6 +9,15 @@ import (
 	"foyer/wire"
 )
 
+// A verdict is what a verifier has found of a signature.
+type verdict uint8
+
+const (
+	unchecked verdict = iota
+	genuine
+	forged
+)
+
 var sigTag = []byte(";sig=")
 
 // mayBeSigned reports whether a line may be a request whose signature matters: one that
@@ -42,7 +51,7 @@ func (x *exchange) needsVerifier() bool {
 func (s *Server) verifyLoop() {
 	var l lookups
 	var out []udp.Datagram
-	for x := range s.verify {
+	for x := range s.toVerify {
 		switch {
 		case !s.judge(x):
 			s.refuseRest(x, &l, busyVerify)
@@ -85,7 +94,10 @@ func (s *Server) judgeLine(x *exchange, r *request) bool {
 		if !s.signatures.allow(x.peer.Addr()) {
 			return false
 		}
-		r.checked, r.genuine = key, wire.Verify(r.line, r.Sig, key)
+		r.key, r.verdict = key, forged
+		if wire.Verify(r.line, r.Sig, key) {
+			r.verdict = genuine
+		}
 	}
 	x.signed = append(x.signed, *r)
 	return true
@@ -132,16 +144,12 @@ func (s *Server) keyToCheck(x *exchange, r *request) (none foyer.Key) {
 // who has it then.
 func (r *request) checkSignature(key foyer.Key) *foyer.Error {
 	switch {
-	case r.checked != key:
+	case r.verdict == unchecked || r.key != key:
 		return errChangedHands
-	case !r.genuine:
+	case r.verdict == forged:
 		return errBadSignature
 	}
 	return nil
 }
 
 var errChangedHands = &foyer.Error{Code: foyer.Busy, Text: "the name has just changed hands; try again"}
-
-// forged reports whether a verifier found a REGISTER not to be signed with the key
-// that it bears.
-func (r *request) forged() bool { return !r.checked.IsZero() && !r.genuine }

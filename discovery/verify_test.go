@@ -94,7 +94,7 @@ func TestVerdictsAreCounted(t *testing.T) {
 				t.Error("the limit of the source does not allow for it")
 			}
 			for i := range x.signed {
-				if !x.signed[i].checked.IsZero() {
+				if x.signed[i].verdict != unchecked {
 					n++
 				}
 			}

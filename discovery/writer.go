@@ -37,13 +37,13 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 		var idle <-chan struct{} // ready if nobody waits while there is work left
 		if w.behind {
 			w.catchUp()
-			if len(s.queue) == 0 {
+			if len(s.toWrite) == 0 {
 				idle = always
 			}
 		}
 		select {
 		case <-idle:
-		case x, ok := <-s.queue:
+		case x, ok := <-s.toWrite:
 			if !ok {
 				w.checkpointed = -checkpointEvery
 				w.keepTime()
@@ -117,7 +117,7 @@ func (w *writer) notAsked() int64 { return w.clock.now().Add(idWindow).UnixMilli
 
 // refuseAll answers what waits, until nothing more comes.
 func (w *writer) refuseAll() {
-	for x := range w.queue {
+	for x := range w.toWrite {
 		w.refuseRest(x, &w.lookups, w.deny)
 		w.out = w.reply(w.out, x)
 	}
@@ -151,7 +151,7 @@ func (w *writer) gather() {
 func (w *writer) drainQueue() {
 	for len(w.group) < queueLength {
 		select {
-		case x, ok := <-w.queue:
+		case x, ok := <-w.toWrite:
 			if !ok {
 				return
 			}
