@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -69,6 +70,35 @@ func TestATransactionBeginsWithWhatHasArrived(t *testing.T) {
 		if got := conns[0].sent + conns[1].sent; got != 2*n || s.store.Len() != n {
 			t.Errorf("%d of %d requests are answered, %d rooms registered", got, 2*n, s.store.Len())
 		}
+	}
+}
+
+// When the writer's queue is full, what would have to wait is refused at once, and the
+// rest of its datagram answered. What is refused does not count as waiting.
+func TestFullQueue(t *testing.T) {
+	s, _ := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
+	const over = 100
+	c := &arrivedConn{}
+	for i := range queueLength + over {
+		c.arrived = append(c.arrived, fmt.Sprintf("LOOKUP nobody\nREGISTER room://h:%d room %d\nLOOKUP nobody", 1+i, i))
+	}
+	r := s.newIntake(c)
+	for len(c.arrived) > 0 {
+		if _, err := r.readBatch(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const unknown = "NOTOK no room of that name is registered"
+	want := unknown + "\nNOTOK too many requests are waiting; try again\n" + unknown
+	if len(s.toWrite) != queueLength || len(c.replies) != over || slices.ContainsFunc(c.replies, func(r string) bool { return r != want }) {
+		t.Errorf("%d wait, %d are answered, %q", len(s.toWrite), len(c.replies), c.replies)
+	}
+	waiting := 0
+	for _, n := range s.shares.waiting {
+		waiting += n
+	}
+	if waiting != queueLength {
+		t.Errorf("%d are counted as waiting, want %d", waiting, queueLength)
 	}
 }
 
