@@ -70,11 +70,11 @@ type Conn interface {
 // Receive waits for datagrams and takes them as [Conn.Poll] does, at least one.
 func Receive(c Conn, ds []Datagram) (int, error) {
 	for {
-		if n, err := c.Poll(ds); n > 0 || err != nil {
-			return n, err
-		}
 		if err := c.Wait(); err != nil {
 			return 0, err
+		}
+		if n, err := c.Poll(ds); n > 0 || err != nil {
+			return n, err
 		}
 	}
 }
