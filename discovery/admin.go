@@ -19,6 +19,7 @@ import (
 //	GET  /history?name=NAME            newest first, an [Entry] on each line; 404 if there is nothing
 //	POST /evict?name=NAME[&for=10m]    an [Evicted]; 404 if there is nothing to do
 //	POST /allow?name=NAME              204; 404 if the name is not held
+//	POST /import                       a dump; lines of an [ImportAnswer]
 //
 // A failure is a status with one line of text.
 func (s *Server) AdminHandler() http.Handler {
@@ -37,6 +38,7 @@ func (s *Server) AdminHandler() http.Handler {
 	})
 	mux.HandleFunc("POST /evict", s.serveEvict)
 	mux.HandleFunc("POST /allow", s.serveAllow)
+	mux.HandleFunc("POST /import", s.serveImport)
 	return mux
 }
 

@@ -74,8 +74,7 @@ func EntryOf(e *storage.Event) Entry {
 }
 
 // DumpPage is how many registrations are read from a store at a time for a
-// dump: so many see one state, and no transaction stays open in between, which
-// would keep a bbolt file growing.
+// dump: so many see one state, and a transaction waits for one page at most.
 const DumpPage = 1024
 
 // Rows returns the registrations whose names begin with prefix, by name.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
+	"os"
 	"time"
 
 	"foyer"
@@ -16,7 +18,7 @@ import (
 // ask returns what the registry that holds the store answers to a GET, or what
 // read finds in the file if no registry is running.
 func ask[T any](ctx context.Context, store *storeFlag, path string, query map[string][]string,
-	read func(*bolt.Reader) iter.Seq2[T, error],
+	read func(*bolt.Store) iter.Seq2[T, error],
 ) (all iter.Seq2[T, error], err error) {
 	err = store.eitherWay(ctx, func(server *adminClient) error {
 		body, err := server.do(ctx, http.MethodGet, path, query)
@@ -47,21 +49,33 @@ func ask[T any](ctx context.Context, store *storeFlag, path string, query map[st
 func change(ctx context.Context, store *storeFlag, server func(*adminClient) error,
 	write func(tx storage.Tx, now time.Time) error,
 ) error {
-	return store.eitherWay(ctx, server, func() (err error) {
-		file, err := bolt.OpenReadOnly(store.path)
-		if err != nil {
+	return store.eitherWay(ctx, server, func() error {
+		if _, err := os.Stat(store.path); err != nil {
+			return fmt.Errorf("%s: %w", store.path, errors.Unwrap(err))
+		}
+		return withFile(ctx, store.path, func(update updater) error {
+			return update(func(tx storage.Tx, now storage.Instant) error { return write(tx, now.Wall) })
+		})
+	})
+}
+
+// An updater runs a function in a transaction.
+type updater = func(func(storage.Tx, storage.Instant) error) error
+
+// withFile opens the file of a registry that is not running, or a new one, for fn
+// to change until ctx ends.
+func withFile(ctx context.Context, path string, fn func(updater) error) (err error) {
+	s, err := bolt.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return fn(func(change func(storage.Tx, storage.Instant) error) error {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		now := storage.Instant{Wall: wallOf(file), Lease: file.Last().Lease}
-		if err := file.Close(); err != nil {
-			return err
-		}
-		s, err := bolt.Open(store.path, nil)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, s.Close()) }()
-		return s.Update(now, func(tx storage.Tx) error { return write(tx, now.Wall) })
+		now := storage.Instant{Wall: wallOf(s), Lease: s.Last().Lease}
+		return s.Update(now, func(tx storage.Tx) error { return change(tx, now) })
 	})
 }
 
@@ -76,7 +90,7 @@ func (f *storeFlag) eitherWay(ctx context.Context, server func(*adminClient) err
 		}
 		err = file()
 		if !errors.Is(err, storage.ErrLocked) || attempt > 0 || ctx.Err() != nil {
-			return f.missing(err)
+			return f.hint(err)
 		}
 	}
 }
@@ -84,12 +98,12 @@ func (f *storeFlag) eitherWay(ctx context.Context, server func(*adminClient) err
 // registrations returns the rows of a store whose names begin with prefix.
 func registrations(ctx context.Context, store *storeFlag, prefix string) (iter.Seq2[discovery.Row, error], error) {
 	return ask(ctx, store, "/registrations", map[string][]string{"prefix": {prefix}},
-		func(s *bolt.Reader) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, foyer.Name(prefix)) })
+		func(s *bolt.Store) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, foyer.Name(prefix)) })
 }
 
 // wallOf returns the time by the clock of a registry that is not running. That
 // clock never goes backwards.
-func wallOf(s *bolt.Reader) time.Time {
+func wallOf(s *bolt.Store) time.Time {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	if last := s.Last().Wall; last.After(now) {
 		return last.Truncate(time.Millisecond)

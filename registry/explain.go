@@ -42,7 +42,7 @@ kept, and those of the last %d names that are not registered any more.`,
 			return command.Usagef("invalid value %q for --format: it is table or json", format)
 		}
 		entries, err := ask(c.Context(), store, "/history", url.Values{"name": {string(name)}},
-			func(s *bolt.Reader) iter.Seq2[discovery.Entry, error] { return discovery.History(s, name, wallOf(s)) })
+			func(s *bolt.Store) iter.Seq2[discovery.Entry, error] { return discovery.History(s, name, wallOf(s)) })
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func printHistory(w io.Writer, entries iter.Seq2[discovery.Entry, error]) error 
 			by = "from " + e.From
 		case !e.Until.IsZero():
 			address, by = "-", "by the operator, until "+e.Until.Format(time.RFC3339)
-		case e.Event == storage.Evicted.String():
+		case e.Event == storage.Evicted.String(), e.Event == storage.Registered.String(): // imported
 			by = "by the operator"
 		}
 		if _, err := fmt.Fprintf(w, "%s  %-12s  %-32s  %s", e.Time.Format(time.RFC3339), e.Event, address, by); err != nil {

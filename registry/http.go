@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,19 +25,20 @@ const (
 	// The admin socket, which is for one user, has no such bound.
 	maxConnsPerHost = maxConns / 4
 
-	// requestTime is how long a request may take to arrive.
+	// requestTime is how long a request may take to arrive, but for its body.
 	requestTime = 5 * time.Second
 
-	// stallTime is how long the client may take to read a part of an answer.
-	// There is no limit for the whole answer.
+	// stallTime is how long a part of an answer may take to be read, and a part of a
+	// body to arrive. Either may take as long as it likes if its parts do not.
 	stallTime = 30 * time.Second
 )
 
-// serveHTTP serves h on l and returns a function that ends it, which gives
-// answers in progress a second.
-func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
+// serveHTTP serves h on l and returns the function that ends it: what is being
+// answered may go on for a second. Only requests for the paths of bodies may
+// have one.
+func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger, bodies ...string) (stop func()) {
 	s := &http.Server{
-		Handler:        refuseBodies(extendDeadlines(h)),
+		Handler:        refuseBodies(extendDeadlines(h), bodies),
 		ReadTimeout:    requestTime,
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10,
@@ -56,10 +59,11 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
 	}
 }
 
-// refuseBodies refuses requests with a body, without waiting for the body.
-func refuseBodies(h http.Handler) http.Handler {
+// refuseBodies refuses requests with a body, and does not wait for it, but for
+// those of some paths.
+func refuseBodies(h http.Handler, bodies []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
+		if r.ContentLength != 0 && !slices.Contains(bodies, r.URL.Path) {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "requests have no body", http.StatusRequestEntityTooLarge)
 			return
@@ -68,16 +72,35 @@ func refuseBodies(h http.Handler) http.Handler {
 	})
 }
 
-// extendDeadlines gives each part of an answer its own deadline, and the
-// handler all the time that it needs.
+// extendDeadlines gives each part of a body its own time to arrive, each part of
+// an answer its own time to be read, and the handler all the time that it needs.
 func extendDeadlines(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the request has arrived
+		conn := http.NewResponseController(w)
+		_ = conn.SetReadDeadline(time.Time{}) // the request has arrived
+		if r.ContentLength != 0 {
+			r.Body = &deadlineBody{r.Body, conn}
+		}
 		d := &deadlineWriter{ResponseWriter: w}
 		d.extend()
 		h.ServeHTTP(d, r)
 		d.extend() // for what is still buffered
 	})
+}
+
+// A deadlineBody gives each part of a request's body its own time to arrive.
+type deadlineBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+func (b *deadlineBody) Read(p []byte) (int, error) {
+	_ = b.conn.SetReadDeadline(time.Now().Add(stallTime))
+	n, err := b.ReadCloser.Read(p)
+	if err != nil { // the server reads itself now, to notice that nobody waits any more
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 type deadlineWriter struct {

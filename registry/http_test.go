@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -46,14 +47,20 @@ func (p *pipes) dial(t *testing.T, request string) net.Conn {
 	return c
 }
 
-// serveOnPipes runs fn, in a bubble, with a server whose answer is parts times a
-// part, and which reports when an answer has ended, and how.
+// serveOnPipes runs fn, in a bubble, with a server that reads the body that
+// requests for /import may have, thinks for some time, and whose answer is parts
+// times a part. It reports when an answer has ended, and how.
 func serveOnPipes(t *testing.T, parts, part int, fn func(*testing.T, *pipes, <-chan error)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
 		answered := make(chan error, 1)
 		stop := serveHTTP(p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			err := r.Context().Err()
+			_, err := io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, r.Body) // reading on does no harm
+			time.Sleep(2 * stallTime * time.Duration(min(r.ContentLength, 1)))
+			if err == nil {
+				err = r.Context().Err()
+			}
 			for i := 0; i < parts && err == nil; i++ {
 				_, err = w.Write(bytes.Repeat([]byte("x"), part))
 			}
@@ -61,7 +68,7 @@ func serveOnPipes(t *testing.T, parts, part int, fn func(*testing.T, *pipes, <-c
 				err = r.Context().Err()
 			}
 			answered <- err
-		}), slog.New(slog.DiscardHandler))
+		}), slog.New(slog.DiscardHandler), "/import")
 		defer stop()
 		fn(t, p, answered)
 	})
@@ -103,8 +110,38 @@ func TestSlowReaders(t *testing.T) {
 	})
 }
 
-// Requests that do not arrive are cut off, and so are bodies, which no request
-// has.
+// A long body that arrives slowly is not cut off, and what is done with it may take
+// its time; one that stops arriving is.
+func TestSlowBodies(t *testing.T) {
+	const parts = 20
+	post := fmt.Sprintf("POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", parts)
+	serveOnPipes(t, 1, 1, func(t *testing.T, p *pipes, answered <-chan error) {
+		c := p.dial(t, post)
+		for range parts {
+			time.Sleep(stallTime * 2 / 3)
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 200 {
+			t.Errorf("got %v, %v", resp, err)
+		}
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	})
+	serveOnPipes(t, 1, 1, func(t *testing.T, p *pipes, answered <-chan error) {
+		begin := time.Now()
+		c := p.dial(t, post+"x")
+		if err := <-answered; err == nil || time.Since(begin) > 4*stallTime+time.Second {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+		c.Close()
+	})
+}
+
+// Requests that do not arrive, and bodies, which are none of ours, are cut off.
 func TestSlowRequests(t *testing.T) {
 	for _, request := range []string{
 		"", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n",

@@ -46,7 +46,7 @@ with name, since and until (RFC 3339).`,
 		out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
 		if *evicted {
 			held, err := ask(c.Context(), store, "/held", map[string][]string{"prefix": {prefix}},
-				func(s *bolt.Reader) iter.Seq2[discovery.Held, error] {
+				func(s *bolt.Store) iter.Seq2[discovery.Held, error] {
 					return discovery.HeldNames(s, foyer.Name(prefix), wallOf(s))
 				})
 			if err != nil {

@@ -3,6 +3,7 @@
 //
 //	registry serve            answer rooms and players over UDP
 //	registry dump             print every registration
+//	registry import FILE      register what a dump says
 //	registry lookup NAME      ask a running registry for a room's address
 //	registry explain NAME     tell what happened to a name
 //	registry list             print names and addresses
@@ -42,6 +43,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.AddCommand(
 		serveCommand(),
 		dumpCommand(),
+		importCommand(),
 		lookupCommand(),
 		explainCommand(),
 		evictCommand(),

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -91,14 +92,16 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 			return err
 		}
 	}
+	began := time.Now()
 	store, err := bolt.Open(o.store.file(), nil)
 	if err != nil {
-		return o.store.missing(err)
+		return o.store.hint(err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if listenErr != nil {
 		return listenErr
 	}
+	loaded := time.Since(began).Round(time.Millisecond)
 
 	socket, err := listenSocket(o.store.socket())
 	if err != nil {
@@ -118,10 +121,10 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if public != nil {
 		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
 	}
-	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len())
-	// Nothing may come between these and Serve, because /healthz promises a
-	// registry that answers.
-	admin := serveHTTP(socket, handler, o.log)
+	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len(), "loaded", loaded)
+	// Nothing may come between these and Serve: /healthz is for a registry that
+	// answers.
+	admin := serveHTTP(socket, handler, o.log, "/import")
 	defer admin()
 	if public != nil {
 		defer serveHTTP(public, server.HealthHandler(), o.log)()

@@ -80,7 +80,8 @@ const answerTimeout = 10 * time.Second
 // An adminClient asks the registry that holds a store.
 type adminClient struct{ http http.Client }
 
-// A promptConn has a timeout of answerTimeout for each read and write.
+// A promptConn is a connection whose peer has answerTimeout for each read and
+// write. Whoever takes what is written need not answer meanwhile.
 type promptConn struct{ net.Conn }
 
 func (c promptConn) Read(b []byte) (int, error) {
@@ -89,7 +90,7 @@ func (c promptConn) Read(b []byte) (int, error) {
 }
 
 func (c promptConn) Write(b []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(answerTimeout))
+	_ = c.SetDeadline(time.Now().Add(answerTimeout))
 	return c.Conn.Write(b)
 }
 
@@ -113,8 +114,13 @@ func newAdminClient(socket string) *adminClient {
 // do makes a request and returns the body of a successful answer. Its error is
 // errNoServer if no server is there.
 func (a *adminClient) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
+	return a.send(ctx, method, path, query, nil)
+}
+
+// send is do for a request with a body.
+func (a *adminClient) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
 	u := url.URL{Scheme: "http", Host: "registry", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
 	}

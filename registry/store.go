@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"foyer/internal/command"
+	"foyer/storage"
 )
 
 const defaultStore = "rooms.db"
@@ -75,10 +76,14 @@ func (f *storeFlag) file() string {
 // socket returns the path of the admin interface's Unix socket.
 func (f *storeFlag) socket() string { return f.file() + ".sock" }
 
-// missing adds a hint to the error that a file does not exist.
-func (f *storeFlag) missing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+// hint adds to the error of opening a file what its reader may have forgotten, or
+// may not know.
+func (f *storeFlag) hint(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; --store says where the registry keeps its database", err)
+	case errors.Is(err, storage.ErrOlderFormat):
+		return fmt.Errorf("%w, with `registry dump --format json` and `registry import`", err)
 	}
 	return err
 }

@@ -27,8 +27,8 @@ func verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Check a database file from end to end",
-		Long: `Check a database file from end to end: the pages of the B+tree, then that every
-record can be read and that names and addresses agree. Each fault is a line on
+		Long: `Check a database file from end to end: that every record can be read and that
+names and addresses agree, then the pages of the B+tree. Each fault is a line on
 standard output, and the status is 1 if there is one. The file is not changed. A
 damaged file can crash its reader, so a separate process reads it.
 
@@ -39,7 +39,7 @@ was removed or replaced under that registry.`,
 	store := addStoreFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if os.Getenv(verifierVariable) != "" {
-			return store.missing(verify(store.path, c.OutOrStdout()))
+			return store.hint(verify(store.path, c.OutOrStdout()))
 		}
 		err := store.eitherWay(c.Context(), func(server *adminClient) error {
 			return verifyCopy(c.Context(), server, store, c.OutOrStdout())

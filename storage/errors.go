@@ -28,6 +28,7 @@ var (
 	ErrLocked      = errors.New("another process holds the database")
 	ErrNotDatabase = errors.New("not a Foyer database")
 	ErrNewerFormat = errors.New("the database was written by a newer Foyer")
+	ErrOlderFormat = errors.New("the database was written by an older Foyer; dump it with that one and import the dump into a new database")
 	ErrDamaged     = errors.New("the database is damaged")
 )
 

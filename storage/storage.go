@@ -205,9 +205,6 @@ type Store interface {
 // A Tx is a transaction. It sees its own changes. Its methods are called from
 // one goroutine.
 type Tx interface {
-	// Expect tells the store what it is going to be asked, so that it can fetch
-	// that all at once. It changes nothing but the time it takes.
-	Expect(names [][]byte, addrs []foyer.Address, ids []foyer.ID)
 
 	// Get returns the registration of a canonical name or foyer.ErrUnknownName.
 	Get(name foyer.Name) (foyer.Registration, error)

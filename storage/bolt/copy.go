@@ -7,17 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
-
-	"go.etcd.io/bbolt"
 
 	"foyer/storage"
 )
 
-// A copy is read in a transaction of bbolt's. While that is open the pages that
-// it sees are not used again, so the file grows, and a commit that needs more of
-// the file mapped into memory waits. Therefore a copy is given up when a commit
+// A copy is read in a transaction of bbolt's. While that is open the pages that it sees are not used again, so the file
+// grows, and a commit that needs more of the file mapped into memory waits. Therefore a copy is given up when a commit
 // has taken copyPatience, and begun again a little later, so many times.
 const (
 	copyPatience = 250 * time.Millisecond
@@ -26,19 +22,15 @@ const (
 	copyReserve  = 64 << 20 // bytes that must be left on the disk beside the copy
 )
 
-var errInTheWay = errors.New("so much is being written that the copy was given up")
+var errInTheWay, errClosed = errors.New("so much is being written that the copy was given up"), errors.New("the store is closed")
 
-// Copy writes the database to a file as one Update left it, in place of what the
-// file holds. It does not flush it to the disk: the copy is to be looked at, and
-// thrown away. It gives up when the store is closed or ctx ends, when the disk
-// that the file is on has too little space, and when Updates had to wait for it
-// several times. progress, which may be nil, is told how much has been written.
+// Copy writes the database to a file as one Update left it, in place of what the file holds. It does not flush it to the
+// disk: the copy is to be looked at, and thrown away. It gives up when the store is closed or ctx ends, when the disk
+// that the file is on has too little space, and when Updates had to wait for it several times. progress, which may be
+// nil, is told how much has been written. One copy is made at a time.
 func (s *Store) Copy(ctx context.Context, to *os.File, progress func(bytes int64)) error {
-	if err := s.awaitIndexes(); err != nil {
-		return unavailable(err)
-	}
 	for try := 1; ; try++ {
-		err := s.copyOnce(ctx, to, progress)
+		err := s.file.copy(ctx, to, progress)
 		if !errors.Is(err, errInTheWay) || try == copyTries {
 			return err
 		}
@@ -50,85 +42,59 @@ func (s *Store) Copy(ctx context.Context, to *os.File, progress func(bytes int64
 	}
 }
 
-func (s *Store) copyOnce(ctx context.Context, to *os.File, progress func(int64)) error {
-	if _, err := to.Seek(0, io.SeekStart); err != nil {
-		return err
+func (f *file) copy(ctx context.Context, to *os.File, progress func(int64)) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	f.copying.Store(&giveUp)
+	defer f.copying.Store(nil)
+	f.mu.RLock()
+	db := f.db
+	if db == nil {
+		f.mu.RUnlock()
+		return storage.Unavailable(errUnreadable)
 	}
-	if err := to.Truncate(0); err != nil {
-		return err
-	}
-	btx, err := s.beginRead()
+	btx, err := db.Begin(false)
+	f.mu.RUnlock() // closing the file waits for the transaction, as commits may
 	if err != nil {
 		return err
 	}
 	defer rollback(btx)
-	free, err := freeSpace(to)
-	if err == nil && free < uint64(btx.Size())+copyReserve {
+	if free, err := freeSpace(to); err == nil && free < uint64(btx.Size())+copyReserve {
 		return fmt.Errorf("a copy takes %d MiB and %d must be left, but only %d are free", btx.Size()>>20, int64(copyReserve)>>20, free>>20)
 	}
-	w := &copyWriter{ctx: ctx, store: s, to: to, progress: progress}
+	if err := to.Truncate(0); err != nil {
+		return err
+	}
+	w := &copyWriter{io.NewOffsetWriter(to, 0), ctx, progress, 0}
 	err = guard(func() error {
 		_, err := btx.WriteTo(w)
 		return err
 	})
-	return cmp.Or(w.err, err) // bbolt does not wrap all of them
+	return cmp.Or(context.Cause(ctx), err)
 }
 
-// beginRead begins a transaction that outlives s.mu: closing the file waits for
-// it, as commits may.
-func (s *Store) beginRead() (*bbolt.Tx, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.db == nil {
-		return nil, storage.Unavailable(errors.New("the database file cannot be read now"))
+// giveUpCopy ends a copy that is being made.
+func (f *file) giveUpCopy(cause error) {
+	if giveUp := f.copying.Load(); giveUp != nil {
+		(*giveUp)(cause)
 	}
-	return s.db.Begin(false)
 }
 
-// A copyWriter is given some ten kilobytes at a time, and looks each time whether
-// to go on.
+// A copyWriter is given some ten kilobytes at a time, and looks each time whether to go on.
 type copyWriter struct {
+	io.Writer
 	ctx      context.Context
-	store    *Store
-	to       *os.File
-	written  int64
 	progress func(int64)
-	err      error // what Write returned
+	written  int64
 }
 
-func (w *copyWriter) Write(b []byte) (n int, err error) {
-	switch {
-	case w.ctx.Err() != nil:
-		w.err = w.ctx.Err()
-	case w.store.closing.Load():
-		w.err = errClosed
-	case w.store.committing.since() > copyPatience:
-		w.err = errInTheWay
-	default:
-		n, w.err = w.to.Write(b)
+func (w *copyWriter) Write(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
 	}
-	w.written += int64(n)
-	if w.progress != nil && w.err == nil {
+	n, err := w.Writer.Write(b)
+	if w.written += int64(n); w.progress != nil && err == nil {
 		w.progress(w.written)
 	}
-	return n, w.err
-}
-
-// A stopwatch says how long something has been going on. The zero value is
-// stopped.
-type stopwatch struct{ began atomic.Pointer[time.Time] }
-
-func (w *stopwatch) start() {
-	now := time.Now()
-	w.began.Store(&now)
-}
-
-func (w *stopwatch) stop() { w.began.Store(nil) }
-
-// since returns 0 if w is stopped.
-func (w *stopwatch) since() time.Duration {
-	if began := w.began.Load(); began != nil {
-		return max(1, time.Since(*began))
-	}
-	return 0
+	return n, err
 }

@@ -1,34 +1,28 @@
 package bolt
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
-	"time"
 
 	"foyer"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
 
-// quick is a pace at which a small test meets everything that a large database
-// does: sweeps that begin and end, logs that are trimmed.
-var quick = pace{share: 2, minSweep: 40, maxSweep: 80, minSweepBlocks: 30, foldStep: 8, enoughFreePages: 8, trimBlocks: 8}
-
 func openQuick(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(path, &Options{pace: quick, noSync: true})
+	s, err := Open(path, quick)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func copyFile(t *testing.T, from, to string) {
+func copyFile(t testing.TB, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
 	if err != nil {
@@ -39,22 +33,6 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// readOnlyStore makes a Reader comparable with a Store.
-type readOnlyStore struct{ *Reader }
-
-func (readOnlyStore) Update(storage.Instant, func(storage.Tx) error) error { return nil }
-func (readOnlyStore) Recorded(foyer.ID) bool                               { return true }
-func (readOnlyStore) Check() error                                         { return nil }
-
-func (s readOnlyStore) FindAll(queries []storage.Query) {
-	for i := range queries {
-		q := &queries[i]
-		q.Registration, q.Err = s.Find(q.Name)
-	}
-}
-
-var _ storage.Store = readOnlyStore{}
-
 func verify(t *testing.T, path string) {
 	t.Helper()
 	if err := Verify(path, func(problem string) { t.Errorf("Verify: %s", problem) }); err != nil {
@@ -62,29 +40,19 @@ func verify(t *testing.T, path string) {
 	}
 }
 
-// compareCold looks names up as is done while there is no index.
-func compareCold(t *testing.T, path string, names int, model storage.Store) {
+// wantLike opens a file for reading and compares what it holds.
+func wantLike(t *testing.T, path string, walk *storetest.Walk, model storage.Store) {
 	t.Helper()
-	var cold *coldRooms
-	db, err := openBolt(path, true, func(f *os.File, info os.FileInfo) error {
-		found, err := examine(f, info.Size(), 0, nil)
-		cold = newColdRooms(found)
-		return err
-	})
+	r, err := OpenReadOnly(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if err := db.View(cold.replay); err != nil {
+	defer r.Close()
+	if err := walk.Compare(r, model); err != nil {
 		t.Fatal(err)
 	}
-	for i := range names + 3 {
-		name := fmt.Sprintf("room %x", i)
-		got, err := cold.find(name)
-		want, wantErr := model.Find([]byte(name))
-		if got != want || !errors.Is(err, wantErr) {
-			t.Errorf("find(%q) is %+v, %v; want %+v, %v", name, got, err, want, wantErr)
-		}
+	if err := r.Update(r.Last(), func(storage.Tx) error { return nil }); err == nil {
+		t.Error("an Update of a file that is only read succeeds")
 	}
 }
 
@@ -101,7 +69,7 @@ func TestKilledAnywhere(t *testing.T) {
 			step := walk.Next()
 			got, gerr := step.Carry(s)
 			want, werr := step.Carry(model)
-			if !slices.Equal(got, want) || !errors.Is(gerr, werr) {
+			if !slices.Equal(got, want) || (gerr == nil) != (werr == nil) {
 				t.Fatalf("%d names, step %d:\n got %q, %v\nwant %q, %v", names, i, got, gerr, want, werr)
 			}
 			if i%7 != 0 {
@@ -112,15 +80,7 @@ func TestKilledAnywhere(t *testing.T) {
 			}
 			copyFile(t, path, copied)
 			verify(t, copied)
-			compareCold(t, copied, names, model)
-			r, err := OpenReadOnly(copied)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := walk.Compare(readOnlyStore{r}, model); err != nil {
-				t.Fatalf("%d names, read after step %d: %v", names, i, err)
-			}
-			r.Close()
+			wantLike(t, copied, walk, model)
 			if i%14 != 0 {
 				continue
 			}
@@ -134,116 +94,90 @@ func TestKilledAnywhere(t *testing.T) {
 				t.Fatalf("%d names, reopened after step %d: %v", names, i, err)
 			}
 		}
-		t.Logf("%d names: %+v, %d pending", names, s.state, s.pending.len())
-		if s.state.head == 1 {
+		pieces := piecesOf(t, s.file)
+		t.Logf("%d names: the log goes from block %d to %d, %d pieces", names, s.file.extent.Head, s.file.extent.blocks(), len(pieces))
+		if s.file.extent.Head == 0 {
 			t.Error("the log was never trimmed")
 		}
-		if s.state.folded == 1 {
-			t.Error("no sweep was ever over")
+		if least := names / 20; len(pieces) <= least {
+			t.Errorf("there are %d pieces of a snapshot, want more than %d", len(pieces), least)
 		}
 		s.Close()
 		verify(t, path)
 	}
 }
 
-// TestFormat1 opens a file that the first version of the format left, with a log
-// that is partly folded. FOYER_GOLDEN=1 writes it anew.
-func TestFormat1(t *testing.T) {
-	const fixture = "testdata/format1.db"
-	fill := func(s storage.Store) *storetest.Walk {
-		walk := storetest.NewWalk(1, 30).WithoutHolds()
-		for range 24 {
-			walk.Next().Carry(s)
+// TestARemainderOfALog: only what fills a block is a block, the rest is in meta.
+func TestARemainderOfALog(t *testing.T) {
+	s := newTroubled(t)
+	for i := range 40 {
+		if err := s.register(foyer.Name(fmt.Sprint("room ", i)), 1); err != nil {
+			t.Fatal(err)
 		}
-		return walk
+		x := &s.file.extent
+		if uint64(len(x.last)) != x.End%blockSize {
+			t.Fatalf("%d bytes are left of %d", len(x.last), x.End)
+		}
+		if i%10 == 9 {
+			s.Close()
+			s = newTroubledAt(t, s.path)
+		}
 	}
+	if s.file.extent.blocks() < 4 {
+		t.Errorf("there are %d blocks", s.file.extent.blocks())
+	}
+}
+
+// TestTrimming: blocks are left while there are free pages enough, and never more
+// are taken away at a time than was said, beside twice what an Update of the walk
+// writes, which is some 8 KB.
+func TestTrimming(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rooms.db")
-	if os.Getenv("FOYER_GOLDEN") != "" {
-		s := openQuick(t, path)
-		fill(s)
-		b, err := os.ReadFile(path)
+	for _, enough := range []int{-1 << 30, 1 << 30} {
+		s, err := Open(path, &Options{pace: quick.pace, enoughPages: enough, trimBlocks: 3, noSync: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		pages, err := openPages(bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			t.Fatal(err)
+		walk := storetest.NewWalk(1, 30)
+		before, most := s.file.extent.Head, uint64(0)
+		first := before
+		for range 200 {
+			walk.Next().Carry(s)
+			most = max(most, s.file.extent.Head-before)
+			before = s.file.extent.Head
 		}
-		if err := os.WriteFile(fixture, b[:pages.pages*pageSize], 0o644); err != nil {
-			t.Fatal(err)
-		}
-		s.Close()
-	}
-	copyFile(t, fixture, path)
-	model := storetest.NewModel(storetest.Sabotage{})
-	walk := fill(model)
-	for range 2 {
-		s := openQuick(t, path)
-		if err := walk.Compare(s, model); err != nil {
-			t.Error(err)
+		if enough < 0 && before != first || enough > 0 && (before == first || most < 3 || most > 40) {
+			t.Errorf("with %d pages that are enough the log begins at block %d, and did at %d; %d went at a time", enough, before, first, most)
 		}
 		s.Close()
 		verify(t, path)
 	}
 }
 
-// TestHistoryNamesAfterAKill lets more names end than are remembered, some of
-// them in the part of the log that is replayed.
-func TestHistoryNamesAfterAKill(t *testing.T) {
-	folder := t.TempDir()
-	path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "copied.db")
-	s := openQuick(t, path)
-	defer s.Close()
-	model := storetest.NewModel(storetest.Sabotage{})
-	names := storage.HistoryNames + 5000
-	nameOf := func(i int) foyer.Name { return foyer.Name(fmt.Sprintf("room %d", i)) }
-	now := storage.Instant{}
-	step := func(i int) func(storage.Tx) error {
-		return func(tx storage.Tx) error {
-			for j := i; j < min(i+997, names); j++ {
-				r := foyer.Registration{Name: nameOf(j * 7919 % names), Address: "room://h:1"}
-				for _, k := range []storage.Kind{storage.Registered, storage.Expired} {
-					if err := tx.Apply(storage.Event{Kind: k, Registration: r}); err != nil {
-						return err
-					}
-				}
-			}
+// piecesOf returns what is kept of the snapshot, by keys.
+func piecesOf(t *testing.T, f *file) map[string]string {
+	t.Helper()
+	pieces := map[string]string{}
+	var mu sync.Mutex
+	_, _, err := f.Load(func() func(string, []byte) error {
+		return func(key string, value []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			pieces[key] = string(value)
 			return nil
 		}
-	}
-	for i := 0; i < names; i += 997 {
-		now.Lease += time.Second
-		for _, s := range []storage.Store{s, model} {
-			if err := s.Update(now, step(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	copyFile(t, path, copied)
-	verify(t, copied)
-	again := openQuick(t, copied)
-	defer again.Close()
-	if err := again.awaitIndexes(); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if again.pending.len() == 0 {
-		t.Error("nothing is left to be replayed")
+	return pieces
+}
+
+func metasOf(path string) (root, free, pages uint64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, 0, err
 	}
-	forgotten := 0
-	for i := 0; i < names; i += 13 { // which meets every part of the order
-		want, _ := model.History(nameOf(i))
-		if got, err := again.History(nameOf(i)); err != nil || len(got) != len(want) {
-			t.Fatalf("%q has %d events, %v; want %d", nameOf(i), len(got), err, len(want))
-		}
-		if len(want) == 0 {
-			forgotten++
-		}
-	}
-	if want := 5000 / 13; forgotten < want/2 || forgotten > want*2 {
-		t.Errorf("%d of the names looked at are forgotten, want about %d", forgotten, want)
-	}
-	// The order in which the rest will be forgotten is the same, too.
-	if !slices.Equal(slices.Collect(again.ended.all), slices.Collect(s.ended.all)) {
-		t.Error("the order of the ended names has changed")
-	}
+	defer f.Close()
+	return (&outline{file: f}).metas()
 }

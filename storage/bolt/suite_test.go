@@ -5,16 +5,21 @@ import (
 	"testing"
 
 	"foyer/storage"
+	"foyer/storage/engine"
 	"foyer/storage/storetest"
 )
 
+// quick makes a small test meet everything that a large database does: sweeps
+// that begin and end, parts that are split and joined, logs that are trimmed.
+var quick = &Options{
+	pace:        engine.Pace{Log: 4000, Names: 6, Part: 12},
+	enoughPages: 8,
+	trimBlocks:  8,
+	noSync:      true,
+}
+
 func TestStore(t *testing.T) {
-	for name, options := range map[string]*Options{
-		"Default": nil,
-		// Everything that takes a large file to happen: sweeps, trims, and
-		// indexes that are built while the store is in use.
-		"AsIfLarge": {pace: quick, noSync: true},
-	} {
+	for name, options := range map[string]*Options{"Default": nil, "AsIfLarge": quick} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Test(t, func(t *testing.T) func() storage.Store {
 				path := filepath.Join(t.TempDir(), "rooms.db")
@@ -24,6 +29,26 @@ func TestStore(t *testing.T) {
 						t.Fatal(err)
 					}
 					return s
+				}
+			})
+		})
+	}
+}
+
+func TestLog(t *testing.T) {
+	for name, enough := range map[string]int{"Default": enoughPages, "AsIfLarge": quick.enoughPages} {
+		t.Run(name, func(t *testing.T) {
+			storetest.TestLog(t, func(t *testing.T) func() engine.Log {
+				path := filepath.Join(t.TempDir(), "rooms.db")
+				if err := create(path); err != nil {
+					t.Fatal(err)
+				}
+				return func() engine.Log {
+					f := newFile(path, &Options{enoughPages: enough, trimBlocks: 8, noSync: true}, false)
+					if err := f.open(); err != nil {
+						t.Fatal(err)
+					}
+					return f
 				}
 			})
 		})

@@ -3,7 +3,9 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -11,180 +13,128 @@ import (
 	"foyer/storage"
 )
 
-// retryInterval is how often, at most, Updates try to get at a file again that
-// could not be opened.
+// retryInterval is how often, at most, a file that could not be opened is tried again.
 const retryInterval = 250 * time.Millisecond
 
-// trouble is what is wrong after a commit has failed. What bbolt holds in memory
-// is then not to be trusted: its file is closed, opened again and asked whether
-// the transaction is in it.
+// trouble is what is wrong after a commit has failed. What bbolt holds in memory is then not to be trusted: its file is
+// closed, opened again and asked whether the transaction is in it.
 type trouble struct {
 	cause error
-	tried time.Time // by the service's clock
-	doubt *tx       // a transaction that may be in the file or not; nil if there is none
-	final bool      // nothing more can be done
+	tried time.Time
+	doubt *extent // of a transaction that may be in the file or not; nil if there is none
+	final bool    // nothing more can be done
 }
 
-// failed deals with a failure to begin or to commit a transaction. t is nil if
-// there was nothing to commit. It returns nil if the transaction is durable
-// after all.
-func (s *Store) failed(now storage.Instant, t *tx, cause error) error {
-	s.trouble = &trouble{cause: cause}
-	if t != nil {
+// failed deals with a failure to begin or to commit a transaction, which would have left the log as next says; next is
+// nil if there was nothing to commit. It returns nil if the transaction is durable after all.
+func (f *file) failed(next *extent, cause error) error {
+	f.trouble = &trouble{cause: cause}
+	if next != nil {
 		// What is not in the file now never will be: nothing is being written.
-		if found, err := readState(s.db); err != nil || found != s.state {
-			s.trouble.doubt = t
-			s.scratch = nil // t may be needed for longer
+		if found, err := f.stored(); err != nil || found.End != f.extent.End {
+			f.trouble.doubt = next
 		}
 	}
-	s.closeBolt()
-	return s.reopen(now, t)
-}
-
-// mend tries to get out of trouble before an Update. It returns nil if the file
-// can be written again.
-func (s *Store) mend(now storage.Instant) error {
-	t := s.trouble
-	if since := now.Wall.Sub(t.tried); t.final || since >= 0 && since < retryInterval {
-		return storage.Unavailable(t.cause)
-	}
-	return s.reopen(now, nil)
-}
-
-// reopen opens the file anew and settles what was in doubt. It returns nil if
-// the store is out of trouble and waiting, the transaction whose Update is
-// running, was or has become durable.
-func (s *Store) reopen(now storage.Instant, waiting *tx) error {
-	tr := s.trouble
-	tr.tried = now.Wall
-	err := s.settle()
-	if err == nil {
-		s.trouble = nil
-		if waiting != nil && !waiting.durable {
-			return storage.Unavailable(tr.cause)
-		}
-		return nil
-	}
-	if tr.doubt != nil && tr.doubt == waiting {
-		return fmt.Errorf("%w: %w: %w", storage.ErrUncertain, tr.cause, err)
-	}
-	return storage.Unavailable(fmt.Errorf("%w: %w", tr.cause, err))
-}
-
-// settle opens the file and finds out what became of the transaction in doubt.
-func (s *Store) settle() error {
-	tr := s.trouble
-	s.closeBolt()
-	if info, err := os.Stat(s.path); err != nil {
-		return err
-	} else if !os.SameFile(info, s.file) {
-		tr.final = true
-		return errors.New("another file has taken the place of the database")
-	}
-	db, err := s.openBolt(s.path, false, nil)
-	if err != nil {
-		s.readOnly()
-		return err
-	}
-	found, err := readState(db)
-	if err != nil {
-		closeQuietly(db)
-		return err
-	}
+	f.close()
+	err := f.reopen()
 	switch {
-	case found == s.state:
-		tr.doubt = nil // it never happened
-	case tr.doubt != nil && found == tr.doubt.next:
-		// Seen in the file is not yet on the disk: only another commit, with
-		// its flushes, makes sure.
-		err := guard(func() error {
-			return db.Update(func(btx *bbolt.Tx) error { return putState(btx, &found) })
+	case err != nil && f.trouble.doubt != nil:
+		return fmt.Errorf("%w: %w", storage.ErrUncertain, err)
+	case err == nil && (next == nil || f.extent.End != next.End):
+		return cause
+	}
+	return err
+}
+
+// End implements [engine.Log]. It tries to get out of trouble.
+func (f *file) End() (uint64, error) {
+	switch t := f.trouble; {
+	case f.readOnly:
+		return 0, errors.New("the database was opened for reading only")
+	case t == nil:
+		return f.extent.End, nil
+	case t.final || f.now().Sub(t.tried) < retryInterval:
+		return 0, t.cause
+	}
+	err := f.reopen()
+	return f.extent.End, err
+}
+
+// reopen opens the file anew, and finds out what became of a transaction in doubt. It returns nil if the trouble is over.
+func (f *file) reopen() error {
+	t := f.trouble
+	t.tried = f.now()
+	found, err := f.openAgain()
+	switch {
+	case err != nil:
+	case found.End == f.extent.End: // it never happened
+	case t.doubt != nil && found.End == t.doubt.End:
+		// Seen in the file is not yet on the disk: only another commit, with its flushes, makes sure.
+		err = guard(func() error {
+			return f.db.Update(func(btx *bbolt.Tx) error {
+				found.Txid = uint64(btx.ID())
+				return btx.Bucket(bucketMeta).Put(keyLog, found.encode())
+			})
 		})
-		if err != nil {
-			closeQuietly(db)
-			return err
-		}
-		tr.doubt.durable = true
 	default:
-		closeQuietly(db)
-		tr.final = true
-		return errors.New("another process has changed the database")
+		t.final = true
+		err = errors.New("another process has changed the database")
 	}
-	s.mu.Lock()
-	s.db = db
-	s.mu.Unlock()
-	if tr.doubt != nil {
-		s.publish(tr.doubt)
-		tr.doubt = nil
+	if err != nil {
+		f.close()
+		return fmt.Errorf("%w: %w", t.cause, err)
 	}
+	f.db.NoSync, f.db.AllocSize = f.noSync, allocSize
+	f.extent, f.trouble = found, nil
 	return nil
 }
 
-// readOnly opens the file for List and History while it cannot be opened for
-// writing, if it can be read and holds what it should.
-func (s *Store) readOnly() {
-	db, err := s.openBolt(s.path, true, nil)
+// openAgain opens the file and reads the extent of its log.
+func (f *file) openAgain() (found extent, err error) {
+	info, err := os.Stat(f.path)
+	if err == nil && !os.SameFile(info, f.info) {
+		f.trouble.final = true
+		err = errors.New("another file has taken the place of the database")
+	}
 	if err != nil {
-		return
+		return found, err
 	}
-	if found, err := readState(db); err != nil || found != s.state {
-		closeQuietly(db)
-		return
+	db, _, err := f.openBolt(f.path, false)
+	if err != nil {
+		return found, err
 	}
-	s.mu.Lock()
-	s.db = db
-	s.mu.Unlock()
+	f.mu.Lock()
+	f.db = db
+	f.mu.Unlock()
+	return f.stored()
 }
 
-func readState(db *bbolt.DB) (found state, err error) {
-	err = guard(func() error {
-		return db.View(func(btx *bbolt.Tx) (err error) {
-			found, err = decodeState(btx.Bucket(bucketMeta).Get(keyState))
-			return err
-		})
+// stored returns the extent that the file holds.
+func (f *file) stored() (x extent, err error) {
+	err = f.view(func(btx *bbolt.Tx) error {
+		x, err = readExtent(btx)
+		return err
 	})
-	return found, err
+	return x, err
 }
 
-// closeBolt closes the file, once List and History are done with it.
-func (s *Store) closeBolt() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.db != nil {
-		closeQuietly(s.db)
-		s.db = nil
+// close closes the file, of which nothing more is expected.
+func (f *file) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.db != nil {
+		guard(f.db.Close)
+		f.db = nil
 	}
 }
 
-// closeQuietly closes a file of which nothing more is expected.
-func closeQuietly(db *bbolt.DB) {
-	guard(db.Close)
-}
-
-// Close implements [storage.Store]. It folds what is pending, so that opening
-// the file again takes less time; a failure of that does no harm. Its error wraps
-// [storage.ErrRemoved] if nobody will find the file where it was opened.
-func (s *Store) Close() error {
-	s.closing.Store(true)
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.closed {
-		return nil
+// Check implements [engine.Log]. The file stays open: it can still be read, and if it is put back all is well again. What
+// keeps the path from being looked at proves nothing, and is no error.
+func (f *file) Check() error {
+	info, err := os.Stat(f.path)
+	gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	if gone || err == nil && !os.SameFile(info, f.info) {
+		return fmt.Errorf("%s: %w", f.path, storage.ErrRemoved)
 	}
-	s.closed = true
-	if err := s.awaitIndexes(); err == nil && s.trouble == nil {
-		s.foldAll()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	removed := s.removed()
-	if removed != nil {
-		removed = fmt.Errorf("%w; unless it was only moved, what was registered is lost with it", removed)
-	}
-	if s.db == nil {
-		return removed
-	}
-	err := guard(s.db.Close)
-	s.db = nil
-	return errors.Join(removed, err)
+	return nil
 }

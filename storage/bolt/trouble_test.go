@@ -54,8 +54,12 @@ type troubled struct {
 }
 
 func newTroubled(t *testing.T) *troubled {
-	path := filepath.Join(t.TempDir(), "rooms.db")
+	return newTroubledAt(t, filepath.Join(t.TempDir(), "rooms.db"))
+}
+
+func newTroubledAt(t *testing.T, path string) *troubled {
 	s := &troubled{Store: openQuick(t, path), t: t, path: path, now: storage.Instant{Wall: time.UnixMilli(1e12).UTC()}}
+	s.file.now = func() time.Time { return s.now.Wall }
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -73,14 +77,22 @@ func (s *troubled) register(name foyer.Name, later time.Duration) error {
 	})
 }
 
+// hold holds a name, some time after the last Update.
+func (s *troubled) hold(name foyer.Name, later time.Duration) error {
+	s.now.Wall = s.now.Wall.Add(later)
+	return s.Update(s.now, func(tx storage.Tx) error {
+		return tx.Hold(storage.Hold{Name: name, Since: s.now.Wall, Until: s.now.Wall.Add(time.Hour)})
+	})
+}
+
 func idOf(name foyer.Name) (id foyer.ID) {
 	copy(id[:], name)
 	return id
 }
 
 func (s *troubled) failing(commit func(*bbolt.Tx) error) {
-	s.commitBolt = func(btx *bbolt.Tx) error {
-		s.commitBolt = (*bbolt.Tx).Commit
+	s.file.commitBolt = func(btx *bbolt.Tx) error {
+		s.file.commitBolt = (*bbolt.Tx).Commit
 		return commit(btx)
 	}
 }
@@ -89,6 +101,13 @@ func (s *troubled) want(name foyer.Name, there bool) {
 	s.t.Helper()
 	if _, err := s.Find([]byte(name)); (err == nil) != there {
 		s.t.Errorf("Find(%q): %v", name, err)
+	}
+}
+
+func (s *troubled) wantHolds(n int) {
+	s.t.Helper()
+	if list, err := s.Holds(); len(list) != n || err != nil {
+		s.t.Errorf("%d holds, %v; want %d", len(list), err, n)
 	}
 }
 
@@ -141,11 +160,20 @@ func TestACommitThatFailsHasNotHappened(t *testing.T) {
 	}
 }
 
+// Seen in the file is not yet on the disk: another commit, with its flushes, is
+// made before the Update is said to have happened.
 func TestACommitThatHasHappenedIsMadeDurable(t *testing.T) {
 	s := newTroubled(t)
-	s.failing(lostSync)
+	var txid uint64
+	s.failing(func(btx *bbolt.Tx) error {
+		txid = uint64(btx.ID())
+		return lostSync(btx)
+	})
 	if err := s.register("during", time.Second); err != nil {
 		t.Errorf("Update: %v", err)
+	}
+	if found, err := s.file.stored(); err != nil || found.Txid != txid+1 || s.file.extent.Txid != txid+1 {
+		t.Errorf("the transaction was %d, and the last in the file is %d, %v", txid, found.Txid, err)
 	}
 	s.want("during", true)
 	s.wantRecorded("during", true)
@@ -154,7 +182,7 @@ func TestACommitThatHasHappenedIsMadeDurable(t *testing.T) {
 }
 
 // TestUncertainty takes the file away while it is to be asked what became of a
-// transaction.
+// transaction. What is in memory can be read all the time.
 func TestUncertainty(t *testing.T) {
 	for name, c := range map[string]struct {
 		commit  func(*bbolt.Tx) error
@@ -178,8 +206,8 @@ func TestUncertainty(t *testing.T) {
 			if !s.Recorded(idOf("before")) || !s.Recorded(idOf("during")) || s.Recorded(idOf("after")) {
 				t.Errorf("recorded are %v, %v and %v", s.Recorded(idOf("before")), s.Recorded(idOf("during")), s.Recorded(idOf("after")))
 			}
-			if _, err := s.List("", 10); !errors.Is(err, foyer.ErrUnavailable) {
-				t.Errorf("List: %v", err)
+			if list, err := s.List("", 10); len(list) != 1 || err != nil {
+				t.Errorf("List: %v, %v", list, err)
 			}
 
 			// The file comes back, but it is not looked for all the time.
@@ -204,13 +232,55 @@ func TestUncertainty(t *testing.T) {
 	}
 }
 
+// What becomes of a hold whose commit fails, or is in doubt.
+func TestHoldsInTrouble(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
+		s := newTroubled(t)
+		s.failing(fullDisk)
+		s.wantUnavailable(s.hold("room", time.Second))
+		s.wantHolds(0)
+		if err := s.hold("room", time.Second); err != nil {
+			t.Fatal(err)
+		}
+		s.wantHolds(1)
+	})
+	for name, kept := range map[string]bool{"lost": false, "kept": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newTroubled(t)
+			s.failing(func(btx *bbolt.Tx) error {
+				defer os.Rename(s.path, s.path+".away")
+				if !kept {
+					return lostFile(btx)
+				}
+				return lostSync(btx)
+			})
+			if err := s.hold("room", time.Second); !errors.Is(err, storage.ErrUncertain) {
+				t.Fatalf("%v, want storage.ErrUncertain", err)
+			}
+			s.wantHolds(0)
+			os.Rename(s.path+".away", s.path)
+			if err := s.register("other", time.Second); err != nil {
+				t.Fatal(err)
+			}
+			want := 0
+			if kept {
+				want = 1
+			}
+			s.wantHolds(want)
+			s.Close()
+			s = newTroubledAt(t, s.path)
+			s.wantHolds(want)
+		})
+	}
+}
+
 func TestAnotherFileInItsPlace(t *testing.T) {
 	s := newTroubled(t)
 	if err := s.register("before", time.Second); err != nil {
 		t.Fatal(err)
 	}
 	other := s.path + ".other"
-	openQuick(t, other).Close()
+	copyFile(t, s.path, other) // which is as good, but another
 	s.failing(func(btx *bbolt.Tx) error {
 		os.Rename(other, s.path)
 		return fullDisk(btx)
@@ -220,11 +290,40 @@ func TestAnotherFileInItsPlace(t *testing.T) {
 		s.wantUnavailable(s.register("after", time.Hour))
 	}
 	s.want("before", true)
-	again := openQuick(t, s.path+"") // the other one has not been touched
+	again := openQuick(t, s.path) // the other one has not been touched
 	defer again.Close()
-	if again.Len() != 0 {
+	if again.Len() != 1 {
 		t.Errorf("the other file has %d names", again.Len())
 	}
+}
+
+// TestAnotherProcess changes the file while it is not held, between a failure and
+// opening it again.
+func TestAnotherProcess(t *testing.T) {
+	s := newTroubled(t)
+	if err := s.register("before", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	s.file.openBolt = func(path string, readOnly bool) (*bbolt.DB, os.FileInfo, error) {
+		s.file.openBolt = openBolt
+		other := newTroubledAt(t, path)
+		if err := errors.Join(other.register("theirs", time.Second), other.Close()); err != nil {
+			t.Error(err)
+		}
+		return openBolt(path, readOnly)
+	}
+	s.failing(fullDisk)
+	s.wantUnavailable(s.register("during", time.Second))
+	for range 3 {
+		s.wantUnavailable(s.register("after", time.Hour))
+	}
+	if !s.file.trouble.final || s.file.db != nil {
+		t.Error("the file is held that another process has changed")
+	}
+	s.Close()
+	s = newTroubledAt(t, s.path)
+	s.want("theirs", true)
+	s.want("during", false)
 }
 
 // TestReadOnlyFileSystem is what happens when the kernel stops writing to a disk:
@@ -234,11 +333,11 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	if err := s.register("before", time.Second); err != nil {
 		t.Fatal(err)
 	}
-	s.openBolt = func(path string, readOnly bool, look func(*os.File, os.FileInfo) error) (*bbolt.DB, error) {
+	s.file.openBolt = func(path string, readOnly bool) (*bbolt.DB, os.FileInfo, error) {
 		if !readOnly {
-			return nil, syscall.EROFS
+			return nil, nil, syscall.EROFS
 		}
-		return openBolt(path, readOnly, look)
+		return openBolt(path, readOnly)
 	}
 	s.failing(fullDisk)
 	s.wantUnavailable(s.register("during", time.Second)) // it is not in the file
@@ -252,7 +351,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 			t.Errorf("History = %v, %v", h, err)
 		}
 	}
-	s.openBolt = openBolt
+	s.file.openBolt = openBolt
 	if err := s.register("after", time.Second); err != nil {
 		t.Error(err)
 	}
@@ -267,9 +366,9 @@ func TestRandomTrouble(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rooms.db")
 	s := openQuick(t, path)
 	walk, model := storetest.NewWalk(seed, 40), storetest.NewModel(storetest.Sabotage{})
-	uncertain := 0
+	uncertain, settled, happened, failed := 0, 0, 0, 0
 	away := false
-	s.commitBolt = func(btx *bbolt.Tx) error {
+	s.file.commitBolt = func(btx *bbolt.Tx) error {
 		commit := []func(*bbolt.Tx) error{fullDisk, lostSync, lostFile, crashedBolt}
 		if n := r.IntN(12); n < len(commit) {
 			err := guard(func() error { return commit[n](btx) })
@@ -280,52 +379,57 @@ func TestRandomTrouble(t *testing.T) {
 		}
 		return btx.Commit()
 	}
-	var doubts []storetest.Step
+	now := time.UnixMilli(0)
+	s.file.now = func() time.Time { return now }
+	var doubt *storetest.Step
+	var would *extent // where it would have left the log
 	for i := range 800 {
 		if away && r.IntN(2) == 0 {
 			os.Rename(path+".away", path)
 			away = false
 		}
+		now = now.Add(retryInterval / 2)
+		if doubt != nil {
+			s.file.End() // which settles it if that can be
+			if trouble := s.file.trouble; trouble == nil || trouble.doubt != would {
+				settled++
+				if s.file.extent.End == would.End {
+					happened++
+					doubt.Carry(model)
+				}
+				doubt = nil
+			}
+		}
 		step := walk.Next()
 		got, gerr := step.Carry(s)
-		if s.trouble == nil {
-			// What was in doubt has been settled before this step was looked at.
-			for _, d := range doubts {
-				if s.wasThere(d.Now) {
-					d.Carry(model)
-				}
-			}
-			doubts = nil
-		}
 		switch {
 		case errors.Is(gerr, storage.ErrUncertain):
+			if doubt != nil {
+				t.Fatalf("step %d is uncertain, and the one before still is", i)
+			}
 			uncertain++
-			doubts = append(doubts, step)
+			doubt, would = &step, s.file.trouble.doubt
 			continue
 		case errors.Is(gerr, foyer.ErrUnavailable):
+			failed++
 			continue
 		}
 		want, werr := step.Carry(model)
 		if !slices.Equal(got, want) || !errors.Is(gerr, werr) {
 			t.Fatalf("step %d:\n got %q, %v\nwant %q, %v", i, got, gerr, want, werr)
 		}
-		if !away {
-			if err := walk.Compare(s, model); err != nil {
-				t.Fatalf("after step %d: %v", i, err)
-			}
+		if err := walk.Compare(s, model); err != nil {
+			t.Fatalf("after step %d: %v", i, err)
 		}
 	}
-	t.Logf("%d were uncertain", uncertain)
-}
-
-// wasThere reports whether the group of an Update is in the log.
-func (s *Store) wasThere(now storage.Instant) (found bool) {
-	s.db.View(func(btx *bbolt.Tx) error {
-		return eachGroup(btx, s.state.live(), s.state.tail, func(at uint64, g []byte) error {
-			clocks, err := decodeGroup(at, g, visitor{})
-			found = found || clocks == now
-			return err
-		})
-	})
-	return found
+	t.Logf("%d failed, %d were uncertain, of which %d were settled and %d had happened", failed, uncertain, settled, happened)
+	if failed < 20 || settled < 10 || happened < 3 || happened == settled {
+		t.Error("that is too little")
+	}
+	if away {
+		os.Rename(path+".away", path)
+	}
+	s.file.commitBolt = (*bbolt.Tx).Commit // closing commits, too
+	s.Close()
+	verify(t, path)
 }

@@ -4,4 +4,7 @@
 // operations on an implementation and on a Model side by side; simulations of
 // the service use a Model as its store, and can break it on purpose to prove
 // that they would notice.
+//
+// [TestLog] does the same for every [engine.Log], and [MemoryLog] is the simplest
+// of those, with faults that can be switched on.
 package storetest

@@ -19,7 +19,7 @@ type Sabotage struct {
 }
 
 // A Fault is what goes wrong in one Update of a [Model] after its function has
-// succeeded.
+// succeeded, or in one Append of a [MemoryLog].
 type Fault int
 
 const (
@@ -40,10 +40,14 @@ const (
 	// Torn is Kept, but the crash comes between the transactions of a Model
 	// that has been broken by SplitIndexes: the second one is lost.
 	Torn
+
+	// Conflict is another process that is in the way: nothing happens, and Update
+	// says so.
+	Conflict
 )
 
 func (f Fault) String() string {
-	return [...]string{"none", "refused", "lost", "kept", "torn"}[f]
+	return [...]string{"none", "refused", "lost", "kept", "torn", "conflict"}[f]
 }
 
 var errInjected = errors.New("an injected fault")
@@ -52,7 +56,7 @@ func (f Fault) err() error {
 	switch f {
 	case None:
 		return nil
-	case Refused:
+	case Refused, Conflict:
 		return storage.Unavailable(errInjected)
 	}
 	return fmt.Errorf("%w: %w", storage.ErrUncertain, errInjected)

@@ -185,7 +185,7 @@ func (m *Model) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fault := d.takeFault()
-	if fault == Refused {
+	if fault == Refused || fault == Conflict {
 		return fault.err()
 	}
 	if fault != Lost {

@@ -23,9 +23,6 @@ type modelTx struct {
 	recorded  int                         // of the outcomes, those whose ids are not on the disk
 }
 
-// Expect has nothing to fetch.
-func (tx *modelTx) Expect([][]byte, []foyer.Address, []foyer.ID) {}
-
 func (tx *modelTx) Get(name foyer.Name) (foyer.Registration, error) {
 	if r, ok := tx.names[name]; ok {
 		if r == nil {

@@ -63,7 +63,7 @@ func testHold(t *testing.T, p *place) {
 	// the transaction that made it.
 	lobby = hold("Foyer", 2*time.Hour)
 	p.update(func(tx storage.Tx) error {
-		for _, h := range []storage.Hold{lobby, {Name: hall.Name}, hold("Attic", 1), {Name: "Attic"}, {Name: "Nowhere"}} {
+		for _, h := range []storage.Hold{lobby, {Name: hall.Name}, hold("Attic", time.Millisecond), {Name: "Attic"}, {Name: "Nowhere"}} {
 			if err := tx.Hold(h); err != nil {
 				return err
 			}

@@ -1,0 +1,177 @@
+package bolt
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"slices"
+
+	"foyer/storage"
+)
+
+// bbolt trusts its file. Most damage shows when it is read: bbolt looks at the number and the kind of each page that it
+// comes to, and what those hold for us bears checksums. Some would cost data later, or end the process: a damaged meta
+// page, for bbolt goes on from the other one, without the last transaction; a list of free pages with some that are in
+// use, for they are written over; a branch with a wrong key, for pages are written elsewhere than they are found; and
+// pages that are reached twice, in a circle perhaps, or that overlap.
+//
+// So the outline is looked at here, of bbolt's format 2: a page begins with its number, 8 bytes, its kind, 2, a count, 2,
+// and over how many further pages it goes, 4. A branch follows with an element for each page below: from there to its
+// first key, 4 bytes, the length of that, 4, and the number of the page, 8. A leaf has elements of 1 for a bucket, 4
+// bytes, from there to the key, 4, and the lengths of key and value, 4 each. A bucket's value begins with the number of
+// its root page, 8 bytes, or 0.
+const (
+	pageHeader, elementSize                      = 16, 16
+	branchPage, leafPage, metaPage, freelistPage = 0x01, 0x02, 0x04, 0x10
+	magic, boltVersion                           = 0xED0CDAED, 2
+)
+
+var native = binary.NativeEndian
+
+// An outline is that of a file that is being looked at.
+type outline struct {
+	file  *os.File
+	taken []bool // for each page: it is in use, or free
+}
+
+// checkOutline returns an error if a file is not bbolt's, or damaged in one of those ways.
+func checkOutline(path string, size int64) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	o := &outline{file: file}
+	root, free, pages, err := o.metas()
+	if err != nil {
+		return err
+	}
+	if pages < 4 || pages > uint64(size)/pageSize {
+		return damaged(fmt.Errorf("%d of its %d pages are there", size/pageSize, pages))
+	}
+	o.taken = make([]bool, pages)
+	o.taken[0], o.taken[1] = true, true
+	err = cmp.Or(o.walk(root, true, nil), o.free(free))
+	if id := slices.Index(o.taken, false); err == nil && id >= 0 {
+		err = badPage(uint64(id))
+	}
+	return err
+}
+
+func badPage(id uint64) error { return damaged(fmt.Errorf("page %d is not what it should be", id)) }
+
+// metas returns what the later of the two meta pages says: the root page, the list of free pages and the number of pages.
+// What counts of a meta page is within one sector, so a crash tears neither.
+func (o *outline) metas() (root, free, pages uint64, err error) {
+	found := map[uint64]bool{} // transactions
+	latest := uint64(0)
+	for id := range uint64(2) {
+		b, _ := o.read(id, 0, pageHeader+64)
+		m := b[pageHeader:]
+		sum := fnv.New64a()
+		sum.Write(m[:56])
+		switch {
+		case native.Uint32(m) != magic:
+			continue
+		case native.Uint64(b) != id || native.Uint16(b[8:]) != metaPage || native.Uint64(m[56:]) != sum.Sum64():
+			return 0, 0, 0, badPage(id)
+		case native.Uint32(m[4:]) != boltVersion || native.Uint32(m[8:]) != pageSize || native.Uint64(m[32:]) == ^uint64(0):
+			return 0, 0, 0, storage.ErrNotDatabase // the last has no list of free pages
+		}
+		txid := native.Uint64(m[48:])
+		if found[txid] = true; txid >= latest {
+			root, free, pages, latest = native.Uint64(m[16:]), native.Uint64(m[32:]), native.Uint64(m[40:]), txid
+		}
+	}
+	switch {
+	case len(found) == 0:
+		err = storage.ErrNotDatabase
+	case !found[latest-1]:
+		err = damaged(errors.New("a meta page is gone, or an old one"))
+	}
+	return root, free, pages, err
+}
+
+// read returns n bytes of a page, zeros where there are none.
+func (o *outline) read(id uint64, offset, n int) ([]byte, error) {
+	b := make([]byte, n)
+	_, err := o.file.ReadAt(b, int64(id)*pageSize+int64(offset))
+	return b, err
+}
+
+// take takes a page with all that it goes over, and returns its kind, its count and its size.
+func (o *outline) take(id uint64) (kind, count, size int, err error) {
+	n := uint64(len(o.taken))
+	b, err := o.read(min(id, n), 0, pageHeader)
+	run := 1 + uint64(native.Uint32(b[12:]))
+	if err != nil || id >= n || native.Uint64(b) != id || run > n-id || slices.Contains(o.taken[id:id+run], true) {
+		return 0, 0, 0, badPage(id)
+	}
+	for i := id; i < id+run; i++ {
+		o.taken[i] = true
+	}
+	return int(native.Uint16(b[8:])), int(native.Uint16(b[10:])), int(run) * pageSize, nil
+}
+
+// walk takes the pages of a tree, and in the root tree those of the buckets. The first key of a page is low, if that is
+// not nil, as the branch above says: bbolt writes what belongs elsewhere into a page of which that is not true.
+func (o *outline) walk(id uint64, root bool, low []byte) error {
+	kind, count, size, err := o.take(id)
+	if err != nil {
+		return err
+	}
+	if kind == leafPage && !root {
+		size = min(size, pageSize) // the first key is in there
+	}
+	b, err := o.read(id, 0, size)
+	end := pageHeader + count*elementSize
+	if err != nil || kind != leafPage && kind != branchPage || end > size {
+		return badPage(id)
+	}
+	for at := pageHeader; at < end && err == nil; at += elementSize {
+		from, n := at+int(native.Uint32(b[at:])), int(native.Uint32(b[at+4:]))
+		if kind == leafPage {
+			from, n = at+int(native.Uint32(b[at+4:])), int(native.Uint32(b[at+8:]))
+		}
+		if at == pageHeader && low != nil && (n > size-from || string(b[from:from+n]) != string(low)) {
+			return badPage(id)
+		}
+		switch {
+		case kind == leafPage && !root:
+			return nil
+		case kind == branchPage && from+n > size || kind == leafPage && (native.Uint32(b[at:]) != 1 || from+n+8 > size):
+			return badPage(id)
+		case kind == branchPage:
+			err = o.walk(native.Uint64(b[at+8:]), root, b[from:from+n])
+		case native.Uint64(b[from+n:]) != 0: // or the bucket is within the value
+			err = o.walk(native.Uint64(b[from+n:]), false, nil)
+		}
+	}
+	return err
+}
+
+// free takes the list of free pages, and those in it.
+func (o *outline) free(id uint64) error {
+	kind, n, size, err := o.take(id)
+	if err != nil {
+		return err
+	}
+	b, err := o.read(id, pageHeader, size-pageHeader)
+	if n == 0xFFFF { // the number is the first of the list
+		n, b = int(min(native.Uint64(b), 1<<40)), b[8:]
+	}
+	if err != nil || kind != freelistPage || n > len(b)/8 {
+		return badPage(id)
+	}
+	for ; n > 0; n, b = n-1, b[8:] {
+		free := native.Uint64(b)
+		if free >= uint64(len(o.taken)) || o.taken[free] {
+			return badPage(id)
+		}
+		o.taken[free] = true
+	}
+	return nil
+}

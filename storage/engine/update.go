@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"foyer/storage"
+)
+
+// Update implements [storage.Store].
+func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.closed {
+		return storage.Unavailable(errors.New("the store is closed"))
+	}
+	if err := s.settle(); err != nil {
+		return unavailable(err)
+	}
+	now = storage.Instant{Wall: now.Wall.Round(0).UTC(), Lease: max(now.Lease, s.state.last.Lease)} // as it will be read
+	if s.state.last.Wall.After(now.Wall) {
+		now.Wall = s.state.last.Wall
+	}
+	t := s.begin(now)
+	if err := fn(t); err != nil {
+		return err
+	}
+	if t.err != nil {
+		return t.err
+	}
+	if err := t.prepare(); err != nil {
+		return unavailable(err)
+	}
+	return unavailable(s.append(t))
+}
+
+// append makes a transaction durable and visible.
+func (s *Store) append(t *tx) error {
+	err := s.log.Append(&Batch{
+		Position: s.state.End,
+		Group:    t.encoded,
+		Pieces:   t.pieces,
+		State:    t.next.encode(),
+		Needed:   min(t.next.Outcomes, t.next.Snapshot),
+	})
+	switch {
+	case err == nil:
+		s.publish(t)
+	case errors.Is(err, storage.ErrUncertain):
+		s.doubt = t
+	}
+	if err == nil && len(t.encoded) < 1<<20 {
+		s.spare = t
+	}
+	return err
+}
+
+// settle finds out what has become of a transaction that was uncertain.
+func (s *Store) settle() error {
+	end, err := s.log.End()
+	if err != nil {
+		return err
+	}
+	if t := s.doubt; t != nil && end == t.next.End {
+		s.publish(t)
+	}
+	s.doubt = nil
+	if end != s.state.End {
+		return fmt.Errorf("%w: at %d instead of %d", ErrConflict, end, s.state.End)
+	}
+	return nil
+}
+
+// prepare makes the group and all that goes with it.
+func (t *tx) prepare() error {
+	if err := t.forget(); err != nil {
+		return err
+	}
+	t.group.at = t.now
+	for _, c := range t.changed {
+		t.group.entries = append(t.group.entries, c.new.bytes()...)
+		t.next.Registered += uint64(number(c.new.has(isRegistered)) - number(c.old.has(isRegistered)))
+	}
+	t.encoded = t.group.append(t.encoded, t.next.End)
+	if err := t.expireOutcomes(); err != nil {
+		return err
+	}
+	t.sweepSome()
+	t.next.End += uint64(len(t.encoded))
+	t.next.last = t.now
+	return nil
+}
+
+// publish makes a transaction that is durable visible.
+func (s *Store) publish(t *tx) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publishSweep(t)
+	n := len(s.ended.queue)
+	for _, c := range t.changed {
+		s.publishName(c)
+		s.ended.change(c.old, c.new)
+	}
+	sortEnded(s.ended.queue[n:])
+	s.ended.trim(&s.names)
+	s.compact(t.swept)
+	s.count.Store(int64(t.next.Registered))
+	s.publishOutcomes(t)
+	s.state, s.held = t.next, t.held
+	last := t.next.last
+	s.last.Store(&last)
+}
+
+// publishName gives a name its new entry.
+func (s *Store) publishName(c *named) {
+	if c.old.has(isRegistered) {
+		s.addresses.remove(c.old) // unless another name has it by now
+	}
+	if c.new.has(isRegistered) {
+		s.addresses.put(c.newAt, c.new)
+	}
+	if c.new.says() {
+		s.names.put(c.newAt, c.new)
+	} else if c.newAt = 0; c.old == nil {
+		return
+	} else {
+		s.names.remove(c.old)
+	}
+	s.arena.use(c.newAt, 1)
+	s.arena.use(c.oldAt, -1)
+	s.order.put(c.name, c.oldAt, c.newAt)
+}
