@@ -24,10 +24,9 @@ const (
 
 var errInTheWay, errClosed = errors.New("so much is being written that the copy was given up"), errors.New("the store is closed")
 
-// Copy writes the database to a file as one Update left it, in place of what the file holds. It does not flush it to the
-// disk: the copy is to be looked at, and thrown away. It gives up when the store is closed or ctx ends, when the disk
-// that the file is on has too little space, and when Updates had to wait for it several times. progress, which may be
-// nil, is told how much has been written. One copy is made at a time.
+// Copy writes the database to a file as one Update left it, in place of what the file holds, without flushing it: it is to be
+// looked at and thrown away. It gives up when the store is closed or ctx ends, when the disk has too little space, and when
+// Updates had to wait for it several times. progress, if not nil, is told how much is written. One copy is made at a time.
 func (s *Store) Copy(ctx context.Context, to *os.File, progress func(bytes int64)) error {
 	for try := 1; ; try++ {
 		err := s.file.copy(ctx, to, progress)
@@ -73,7 +72,6 @@ func (f *file) copy(ctx context.Context, to *os.File, progress func(int64)) erro
 	return cmp.Or(context.Cause(ctx), err)
 }
 
-// giveUpCopy ends a copy that is being made.
 func (f *file) giveUpCopy(cause error) {
 	if giveUp := f.copying.Load(); giveUp != nil {
 		(*giveUp)(cause)

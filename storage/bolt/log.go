@@ -73,7 +73,6 @@ type bounds struct {
 // as trimBlocks, and twice what is being written, are deleted at a time.
 const enoughPages, trimBlocks = 128, 1024
 
-// blocks returns how many blocks were filled in all.
 func (x *extent) blocks() uint64 { return x.End / blockSize }
 
 func (x *extent) encode() []byte {
@@ -109,7 +108,6 @@ func checkBlock(k, b []byte, n uint64) error {
 // pieceKey returns the key of a piece: bbolt has no empty keys.
 func pieceKey(key string) []byte { return append([]byte{'/'}, key...) }
 
-// view runs fn in a read transaction.
 func (f *file) view(fn func(*bbolt.Tx) error) error {
 	if f.db == nil {
 		return errUnreadable

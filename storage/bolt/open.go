@@ -246,5 +246,4 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// damaged wraps what is wrong with the contents of the file.
 func damaged(err error) error { return fmt.Errorf("%w: %w", storage.ErrDamaged, err) }

@@ -31,7 +31,6 @@ const (
 
 var native = binary.NativeEndian
 
-// An outline is that of a file that is being looked at.
 type outline struct {
 	file  *os.File
 	taken []bool // for each page: it is in use, or free
@@ -153,7 +152,6 @@ func (o *outline) walk(id uint64, root bool, low []byte) error {
 	return err
 }
 
-// free takes the list of free pages, and those in it.
 func (o *outline) free(id uint64) error {
 	kind, n, size, err := o.take(id)
 	if err != nil {

@@ -89,7 +89,6 @@ func (f *file) reopen() error {
 	return nil
 }
 
-// openAgain opens the file and reads the extent of its log.
 func (f *file) openAgain() (found extent, err error) {
 	info, err := os.Stat(f.path)
 	if err == nil && !os.SameFile(info, f.info) {
@@ -109,7 +108,6 @@ func (f *file) openAgain() (found extent, err error) {
 	return f.stored()
 }
 
-// stored returns the extent that the file holds.
 func (f *file) stored() (x extent, err error) {
 	err = f.view(func(btx *bbolt.Tx) error {
 		x, err = readExtent(btx)
@@ -118,7 +116,6 @@ func (f *file) stored() (x extent, err error) {
 	return x, err
 }
 
-// close closes the file, of which nothing more is expected.
 func (f *file) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,12 +8,10 @@ import (
 )
 
 // An arena is where entries lie: one behind the other in chunks of a mebibyte, which the garbage collector neither looks
-// into nor counts by the entry. A million entries as objects of their own, and pointers to them, took up to half of the
-// processor's time.
+// into nor counts by the entry. As objects of their own, a million took up to half of the processor's time.
 //
-// What was written to a chunk never changes. Chunks of which less than half is in use are emptied by writing what is in
-// use again, which each sweep of the snapshot does, and dropped when nothing leads there any more. One that was dropped
-// lives on while somebody holds a string in it.
+// What was written to a chunk never changes. Chunks of which less than half is in use are emptied by sweeps of the snapshot,
+// see compact, and dropped. One that was dropped lives on while somebody holds a string in it.
 //
 // It is bounded by the entries: what is not in use is at most as much as what is, and as Updates write during a sweep.
 // 512 GiB of chunks can be numbered.
@@ -50,7 +48,7 @@ func (c *chunk) entry(offset int) *entry { return (*entry)(unsafe.Pointer(&c[off
 func (a *arena) chunk(number int) *chunk { return (*a.chunks.Load())[number] }
 
 // entry returns the entry at r. It is for the writer: whoever else has come by r must make sure that its chunk was not
-// dropped meanwhile; see index.lookup.
+// dropped meanwhile; see index.resolve.
 func (a *arena) entry(r ref) *entry { return a.chunk(r.number()).entry(r.offset()) }
 
 // use notes that the index of names leads to the entry at r now, once more or, with -1, once less. r may be 0.
@@ -73,7 +71,6 @@ func (a *arena) set(number int, c *chunk) {
 	a.chunks.Store(&chunks)
 }
 
-// begin adds a chunk.
 func (a *arena) begin() (number int, c *chunk) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,7 +100,6 @@ type appender struct {
 	used   int
 }
 
-// add copies an entry.
 func (a *appender) add(b []byte) (ref, *entry) {
 	if a.chunk == nil || a.used+len(b) > chunkSize {
 		a.number, a.chunk = a.arena.begin()

@@ -129,7 +129,6 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{storage.ErrDamaged}, args...)...)
 }
 
-// damaged wraps what is wrong with the contents of the log.
 func damaged(err error) error {
 	if err == nil || errors.Is(err, storage.ErrDamaged) {
 		return err

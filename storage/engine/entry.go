@@ -18,25 +18,17 @@ import (
 //	        name | address | [owner, 32 bytes] | [IP registered from, 4 or 16] |
 //	        [held since, 8 | until, 8] | history | padding to a multiple of 8 bytes
 //
-//	registered   milliseconds since 1970; of a name that is not registered,
-//	             the position of the group that ended it
-//	lease end    nanoseconds of the lease clock; of a name that is not
-//	             registered, which of the group's ends it was
-//	lease        seconds of the ttl << ttlShift | flags
-//	history      events as in codec.go, newest first; the base of the first is
-//	             the registration, that of others the one before
+//	registered  milliseconds since 1970; if it is not registered, the position of the group that ended it
+//	lease end   nanoseconds of the lease clock; if it is not registered, which of the group's ends it was
+//	lease       seconds of the ttl << ttlShift | flags
+//	history     events, newest first, each told apart from the registration after it; see codec.go
 //
-// Numbers are little-endian. One piece of memory instead of structs and strings, because a look-up among a million names
-// costs little but the cache misses of following pointers. An entry never changes, so the strings of a Registration may
-// point into it.
+// Numbers are little-endian. It is one piece of memory because a look-up among a million names costs little but the cache
+// misses of following pointers. An entry never changes, so the strings of a Registration may point into it.
 type entry struct{ header [entryHeader]byte }
 
-const (
-	entryHeader = 24
-	entryAlign  = 8
-)
+const entryHeader, entryAlign = 24, 8
 
-// Flags of an entry.
 const (
 	isRegistered = 1 << iota
 	isOwned
@@ -65,7 +57,6 @@ func (e *entry) endOrder() endOrder {
 	return endOrder{le.Uint64(e.header[0:]), le.Uint64(e.header[8:])}
 }
 
-// historyAt returns how many bytes stand between header and history.
 func (e *entry) historyAt() int {
 	n := e.nameLen() + e.addressLen()
 	for flag, size := range [...]int{1: len(foyer.Key{}), 2: 4, 3: 16, 4: 16} {
@@ -76,12 +67,10 @@ func (e *entry) historyAt() int {
 	return n
 }
 
-// size returns how many bytes the entry takes up.
 func (e *entry) size() int {
 	return (entryHeader + e.historyAt() + e.historyLen() + entryAlign - 1) &^ (entryAlign - 1)
 }
 
-// bytes returns all of the entry.
 func (e *entry) bytes() []byte { return unsafe.Slice(&e.header[0], e.size()) }
 
 // part returns n bytes of what stands behind the header.
@@ -186,7 +175,6 @@ func fits(r *foyer.Registration) bool {
 		r.TTL >= 0 && r.TTL/time.Second <= maxTTL
 }
 
-// append appends the entry of what r says.
 func (r *record) append(b []byte) []byte {
 	g := &r.registration
 	start := len(b)

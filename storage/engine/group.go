@@ -61,7 +61,6 @@ func decodeGroup(position uint64, b []byte) (g group, err error) {
 	return g, nil
 }
 
-// eachOutcome yields the outcomes and their positions.
 func (g *group) eachOutcome() iter.Seq2[uint64, storage.Outcome] {
 	return func(yield func(uint64, storage.Outcome) bool) {
 		for d := (decoder{b: g.outcomes}); len(d.b) > 0; {

@@ -6,16 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// An index finds entries by name or by address. It is a hash table with open addressing and linear probing, in shards,
-// each of which grows alone, so that no transaction waits for a big table to be copied. It has no pointers for the
-// garbage collector to follow.
+// An index finds entries by name or by address. It is a hash table with open addressing and linear probing, in shards, each
+// of which grows alone, so that no transaction waits for a big table to be copied.
 //
-// One goroutine writes. Any number read, without waiting and without locks: a slot is one word, an entry never changes,
-// and a shard that grows is built anew and put in place with one pointer. A reader that meets a slot in the middle of a
-// change sees the name as it was before or is after.
+// One goroutine writes. Any number read, without locks: a slot is one word, an entry never changes, and a shard that grows
+// is built anew and put in place with one pointer. A reader that meets a slot in the middle of a change sees the name as it
+// was before or is after.
 //
-// It is bounded by the number of registrations: a shard is at most three quarters full, and never larger than twice what
-// that takes.
+// It is bounded by the names: a shard is at most three quarters full, and never larger than twice what that takes.
 type index struct {
 	seed      maphash.Seed
 	arena     *arena
@@ -23,11 +21,7 @@ type index struct {
 	shards    [shardCount]atomic.Pointer[shard]
 }
 
-const (
-	shardBits  = 10
-	shardCount = 1 << shardBits
-	shardMin   = 8 // slots
-)
+const shardBits, shardCount, shardMin = 10, 1 << 10, 8 // a shard has shardMin slots at least
 
 // A shard is one table. Its counts belong to the writer.
 type shard struct {
@@ -51,7 +45,6 @@ func (s slot) home() uint64 { return uint64(s >> refBits) }
 // matches reports whether s may be the slot of a key with that hash.
 func (s slot) matches(hash uint64) bool { return s^newSlot(hash, 0) < 1<<refBits && s.ref() != 0 }
 
-// init makes x an empty index with room for n entries.
 func (x *index) init(a *arena, byAddress bool, n int) {
 	x.seed, x.arena, x.byAddress = maphash.MakeSeed(), a, byAddress
 	for i := range x.shards {
@@ -87,7 +80,6 @@ func newShard(n int) *shard {
 	return &shard{slots: make([]atomic.Uint64, size)}
 }
 
-// at returns slot i, counted round and round.
 func (t *shard) at(i uint64) *atomic.Uint64 { return &t.slots[i&uint64(len(t.slots)-1)] }
 
 func (x *index) hash(key string) uint64 { return maphash.String(x.seed, key) }
@@ -101,7 +93,6 @@ func (x *index) key(e *entry) string {
 	return e.name()
 }
 
-// find returns the entry of a key, or nil.
 func (x *index) find(key string) *entry {
 	_, e := x.get(key)
 	return e
@@ -118,7 +109,6 @@ func (x *index) get(key string) (ref, *entry) {
 	}
 }
 
-// A probe is the look-up of one key.
 type probe struct {
 	hash  uint64
 	shard *shard

@@ -33,7 +33,6 @@ func Open(log Log, pace Pace) (*Store, error) {
 	return s, nil
 }
 
-// load makes s what its log says: the pieces first, and then the groups.
 func (s *Store) load() error {
 	l := loader{arena: &s.arena}
 	raw, end, err := s.log.Load(l.newWorker)
@@ -55,7 +54,6 @@ func (s *Store) load() error {
 	return cmp.Or(<-outcomes, err)
 }
 
-// A loader collects pieces.
 type loader struct {
 	arena *arena
 
@@ -163,7 +161,6 @@ func (s *Store) replay() error {
 	})
 }
 
-// indexOutcomes indexes the outcomes that may still be asked for.
 func (s *Store) indexOutcomes() error {
 	return s.eachGroup(s.state.Outcomes, s.state.End, func(position uint64, g *group) error {
 		for at, o := range g.eachOutcome() {

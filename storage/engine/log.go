@@ -5,11 +5,9 @@ import (
 	"io"
 )
 
-// A Log is what a backend provides: a place that keeps the groups of an engine, one behind the other, and its snapshot.
-// Its methods are called by one goroutine at a time, except for Check, and ReadAt by two while an engine is opened.
-// Everything that it keeps is opaque to it.
-//
-// The position of a group is the number of bytes that were appended before it.
+// A Log is what a backend provides: it keeps the groups of an engine, one behind the other, and its snapshot, and looks into
+// neither. One goroutine at a time calls its methods, but for Check, and ReadAt while an engine is opened. The position of
+// a group is the number of bytes that were appended before it.
 type Log interface {
 	// ReadAt reads what was appended from a position on.
 	io.ReaderAt

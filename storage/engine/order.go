@@ -30,7 +30,6 @@ type part struct {
 	sum     uint32 // the checksum of the piece
 }
 
-// at returns the index of the part that a name belongs to.
 func (o *order) at(name string) int {
 	return sort.Search(len(o.parts), func(i int) bool { return o.parts[i].from > name }) - 1
 }
@@ -57,7 +56,6 @@ func (o *order) put(name string, old, r ref) {
 
 func (o *order) name(r ref) string { return o.arena.entry(r).name() }
 
-// sort sorts refs by the names of their entries.
 func (o *order) sort(refs []ref) {
 	slices.SortFunc(refs, func(a, b ref) int { return strings.Compare(o.name(a), o.name(b)) })
 }
@@ -71,7 +69,6 @@ func (o *order) split(i int) {
 	o.parts = slices.Insert(o.parts, i+1, second)
 }
 
-// join adds next, which is the part behind p, to p.
 func (o *order) join(p, next *part) {
 	p.refs = append(p.refs, next.refs...)
 	i := slices.Index(o.parts, next)
@@ -102,4 +99,61 @@ func (o *order) all(yield func(ref, *entry) bool) {
 			}
 		}
 	}
+}
+
+// endedNames are the names that are not registered but have a history, in the order in which they ended. Update forgets
+// the first of them when there are more than storage.HistoryNames, which bounds it; at most half of the queue is out of
+// date.
+type endedNames struct {
+	n     int // names
+	queue []endedName
+}
+
+type endedName struct {
+	name string
+	endOrder
+}
+
+// current reports whether the name has not changed since.
+func (n *endedName) current(names *index) bool {
+	e := names.find(n.name)
+	return e.isEnded() && e.endOrder() == n.endOrder
+}
+
+// change notes that the entry of a name was old and is e now.
+func (q *endedNames) change(old, e *entry) {
+	if old.isEnded() {
+		q.n--
+	}
+	if e.isEnded() {
+		q.n++
+		if !old.isEnded() || old.endOrder() != e.endOrder() {
+			q.queue = append(q.queue, endedName{strings.Clone(e.name()), e.endOrder()})
+		}
+	}
+}
+
+// all yields the names, the one that ended longest ago first.
+func (q *endedNames) all(names *index) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range q.queue {
+			if n := &q.queue[i]; n.current(names) && !yield(n.name) {
+				return
+			}
+		}
+	}
+}
+
+// trim lets go of what is out of date at the front, or everywhere if that is more than half.
+func (q *endedNames) trim(names *index) {
+	for len(q.queue) > 0 && !q.queue[0].current(names) {
+		q.queue = q.queue[1:]
+	}
+	if len(q.queue) > 2*q.n+16 {
+		q.queue = slices.DeleteFunc(q.queue, func(n endedName) bool { return !n.current(names) })
+	}
+}
+
+func sortEnded(queue []endedName) {
+	slices.SortFunc(queue, func(a, b endedName) int { return a.compare(b.endOrder) })
 }

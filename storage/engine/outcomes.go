@@ -26,18 +26,12 @@ type outcomeShard struct {
 	n     int
 }
 
-// An outcomeSlot is a tag, which is not 0, above the lower bits of a position.
-//
-// The first bits of a tag say which shard it is in, those that follow where in the shard it has its place: with 16
-// million outcomes four bits are left to tell neighbors apart. Positions repeat after 64 GiB, more than ten minutes of
-// log.
+// An outcomeSlot is a tag, which is not 0, above the lower bits of a position. The first bits of a tag say which shard it is
+// in, those that follow where in the shard: with 16 million outcomes four bits are left to tell neighbors apart. Positions
+// repeat after 64 GiB, more than ten minutes of log.
 type outcomeSlot uint64
 
-const (
-	outcomeShardBits = 8
-	tagBits          = 28
-	positionBits     = 64 - tagBits
-)
+const outcomeShardBits, tagBits, positionBits = 8, 28, 64 - 28
 
 func (x *outcomeIndex) slot(id foyer.ID, position uint64) outcomeSlot {
 	tag := maphash.Bytes(x.seed, id[:])>>positionBits | 1
@@ -127,7 +121,6 @@ type groupAt struct {
 	lease    time.Duration
 }
 
-// expired reports whether the outcomes of g need not be kept any longer.
 func (g *groupAt) expired(now storage.Instant) bool {
 	return now.Lease-g.lease > storage.OutcomeRetention
 }
@@ -161,7 +154,6 @@ func (t *tx) expireOutcomes() (err error) {
 	return err
 }
 
-// publishOutcomes keeps what a transaction has recorded, and lets go of what has expired.
 func (s *Store) publishOutcomes(t *tx) {
 	for id, at := range t.outcomes {
 		s.outcomes.add(id, t.group.outcomesAt+uint64(at))

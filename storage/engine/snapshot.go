@@ -35,7 +35,6 @@ type sweep struct {
 	due   int // names to be swept, times the bytes of log for a sweep
 }
 
-// A sweptPart is what becomes of a part.
 type sweptPart struct {
 	part   *part
 	next   *part // the one behind it, which it takes in; or nil
@@ -114,7 +113,6 @@ func (t *tx) sweepPart(w sweptPart) {
 	t.swept = append(t.swept, w)
 }
 
-// publishSweep notes what a transaction that is durable has written.
 func (s *Store) publishSweep(t *tx) {
 	for _, w := range t.swept {
 		if w.next != nil {

@@ -63,7 +63,6 @@ func (s *Store) FindAll(queries []storage.Query) {
 	}
 }
 
-// registrationOf returns what an entry holds, or that there is none.
 func registrationOf(e *entry) (foyer.Registration, error) {
 	if !e.has(isRegistered) {
 		return foyer.Registration{}, foyer.ErrUnknownName
@@ -149,7 +148,6 @@ func (s *Store) Close() error {
 	return s.log.Close()
 }
 
-// unavailable wraps a failure of the storage for callers of the Store.
 func unavailable(err error) error {
 	if err == nil || errors.Is(err, foyer.ErrUnavailable) || errors.Is(err, storage.ErrUncertain) {
 		return err

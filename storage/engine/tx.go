@@ -37,7 +37,6 @@ type tx struct {
 	sweep   sweep
 }
 
-// A named is what becomes of a name.
 type named struct {
 	name  string
 	old   *entry // nil if nothing was known of it
@@ -46,7 +45,6 @@ type named struct {
 	newAt ref
 }
 
-// begin returns a transaction at a time, in the memory of an earlier one.
 func (s *Store) begin(now storage.Instant) *tx {
 	t := s.spare
 	if s.spare = nil; t == nil {
@@ -177,7 +175,6 @@ func (t *tx) Hold(h storage.Hold) error {
 	return t.setHold(h)
 }
 
-// setHold puts h in the place of the hold that there is, if there is one.
 func (t *tx) setHold(h storage.Hold) error {
 	_, err := t.change(string(h.Name), func(r *record) {
 		t.held += number(!h.Until.IsZero()) - number(!r.hold.Until.IsZero())

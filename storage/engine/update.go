@@ -34,7 +34,6 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	return unavailable(s.append(t))
 }
 
-// append makes a transaction durable and visible.
 func (s *Store) append(t *tx) error {
 	err := s.log.Append(&Batch{
 		Position: s.state.End,
@@ -71,7 +70,6 @@ func (s *Store) settle() error {
 	return nil
 }
 
-// prepare makes the group and all that goes with it.
 func (t *tx) prepare() error {
 	if err := t.forget(); err != nil {
 		return err
@@ -111,7 +109,6 @@ func (s *Store) publish(t *tx) {
 	s.last.Store(&last)
 }
 
-// publishName gives a name its new entry.
 func (s *Store) publishName(c *named) {
 	if c.old.has(isRegistered) {
 		s.addresses.remove(c.old) // unless another name has it by now
