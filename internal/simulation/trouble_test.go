@@ -78,6 +78,9 @@ func (w *world) supervise(r *rand.Rand, stop <-chan struct{}) {
 			w.net.SetFaults(udptest.Faults{MinDelay: time.Millisecond, MaxDelay: time.Millisecond})
 			w.registry.full.Store(false)
 			w.registry.faults.Store(&diskFaults{usual: time.Millisecond})
+			// A write that has begun still has the fault that was drawn for it, and
+			// the power may fail at its end.
+			time.Sleep(w.climate.disk.stalled + w.climate.disk.usual)
 			select {
 			case <-w.registry.failed:
 				w.registry.kill()
