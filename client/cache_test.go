@@ -11,8 +11,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/testenv"
 	"foyer/internal/udptest"
-	"foyer/storage/storetest"
 )
 
 // cached returns a registry that knows "Foyer", and a Client with a cache.
@@ -337,7 +337,7 @@ func TestStale(t *testing.T) {
 // TestStaleMany: of many names, the cached ones are served without waiting for
 // the others.
 func TestStaleMany(t *testing.T) {
-	s := storetest.Seed(t)
+	s := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MaxDelay: 5 * time.Millisecond})

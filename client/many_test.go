@@ -14,8 +14,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/testenv"
 	"foyer/internal/udptest"
-	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -112,7 +112,7 @@ func TestMany(t *testing.T) {
 // TestManyLossy: with a fifth lost each way everything is still answered, and
 // nothing answered is asked again.
 func TestManyLossy(t *testing.T) {
-	s := storetest.Seed(t)
+	s := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetFaults(udptest.Faults{Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 5 * time.Millisecond})
@@ -205,7 +205,7 @@ func TestManyForgeries(t *testing.T) {
 func TestManyPlain(t *testing.T) {
 	for _, only := range []bool{false, true} {
 		t.Run(fmt.Sprintf("Plain=%t", only), func(t *testing.T) {
-			s := storetest.Seed(t)
+			s := testenv.Seed(t)
 			synctest.Test(t, func(t *testing.T) {
 				n := udptest.New(s)
 				n.SetFaults(udptest.Faults{Duplicate: 0.1, Reorder: 0.1, MinDelay: time.Millisecond, MaxDelay: 2 * time.Millisecond})
@@ -412,7 +412,7 @@ func TestManyClose(t *testing.T) {
 // TestManyAtOnce: callers, including those of single requests, share what a
 // Client may have in flight.
 func TestManyAtOnce(t *testing.T) {
-	s := storetest.Seed(t)
+	s := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetQueue(1 << 14)

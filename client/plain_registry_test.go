@@ -12,8 +12,8 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/testenv"
 	"foyer/internal/udptest"
-	"foyer/storage/storetest"
 )
 
 func TestPlainFallback(t *testing.T) {
@@ -93,7 +93,7 @@ func TestPlainFallback(t *testing.T) {
 // TestPlainFallbackOfMany checks that all requests in flight switch to the
 // plain dialect when a registry turns out to be plain.
 func TestPlainFallbackOfMany(t *testing.T) {
-	s := storetest.Seed(t)
+	s := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetFaults(udptest.Faults{Loss: 0.1, Duplicate: 0.1, Reorder: 0.1, MaxDelay: 10 * time.Millisecond})

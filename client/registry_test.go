@@ -17,9 +17,9 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/seam"
+	"foyer/internal/testenv"
 	"foyer/internal/udp"
 	"foyer/internal/udptest"
-	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -75,7 +75,7 @@ func TestRequests(t *testing.T) {
 // TestLossyNetwork is what the protocol is made for: a fifth of everything lost
 // each way, a tenth duplicated, a tenth reordered.
 func TestLossyNetwork(t *testing.T) {
-	s := storetest.Seed(t)
+	s := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(s)
 		n.SetQueue(1 << 16)

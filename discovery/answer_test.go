@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/internal/udp"
 	"foyer/storage"
 	"foyer/storage/storetest"
@@ -21,7 +22,7 @@ import (
 // TestLinesAreAnsweredInOrder compares the answers to the lines of one datagram
 // with the answers to the same lines sent one by one.
 func TestLinesAreAnsweredInOrder(t *testing.T) {
-	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 	possible := []string{
 		"LOOKUP the great hall of mirrors", "LOOKUP the great hall of mirrors", "LOOKUP the great hall of mirrors",
 		"LOOKUP the attic, up the stairs", "@id=018f4e7a-1b2c-7d3e-8f40-112233445566 LOOKUP the attic, up the stairs", "LOOKUP \xff, which is no name at all",
@@ -201,7 +202,7 @@ func (c *batchConn) Send(ds []udp.Datagram) error {
 // TestBatches compares the answers to datagrams that arrive together with those
 // to the same datagrams one by one. More batches do not mean more allocations.
 func TestBatches(t *testing.T) {
-	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
 	for i := range 20 {
 		serveDatagram(s, w, fmt.Appendf(nil, "@ttl=60 REGISTER room://192.0.2.1:%d the great hall of mirrors %d", 40000+i, i))

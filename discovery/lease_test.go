@@ -3,7 +3,6 @@ package discovery
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,21 +10,13 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 )
 
 // seed returns the seed of a random test: FOYER_SEED, or another one each time.
-func seed(t testing.TB) uint64 {
-	n, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64)
-	if err != nil {
-		n = rand.Uint64()
-	}
-	t.Logf("FOYER_SEED=%d", n)
-	return n
-}
-
 // The wheel against a table that looks at every lease.
 func TestLeasesAgainstModel(t *testing.T) {
-	s := seed(t)
+	s := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(s, 0))
 	type entry struct {
 		end, ttl time.Duration

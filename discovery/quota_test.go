@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -260,7 +261,7 @@ func TestNamesInAll(t *testing.T) {
 // However names come, move and end, and whatever transactions fail, each host's
 // names are counted as the store has them.
 func TestNamesAreCounted(t *testing.T) {
-	s := seed(t)
+	s := testenv.Seed(t)
 	run(t, func(b *bench) {
 		r := rand.New(rand.NewPCG(s, 0))
 		hosts := []string{"192.0.2.10", "192.0.2.11", "192.0.2.12", "127.0.0.1"}

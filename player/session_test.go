@@ -16,9 +16,9 @@ import (
 
 	"foyer"
 	"foyer/client"
+	"foyer/internal/testenv"
 	"foyer/internal/udptest"
 	"foyer/player"
-	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -165,7 +165,7 @@ func TestSession(t *testing.T) {
 // TestSessionLoss: on a bad network everything said arrives once and in order,
 // and everything is done once.
 func TestSessionLoss(t *testing.T) {
-	sd := storetest.Seed(t)
+	sd := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := udptest.New(sd)
 		r := newFakeRoom(t, n, 40001)

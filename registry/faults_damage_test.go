@@ -18,6 +18,7 @@ import (
 
 	"foyer"
 	"foyer/discovery"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
@@ -140,11 +141,7 @@ func TestDamagedFiles(t *testing.T) {
 	if s := os.Getenv("FOYER_DAMAGES"); s != "" {
 		damages, _ = strconv.Atoi(s)
 	}
-	n, err := strconv.ParseUint(os.Getenv("FOYER_SEED"), 10, 64)
-	if err != nil {
-		n = rand.Uint64()
-	}
-	t.Logf("FOYER_SEED=%d", n)
+	n := testenv.Seed(t)
 	specimens := newSpecimens(t)
 	store := filepath.Join(t.TempDir(), "rooms.db")
 	refused := map[string]int{}

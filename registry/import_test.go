@@ -15,7 +15,7 @@ import (
 
 	"foyer"
 	"foyer/discovery"
-	"foyer/storage/storetest"
+	"foyer/internal/testenv"
 	"foyer/wire"
 )
 
@@ -264,7 +264,7 @@ func largeDump() (text string, rooms map[string]string) {
 // and to import it again is all that it takes.
 func TestImportInterrupted(t *testing.T) {
 	t.Parallel()
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	folder := t.TempDir()
 	store := filepath.Join(folder, "rooms.db")
 	text, want := largeDump()

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"foyer/storage/storetest"
-
 	"github.com/google/uuid"
+
+	"foyer/internal/testenv"
 )
 
 // patience is how long a test waits for what must happen.
@@ -227,7 +227,7 @@ func TestKill(t *testing.T) {
 	if s := os.Getenv("FOYER_KILLS"); s != "" {
 		kills, _ = strconv.Atoi(s)
 	}
-	n := storetest.Seed(t)
+	n := testenv.Seed(t)
 	random := rand.New(rand.NewPCG(n, 0))
 
 	store := filepath.Join(t.TempDir(), "rooms.db")

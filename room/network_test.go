@@ -17,11 +17,11 @@ import (
 	"foyer"
 	"foyer/client"
 	"foyer/internal/seam"
+	"foyer/internal/testenv"
 	"foyer/internal/udp"
 	"foyer/internal/udptest"
 	"foyer/player"
 	"foyer/room"
-	"foyer/storage/storetest"
 	"foyer/world"
 )
 
@@ -110,7 +110,7 @@ func listen(s *player.Session) *listener {
 // same time hear everything once and in order, and nothing is taken twice.
 func TestEverythingOnce(t *testing.T) {
 	const players, coins, sayings = 6, 60, 40
-	n := storetest.Seed(t)
+	n := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, slices.Repeat([]string{"coin"}, coins)...)
@@ -227,7 +227,7 @@ func TestFastTalker(t *testing.T) {
 // TestIdlePlayersStay: acknowledgements alone keep a player in the room, even
 // on a bad network; without a network they count as gone.
 func TestIdlePlayersStay(t *testing.T) {
-	n := storetest.Seed(t)
+	n := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
 		address, server, stop := serve(t, net, "lamp")
@@ -260,7 +260,7 @@ func TestIdlePlayersStay(t *testing.T) {
 // TestFarewellOverBadNetwork: players are told that the room closes within
 // about a second, even on a bad network.
 func TestFarewellOverBadNetwork(t *testing.T) {
-	n := storetest.Seed(t)
+	n := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {
 		net := udptest.New(n)
 		address, _, stop := serve(t, net)

@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"foyer/storage/storetest"
+	"foyer/internal/testenv"
 )
 
 // TestLateCopies: copies of requests arrive up to hundreds of requests late,
 // far beyond what the room remembers, and out of order; each request takes
 // effect once.
 func TestLateCopies(t *testing.T) {
-	rng := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 	h := newHall(t, Options{})
 	speaker, hearer := h.join("127.0.0.1:1", "Ann"), h.join("127.0.0.1:2", "Bob")
 	h.heard("127.0.0.1:1")
@@ -68,7 +68,7 @@ func TestLateCopies(t *testing.T) {
 // and delays, without package player: ordered by number, one of them gets
 // everything once.
 func TestBadNetworkByHand(t *testing.T) {
-	rng := rand.New(rand.NewPCG(storetest.Seed(t), 1))
+	rng := rand.New(rand.NewPCG(testenv.Seed(t), 1))
 	h := newHall(t, Options{})
 	speaker, hearer := h.join("127.0.0.1:1", "Ann"), h.join("127.0.0.1:2", "Bob")
 	h.heard("127.0.0.1:1")

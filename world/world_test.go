@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"foyer"
-	"foyer/storage/storetest"
+	"foyer/internal/testenv"
 )
 
 func newRoom(t testing.TB, things ...string) *Room {
@@ -230,7 +230,7 @@ func TestSummaryListsWhatFits(t *testing.T) {
 // TestNothingIsLostOrDoubled plays randomly and compares where everything is
 // with a separate count.
 func TestNothingIsLostOrDoubled(t *testing.T) {
-	rng := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	rng := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 	kinds := []string{"lamp", "coin", "rope", "map"}
 	r := newRoom(t, slices.Repeat(kinds, 5)...)
 	carried := map[Player][]string{} // by those in the room

@@ -26,8 +26,8 @@ import (
 	"foyer/discovery"
 	"foyer/internal/namespace"
 	"foyer/internal/seam"
+	"foyer/internal/testenv"
 	"foyer/internal/udp"
-	"foyer/storage/storetest"
 )
 
 // A host is a machine with its own network.
@@ -150,7 +150,7 @@ var lossy = namespace.Faults{Loss: 0.2, Duplicate: 0.1, Delay: 5 * time.Millisec
 // nothing said is lost, doubled or out of order.
 func TestLossyNetwork(t *testing.T) {
 	t.Parallel()
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	requests := 10_000
 	if s := os.Getenv("FOYER_REQUESTS"); s != "" { // make soak
 		var err error

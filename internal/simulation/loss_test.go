@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"foyer/internal/testenv"
 	"foyer/internal/udptest"
 	"foyer/storage/storetest"
 	"foyer/wire"
@@ -17,7 +18,7 @@ import (
 func TestTenThousandRequestsOnABadNetwork(t *testing.T) {
 	const requests, actors = 10_000, 20
 	w := &world{plan: plan{
-		seed: storetest.Seed(t), districts: actors, actors: 1, medium: newMemory(storetest.Sabotage{}),
+		seed: testenv.Seed(t), districts: actors, actors: 1, medium: newMemory(storetest.Sabotage{}),
 		climate: func(c *climate) {
 			c.net = udptest.Faults{
 				Loss: 0.2, Duplicate: 0.1, Reorder: 0.1,

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"foyer/internal/testenv"
 	"foyer/storage/storetest"
 )
 
@@ -50,7 +51,7 @@ func TestSimulation(t *testing.T) {
 		soak(t, long)
 		return
 	}
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	if os.Getenv("FOYER_SEED") == "" {
 		for _, fixed := range []uint64{1, 3, 5, 7} {
 			run(t, fixed)
@@ -75,7 +76,7 @@ func (w *world) String() string {
 
 // soak makes new worlds, as many at a time as there are processors.
 func soak(t *testing.T, long time.Duration) {
-	first := storetest.Seed(t)
+	first := testenv.Seed(t)
 	var worlds, operations, histories, asked, undecided atomic.Int64
 	began := time.Now()
 	report := func() {
@@ -150,7 +151,7 @@ func TestStrangersAndReplays(t *testing.T) {
 
 // A seed is useful only if it leads to the same world again.
 func TestASeedRepeats(t *testing.T) {
-	for _, seed := range []uint64{9, storetest.Seed(t) | 1} {
+	for _, seed := range []uint64{9, testenv.Seed(t) | 1} {
 		a, b := simulate(t, planOf(t, seed)), simulate(t, planOf(t, seed))
 		if a.history.digest() == b.history.digest() {
 			continue

@@ -1,12 +1,30 @@
-// Package testenv lets tests report what the machine does not allow.
+// Package testenv gives tests their seed, and lets them report what the machine
+// does not allow.
 package testenv
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
+
+// Seed returns the seed of a random test and logs it: the value of FOYER_SEED,
+// a decimal number, where that is set, so that a run can be repeated.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if s := os.Getenv("FOYER_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("FOYER_SEED: %v", err)
+		}
+	}
+	t.Logf("FOYER_SEED=%d", seed)
+	return seed
+}
 
 // NotRun ends a test that this machine does not allow, because it is not root,
 // say, or has no network namespaces. Such a test neither passes nor is skipped

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -45,7 +46,7 @@ func givenUp(f *file) <-chan struct{} {
 func TestCopy(t *testing.T) {
 	s := openQuick(t, filepath.Join(t.TempDir(), "rooms.db"))
 	defer s.Close()
-	walk, model := storetest.NewWalk(storetest.Seed(t), 60), storetest.NewModel(storetest.Sabotage{})
+	walk, model := storetest.NewWalk(testenv.Seed(t), 60), storetest.NewModel(storetest.Sabotage{})
 	for range 20 {
 		for range 20 {
 			step := walk.Next()

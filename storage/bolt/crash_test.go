@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -59,7 +60,7 @@ func wantLike(t *testing.T, path string, walk *storetest.Walk, model storage.Sto
 // TestKilledAnywhere looks at the file as a process leaves it that is killed
 // between two Updates: opened again, or only read, it holds what the model does.
 func TestKilledAnywhere(t *testing.T) {
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	for _, names := range []int{3, 60, 500} {
 		folder := t.TempDir()
 		path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "copied.db")

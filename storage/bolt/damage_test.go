@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -262,7 +263,7 @@ func TestMode(t *testing.T) {
 // TestDamage damages files at random places. Each is refused, or what it holds
 // is what it held before.
 func TestDamage(t *testing.T) {
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	folder := t.TempDir()
 	path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "damaged.db")
@@ -515,7 +516,7 @@ func TestPutBack(t *testing.T) {
 	folder := t.TempDir()
 	path, copied := filepath.Join(folder, "rooms.db"), filepath.Join(folder, "copied.db")
 	s := openQuick(t, path)
-	walk := storetest.NewWalk(storetest.Seed(t), 60)
+	walk := storetest.NewWalk(testenv.Seed(t), 60)
 	for range 200 {
 		walk.Next().Carry(s)
 	}

@@ -68,7 +68,7 @@ func (o *outline) metas() (root, free, pages uint64, err error) {
 	found := map[uint64]bool{} // transactions
 	latest := uint64(0)
 	for id := range uint64(2) {
-		b, _ := o.read(id, 0, pageHeader+64)
+		b, _ := o.read(id, pageHeader+64)
 		m := b[pageHeader:]
 		sum := fnv.New64a()
 		sum.Write(m[:56])
@@ -94,40 +94,43 @@ func (o *outline) metas() (root, free, pages uint64, err error) {
 	return root, free, pages, err
 }
 
-// read returns n bytes of a page, zeros where there are none.
-func (o *outline) read(id uint64, offset, n int) ([]byte, error) {
+// read returns the first n bytes of a page with all that it goes over, zeros where there are none.
+func (o *outline) read(id uint64, n int) ([]byte, error) {
 	b := make([]byte, n)
-	_, err := o.file.ReadAt(b, int64(id)*pageSize+int64(offset))
+	_, err := o.file.ReadAt(b, int64(id)*pageSize)
 	return b, err
 }
 
-// take takes a page with all that it goes over, and returns its kind, its count and its size.
-func (o *outline) take(id uint64) (kind, count, size int, err error) {
+// take takes a page with all that it goes over, and returns its kind, its count and its bytes: all of them, or of a leaf
+// below the root those of the first page, where the first key is.
+func (o *outline) take(id uint64, root bool) (kind, count int, b []byte, err error) {
 	n := uint64(len(o.taken))
-	b, err := o.read(min(id, n), 0, pageHeader)
+	b, err = o.read(min(id, n), pageSize)
 	run := 1 + uint64(native.Uint32(b[12:]))
 	if err != nil || id >= n || native.Uint64(b) != id || run > n-id || slices.Contains(o.taken[id:id+run], true) {
-		return 0, 0, 0, badPage(id)
+		return 0, 0, nil, badPage(id)
 	}
 	for i := id; i < id+run; i++ {
 		o.taken[i] = true
 	}
-	return int(native.Uint16(b[8:])), int(native.Uint16(b[10:])), int(run) * pageSize, nil
+	kind, count = int(native.Uint16(b[8:])), int(native.Uint16(b[10:]))
+	if run > 1 && (kind != leafPage || root) {
+		if b, err = o.read(id, int(run)*pageSize); err != nil {
+			err = badPage(id)
+		}
+	}
+	return kind, count, b, err
 }
 
 // walk takes the pages of a tree, and in the root tree those of the buckets. The first key of a page is low, if that is
 // not nil, as the branch above says: bbolt writes what belongs elsewhere into a page of which that is not true.
 func (o *outline) walk(id uint64, root bool, low []byte) error {
-	kind, count, size, err := o.take(id)
+	kind, count, b, err := o.take(id, root)
 	if err != nil {
 		return err
 	}
-	if kind == leafPage && !root {
-		size = min(size, pageSize) // the first key is in there
-	}
-	b, err := o.read(id, 0, size)
-	end := pageHeader + count*elementSize
-	if err != nil || kind != leafPage && kind != branchPage || end > size {
+	size, end := len(b), pageHeader+count*elementSize
+	if kind != leafPage && kind != branchPage || end > size {
 		return badPage(id)
 	}
 	for at := pageHeader; at < end && err == nil; at += elementSize {
@@ -153,15 +156,14 @@ func (o *outline) walk(id uint64, root bool, low []byte) error {
 }
 
 func (o *outline) free(id uint64) error {
-	kind, n, size, err := o.take(id)
+	kind, n, b, err := o.take(id, false)
 	if err != nil {
 		return err
 	}
-	b, err := o.read(id, pageHeader, size-pageHeader)
-	if n == 0xFFFF { // the number is the first of the list
+	if b = b[pageHeader:]; n == 0xFFFF { // the number is the first of the list
 		n, b = int(min(native.Uint64(b), 1<<40)), b[8:]
 	}
-	if err != nil || kind != freelistPage || n > len(b)/8 {
+	if kind != freelistPage || n > len(b)/8 {
 		return badPage(id)
 	}
 	for ; n > 0; n, b = n-1, b[8:] {

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/storetest"
 )
@@ -361,7 +362,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 // TestRandomTrouble lets commits fail at random, in every way, and sees to it
 // that each Update has done what its error says.
 func TestRandomTrouble(t *testing.T) {
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	path := filepath.Join(t.TempDir(), "rooms.db")
 	s := openQuick(t, path)

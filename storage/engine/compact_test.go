@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/engine"
 	"foyer/storage/storetest"
@@ -32,7 +33,7 @@ func churned(name string, number, n int) foyer.Registration {
 // TestCompactBoundsMemory changes names over and over again, in steps of many
 // sizes, some of which are given up.
 func TestCompactBoundsMemory(t *testing.T) {
-	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 	s, err := engine.Open(storetest.NewMemoryLog(), engine.Pace{Log: 1 << 16, Names: 64, Part: 64})
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +208,7 @@ func TestCompactReaders(t *testing.T) {
 // joins parts: of a name without a history nothing is left. After each Update the
 // store is killed.
 func TestPartsAreJoined(t *testing.T) {
-	r := rand.New(rand.NewPCG(storetest.Seed(t), 0))
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 	log := storetest.NewMemoryLog()
 	s := open(t, log)
 	held := map[foyer.Name]storage.Hold{}

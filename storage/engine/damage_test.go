@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/engine"
 	"foyer/storage/storetest"
@@ -64,7 +65,7 @@ func (c *contents) clone() *contents {
 // TestDamagedPieces: what the disk has lost, changed, or put back from long ago, with
 // a checksum of its own that is right, is noticed.
 func TestDamagedPieces(t *testing.T) {
-	now, before, _, _ := filled(t, 300, 60, storetest.Seed(t))
+	now, before, _, _ := filled(t, 300, 60, testenv.Seed(t))
 	keys := slices.Sorted(maps.Keys(now.pieces))
 	if len(keys) < 4 {
 		t.Fatalf("there are the pieces %q only", keys)
@@ -133,7 +134,7 @@ func TestDamagedPieces(t *testing.T) {
 // TestDamagedLog turns bits anywhere. Each is refused: nothing is kept that has no
 // checksum and is needed.
 func TestDamagedLog(t *testing.T) {
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 4))
 	for _, names := range []int{4, 60} {
 		now, _, walk, model := filled(t, 100, names, seed)

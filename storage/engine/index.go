@@ -56,7 +56,7 @@ func (x *index) init(a *arena, byAddress bool, n int) {
 // fetch as many slots as it can at once.
 func (x *index) fill(p *part) {
 	for _, r := range p.refs {
-		x.fetch(x.key(x.arena.entry(r)))
+		x.fetch(x.hash(x.key(x.arena.entry(r))))
 	}
 	for _, r := range p.refs {
 		if e := x.arena.entry(r); !x.byAddress || e.has(isRegistered) {
@@ -65,11 +65,8 @@ func (x *index) fill(p *part) {
 	}
 }
 
-// fetch has the processor fetch the slot that the look-up of a key probes first.
-func (x *index) fetch(key string) {
-	h := x.hash(key)
-	x.shard(h).Load().at(h).Load()
-}
+// fetch has the processor fetch the slot that the look-up of a key with that hash probes first.
+func (x *index) fetch(h uint64) { x.shard(h).Load().at(h).Load() }
 
 // newShard returns an empty shard with room for n entries and some more.
 func newShard(n int) *shard {
@@ -164,7 +161,7 @@ func (x *index) findAll(keys []string, found []*entry) {
 		hashes[i] = x.hash(key)
 	}
 	for _, h := range hashes[:len(keys)] {
-		x.shard(h).Load().at(h).Load() // only to fetch it
+		x.fetch(h)
 	}
 	for i, h := range hashes[:len(keys)] {
 		p := x.probe(h)

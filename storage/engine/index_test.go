@@ -4,27 +4,14 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 
 	"foyer"
+	"foyer/internal/testenv"
 )
 
-// newRand is storetest.Seed for the tests within this package.
-func newRand(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("FOYER_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("FOYER_SEED: %v", err)
-		}
-	}
-	t.Logf("FOYER_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+func newRand(t *testing.T) *rand.Rand { return rand.New(rand.NewPCG(testenv.Seed(t), 0)) }
 
 func testEntry(a *appender, name, address int) (ref, *entry) {
 	r := record{registered: true, registration: foyer.Registration{

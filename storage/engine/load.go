@@ -140,8 +140,8 @@ func (s *Store) setParts(parts []*part) {
 func (s *Store) replay() error {
 	return s.eachGroup(s.state.Snapshot, s.state.End, func(_ uint64, g *group) error {
 		_ = eachEntry(g.entries, func(e *entry) error { // a pass ahead, in which the processor fetches many slots at once
-			s.names.fetch(e.name())
-			s.addresses.fetch(e.address())
+			s.names.fetch(s.names.hash(e.name()))
+			s.addresses.fetch(s.addresses.hash(e.address()))
 			return nil
 		})
 		return eachEntry(g.entries, func(e *entry) error {

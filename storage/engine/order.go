@@ -10,7 +10,7 @@ import (
 // An order holds where the entries of all names are, in parts by ranges of names, unsorted within a part. List sorts the
 // few parts that it reads; the snapshot has a piece for each part.
 //
-// It takes 8 to 16 bytes for an entry, and some 100 for a part, of which there is one for some 200 entries.
+// It takes 8 to 16 bytes for an entry, and some 100 for a part, of which there is one for some 100 entries.
 type order struct {
 	arena *arena
 	most  int     // entries of a part, at which it is split in two

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/engine"
 	"foyer/storage/storetest"
@@ -68,7 +69,7 @@ func copies(t *testing.T, log *recording) (stores []*engine.Store, logs []*recor
 // TestTheSameGroupsGiveTheSameState: stores that have read the groups, with or
 // without a snapshot, are as the one that has made them, and go on as it does.
 func TestTheSameGroupsGiveTheSameState(t *testing.T) {
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	for _, names := range []int{5, 60} {
 		log := &recording{MemoryLog: storetest.NewMemoryLog()}
 		s := open(t, log)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 	"foyer/storage/engine"
 	"foyer/storage/storetest"
@@ -62,7 +63,7 @@ func TestStore(t *testing.T) {
 // TestRandomTrouble lets Appends fail at random, in every way, kills the store after
 // each Update, and sees to it that each has done what its error says.
 func TestRandomTrouble(t *testing.T) {
-	seed := storetest.Seed(t)
+	seed := testenv.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	log := storetest.NewMemoryLog()
 	s := open(t, log)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"foyer/internal/testenv"
 	"foyer/storage/engine"
 )
 
@@ -170,7 +171,7 @@ func someBytes(r *rand.Rand, n int) []byte {
 	return b
 }
 
-func newRand(t *testing.T) *rand.Rand { return rand.New(rand.NewPCG(Seed(t), 3)) }
+func newRand(t *testing.T) *rand.Rand { return rand.New(rand.NewPCG(testenv.Seed(t), 3)) }
 
 func testNewLog(p *logPlace) {
 	p.check()

@@ -5,30 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"foyer"
+	"foyer/internal/testenv"
 	"foyer/storage"
 )
-
-// Seed returns the seed of a random test and logs it: the value of FOYER_SEED,
-// a decimal number, where that is set, so that a run can be repeated.
-func Seed(t testing.TB) uint64 {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("FOYER_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("FOYER_SEED: %v", err)
-		}
-	}
-	t.Logf("FOYER_SEED=%d", seed)
-	return seed
-}
 
 // A Walk makes random transactions for a store and for a Model alike. Names,
 // addresses and ids are drawn from small pools, so that they collide.
@@ -244,7 +228,7 @@ func (w *Walk) Compare(got, want storage.Store) error {
 }
 
 func testRandom(t *testing.T, p *place, names int) {
-	walk, model := NewWalk(Seed(t), names), NewModel(Sabotage{})
+	walk, model := NewWalk(testenv.Seed(t), names), NewModel(Sabotage{})
 	for i := range 400 {
 		step := walk.Next()
 		got, gerr := step.Carry(p)
