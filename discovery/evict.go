@@ -59,6 +59,21 @@ type Eviction struct {
 	Until time.Time           // until when nobody can register it, zero if everybody can
 }
 
+// Evicted is an [Eviction] as the admin interface writes it in JSON.
+type Evicted struct {
+	Ended *Row      `json:"ended"` // null if the name was not registered
+	Until time.Time `json:"until,omitzero"`
+}
+
+// EvictedOf returns e as an Evicted.
+func EvictedOf(e Eviction) Evicted {
+	evicted := Evicted{Until: e.Until}
+	if e.Ended != nil {
+		evicted.Ended = new(RowOf(e.Ended))
+	}
+	return evicted
+}
+
 // Evict ends the registration of a name, whoever owns it, and if hold is not 0
 // keeps the name from being registered for that long. Without a registration and
 // without hold there is nothing to do: that is [foyer.ErrUnknownName]. The error
@@ -70,7 +85,7 @@ func (s *Server) Evict(ctx context.Context, name foyer.Name, hold time.Duration)
 	err := s.operate(ctx, name, func(t *transaction) (err error) {
 		e, err = Evict(t, t.now.Wall, name, hold)
 		if e.Ended != nil {
-			t.effects = append(t.effects, effect{registration: *e.Ended, was: e.Ended.From, ends: true})
+			t.effects = append(t.effects, effect{registration: *e.Ended, kind: storage.Evicted, was: e.Ended.From, ends: true})
 		}
 		return err
 	})

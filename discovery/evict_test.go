@@ -1,24 +1,13 @@
 package discovery
 
 import (
-	"encoding/json"
 	"errors"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
 	"foyer"
 	"foyer/storage/storetest"
 )
-
-// admin asks the admin interface and returns the status and the body.
-func (b *bench) admin(method, target string) (int, string) {
-	b.t.Helper()
-	w := httptest.NewRecorder()
-	b.server.AdminHandler().ServeHTTP(w, httptest.NewRequest(method, target, nil))
-	return w.Code, strings.TrimSpace(w.Body.String())
-}
 
 // A name that was evicted for a while is kept from everybody, its owner included,
 // over restarts, until the time is over or the operator allows it.
@@ -95,52 +84,5 @@ func TestHoldOnFailingStore(t *testing.T) {
 		b.expect("LOOKUP Foyer", "OK room://192.0.2.10:1")
 		b.expectCode("@x= DEREGISTER Foyer", "OK")
 		b.expectCode("@x= REGISTER room://192.0.2.10:1 Foyer", "OK")
-	})
-}
-
-func TestAdminHandler(t *testing.T) {
-	run(t, func(b *bench) {
-		for _, name := range []string{"Foyer", "Fountain", "Hall"} {
-			b.expectCode("@ttl=30 REGISTER room://"+name+".example:1 "+name, "OK")
-		}
-		for _, c := range []struct {
-			method, target string
-			status         int
-			want           []string // parts of the lines
-		}{
-			{"GET", "/registrations", 200, []string{`"Fountain"`, `"Foyer"`, `"Hall"`}},
-			{"GET", "/registrations?prefix=Fo", 200, []string{`"Fountain"`, `"Foyer"`}},
-			{"GET", "/registrations?prefix=Foyer", 200, []string{`"Foyer"`}},
-			{"GET", "/registrations?prefix=X", 200, nil},
-			{"POST", "/evict?name=foyer", 404, []string{`no room of the name "foyer" is registered; "Foyer" is registered`}},
-			{"POST", "/evict?name=Attic", 404, []string{`no room of the name "Attic" is registered`}},
-			{"POST", "/evict?name=Foyer&for=soon", 400, []string{`"soon"`}},
-			{"POST", "/evict?name=Foyer&for=-5s", 400, []string{`"-5s"`}},
-			{"POST", "/evict?name=Foyer&for=10m", 200, []string{`{"ended":{"name":"Foyer","address":"room://foyer.example:1"`}},
-			{"POST", "/evict?name=Attic&for=10m", 200, []string{`{"ended":null,"until":"`}},
-			{"POST", "/evict?name=Hall", 200, []string{`"from":"192.0.2.10"}}`}},
-			{"GET", "/registrations", 200, []string{`"Fountain"`}},
-			{"GET", "/held", 200, []string{`{"name":"Attic","since":"`, `{"name":"Foyer","since":"`}},
-			{"GET", "/held?prefix=F", 200, []string{`{"name":"Foyer","since":"`}},
-			{"GET", "/history?name=Foyer", 200, []string{`"event":"held"`, `"event":"evicted"`, `"event":"registered"`}},
-			{"GET", "/history?name=Attic", 200, []string{`"until":"`}},
-			{"GET", "/history?name=hall", 404, []string{`nothing is known of the name "hall"`}},
-			{"GET", "/history?name=fountain", 404, []string{`nothing is known of the name "fountain"; "Fountain" is registered`}},
-			{"POST", "/allow?name=Foyer", 204, nil},
-			{"POST", "/allow?name=Foyer", 404, []string{`the name "Foyer" is not held back`}},
-			{"POST", "/allow?name=", 400, []string{"name"}},
-		} {
-			status, body := b.admin(c.method, c.target)
-			lines := strings.FieldsFunc(body, func(r rune) bool { return r == '\n' })
-			if status != c.status || len(lines) != len(c.want) {
-				t.Errorf("%s %s: %d %s", c.method, c.target, status, body)
-				continue
-			}
-			for i, line := range lines {
-				if !strings.Contains(line, c.want[i]) || c.status == 200 && !json.Valid([]byte(line)) {
-					t.Errorf("%s %s: line %d is %s, want %s", c.method, c.target, i, line, c.want[i])
-				}
-			}
-		}
 	})
 }

@@ -96,7 +96,7 @@ func TestExpiryIsBounded(t *testing.T) {
 	table := newLeases(0)
 	const n, limit = 10_000, 100
 	for i := range n {
-		table.put(&foyer.Registration{Name: foyer.Name(strconv.Itoa(i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
+		table.put(&foyer.Registration{Name: foyer.Name(strconv.Itoa(i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0, 0)
 	}
 	left := func(slot int64) (n int) {
 		for l := table.wheel[slot]; l != nil; l = l.next {

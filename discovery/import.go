@@ -3,11 +3,8 @@ package discovery
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"time"
 
@@ -56,7 +53,7 @@ type importing struct {
 
 // Apply implements [storage.Tx].
 func (t *importing) Apply(e storage.Event) error {
-	t.effects = append(t.effects, effect{registration: e.Registration, asked: t.asked})
+	t.effects = append(t.effects, effect{registration: e.Registration, kind: e.Kind, asked: t.asked})
 	return t.transaction.Apply(e)
 }
 
@@ -194,51 +191,4 @@ func (r *dumped) difference(there *foyer.Registration) string {
 		return fmt.Sprintf("from %v", there.From)
 	}
 	return ""
-}
-
-// ImportAnswer is a line of the answer to POST /import: one a second while it
-// takes, with nothing, and the last one.
-type ImportAnswer struct {
-	Imported
-	Done  bool   `json:"done"`
-	Line  int    `json:"line,omitempty"`  // of the dump, that Error is about
-	Error string `json:"error,omitempty"` // why not all was imported
-}
-
-func (s *Server) serveImport(w http.ResponseWriter, r *http.Request) {
-	answers := make(chan ImportAnswer, 1)
-	d, err := ReadDump(r.Body)
-	_, _ = io.Copy(io.Discard, r.Body) // who has sent it all gets to read the answer
-	go func() {
-		var done Imported
-		if err == nil {
-			done, err = s.Import(r.Context(), d)
-		}
-		answers <- answerTo(done, err)
-	}()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := json.NewEncoder(w)
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case a := <-answers:
-			_ = out.Encode(a)
-			return
-		case <-second.C:
-			_ = out.Encode(ImportAnswer{})
-			_ = http.NewResponseController(w).Flush()
-		}
-	}
-}
-
-func answerTo(done Imported, err error) ImportAnswer {
-	a := ImportAnswer{Imported: done, Done: true}
-	if refused, ok := errors.AsType[*LineError](err); ok {
-		a.Line, err = refused.Line, refused.Err
-	}
-	if err != nil {
-		a.Error = err.Error()
-	}
-	return a
 }

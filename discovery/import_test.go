@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -170,23 +169,6 @@ func TestImportInConflict(t *testing.T) {
 	if done, err := Import(d, update); err != nil || done != (Imported{New: 10, Known: ImportBatch}) {
 		t.Errorf("Import = %+v, %v", done, err)
 	}
-}
-
-func TestServeImport(t *testing.T) {
-	run(t, func(b *bench) {
-		for _, c := range [][2]string{
-			{dumpLine("Foyer", "room://192.0.2.10:1", 60, ""), `{"new":1,"known":0,"done":true}`},
-			{dumpLine("Foyer", "room://192.0.2.10:1", 60, ""), `{"new":0,"known":1,"done":true}`},
-			{dumpLine("Foyer", "room://192.0.2.10:2", 60, ""), `{"new":0,"known":0,"done":true,"line":1,"error":"\"Foyer\" is registered already, at room://192.0.2.10:1"}`},
-			{"{", `{"new":0,"known":0,"done":true,"line":1,"error":"it is neither JSON nor CSV as ` + "`registry dump --format`" + ` prints them: unexpected end of JSON input"}`},
-		} {
-			w := httptest.NewRecorder()
-			b.server.AdminHandler().ServeHTTP(w, httptest.NewRequest("POST", "/import", strings.NewReader(c[0])))
-			if got := strings.TrimSpace(w.Body.String()); w.Code != 200 || got != c[1] {
-				t.Errorf("%q got %d, %s, want %s", c[0], w.Code, got, c[1])
-			}
-		}
-	})
 }
 
 func TestDumpBounds(t *testing.T) {

@@ -18,6 +18,8 @@ type lease struct {
 	// long the lease is to be. What an older one says does not count any more.
 	asked int64
 
+	heard time.Duration // when its room was last heard, by the lease clock, or unheard
+
 	late bool // this lease's lateness was reported
 
 	// One more than its index in leases.dirty, which is where a lease is that is
@@ -63,6 +65,9 @@ const wheelSlots = 1 << 17
 // out is the slot of a lease that is in none.
 const out = -1
 
+// unheard is when a room was heard of which this process has heard nothing.
+const unheard = time.Duration(-1)
+
 func newLeases(now time.Duration) *leases {
 	return &leases{byName: make(map[foyer.Name]*lease), floor: now, done: second(now)}
 }
@@ -70,9 +75,9 @@ func newLeases(now time.Duration) *leases {
 // second is the slot time in which a lease that ends at d has surely ended.
 func second(d time.Duration) int64 { return int64(d / time.Second) }
 
-// put gives a name the lease of r, or none, as a request of the time asked wants it.
-// A registration replaced is renewed.
-func (t *leases) put(r *foyer.Registration, asked int64) {
+// put gives a name the lease of r, or none, as a request of the time asked wants it
+// that was heard at another. A registration replaced is renewed.
+func (t *leases) put(r *foyer.Registration, asked int64, heard time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(r.Name)
@@ -81,7 +86,7 @@ func (t *leases) put(r *foyer.Registration, asked int64) {
 	}
 	// Copies: the strings of a Store's registration may keep far more alive.
 	both := string(r.Name) + string(r.Address)
-	l := &lease{name: foyer.Name(both[:len(r.Name)]), addr: foyer.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd, asked: asked}
+	l := &lease{name: foyer.Name(both[:len(r.Name)]), addr: foyer.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd, asked: asked, heard: heard}
 	t.byName[r.Name] = l
 	t.insert(l)
 }
@@ -150,6 +155,7 @@ func (t *leases) rescue(name foyer.Name, now time.Duration) {
 func (t *leases) extend(l *lease, now time.Duration) renewal {
 	// The clock's reading may be a tick old, and a lease must not end early.
 	end := now + tick + l.ttl
+	l.heard = now
 	late := l.end-now < l.ttl/3
 	report := late && !l.late
 	l.late = late
@@ -281,6 +287,17 @@ type leaseEnd struct {
 	name foyer.Name
 	addr foyer.Address
 	end  time.Duration
+}
+
+// at returns when the lease of name at addr ends and when its room was last heard.
+func (t *leases) at(name foyer.Name, addr foyer.Address) (end, heard time.Duration, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.byName[name]
+	if l == nil || l.addr != addr {
+		return 0, 0, false
+	}
+	return l.end, l.heard, true
 }
 
 func (t *leases) len() int {

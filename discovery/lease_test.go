@@ -32,7 +32,7 @@ func TestLeasesAgainstModel(t *testing.T) {
 		case 0, 1:
 			ttl := MinTTL + time.Duration(r.Int64N(int64(MaxTTL)))>>r.IntN(16)/time.Second*time.Second
 			ttl = min(max(ttl.Truncate(time.Second), MinTTL), MaxTTL)
-			table.put(&foyer.Registration{Name: name, Address: "a", TTL: ttl, LeaseEnd: now + ttl}, 0)
+			table.put(&foyer.Registration{Name: name, Address: "a", TTL: ttl, LeaseEnd: now + ttl}, 0, 0)
 			model[name] = &entry{end: now + ttl, ttl: ttl}
 		case 2:
 			table.drop(name)
@@ -104,7 +104,7 @@ func TestLeasesAgainstModel(t *testing.T) {
 func TestCheckpointsAreBounded(t *testing.T) {
 	table := newLeases(0)
 	register := func(name foyer.Name, addr foyer.Address) {
-		table.put(&foyer.Registration{Name: name, Address: addr, TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+		table.put(&foyer.Registration{Name: name, Address: addr, TTL: time.Hour, LeaseEnd: time.Hour}, 0, 0)
 	}
 	for i := range 1000 {
 		for _, name := range []foyer.Name{"Foyer", "Hall", "Inn", "Attic"} {
@@ -145,10 +145,10 @@ func TestExpiryTouchesOnlyTheExpired(t *testing.T) {
 	table := newLeases(0)
 	const n = 100_000
 	for i := range n {
-		table.put(&foyer.Registration{Name: foyer.Name(strconv.Itoa(i)), Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+		table.put(&foyer.Registration{Name: foyer.Name(strconv.Itoa(i)), Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0, 0)
 	}
 	for i := range 10 {
-		table.put(&foyer.Registration{Name: foyer.Name(fmt.Sprintf("short %d", i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0)
+		table.put(&foyer.Registration{Name: foyer.Name(fmt.Sprintf("short %d", i)), Address: "a", TTL: MinTTL, LeaseEnd: MinTTL}, 0, 0)
 	}
 	visited := 0
 	for s := table.done + 1; s < second(time.Minute); s++ {
@@ -166,7 +166,7 @@ func TestExpiryTouchesOnlyTheExpired(t *testing.T) {
 func TestRenewAllocations(t *testing.T) {
 	table := newLeases(0)
 	name := []byte("Great Hall")
-	table.put(&foyer.Registration{Name: "Great Hall", Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0)
+	table.put(&foyer.Registration{Name: "Great Hall", Address: "a", TTL: time.Hour, LeaseEnd: time.Hour}, 0, 0)
 	if n := testing.AllocsPerRun(100, func() { table.renew(name, "a", time.Second, 0) }); n != 0 {
 		t.Errorf("a renewal allocates %v times", n)
 	}
@@ -179,7 +179,7 @@ func BenchmarkRenew(b *testing.B) {
 			names := make([][]byte, n)
 			for i := range names {
 				names[i] = []byte("room " + strconv.Itoa(i*7919))
-				table.put(&foyer.Registration{Name: foyer.Name(names[i]), Address: "a", TTL: 30 * time.Second, LeaseEnd: 30 * time.Second}, 0)
+				table.put(&foyer.Registration{Name: foyer.Name(names[i]), Address: "a", TTL: 30 * time.Second, LeaseEnd: 30 * time.Second}, 0, 0)
 			}
 			rand.Shuffle(n, func(i, j int) { names[i], names[j] = names[j], names[i] })
 			b.ReportAllocs()

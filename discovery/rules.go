@@ -78,9 +78,11 @@ type transaction struct {
 // An effect changes the table of leases.
 type effect struct {
 	registration foyer.Registration
-	was          netip.Addr // Registration.From before, if it was registered
+	kind         storage.Kind // 0 if that is not known, of a transaction in doubt
+	was          netip.Addr   // Registration.From before, if it was registered
 	ends, rescue bool
 	asked        int64 // as in lease
+	heard        bool  // from the room itself
 }
 
 // carryOut carries out the lines of x from the one in hand on, and answers them. An
@@ -151,7 +153,7 @@ func (t *transaction) carryOutLine(x *exchange, r *request) (fits bool, err erro
 		if err := t.Apply(d.event); err != nil {
 			return false, err
 		}
-		e := effect{registration: d.event.Registration, was: d.was, ends: d.event.Kind.Ends(), asked: t.asked(r)}
+		e := effect{registration: d.event.Registration, kind: d.event.Kind, was: d.was, ends: d.event.Kind.Ends(), asked: t.asked(r), heard: true}
 		t.ended = t.ended || e.ends
 		t.effects = append(t.effects, e)
 		t.server.quota.used(d.event.Kind, &e)

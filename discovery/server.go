@@ -36,6 +36,7 @@ type Server struct {
 	stopped    chan struct{} // closed when the writer has ended
 
 	// Any goroutine.
+	feed    feed
 	keys    atomic.Pointer[map[foyer.Key]bool] // nil: everybody may register
 	failing atomic.Bool                        // the last transaction failed
 	writing atomic.Bool                        // the writer has something to do
@@ -112,6 +113,12 @@ func (s *Server) authorized(k foyer.Key) bool {
 	set := s.keys.Load()
 	return set == nil || (*set)[k]
 }
+
+// Now returns the time by the registry's clock, which never runs backwards.
+func (s *Server) Now() time.Time { return s.clock.now() }
+
+// Leases returns how many registrations have a lease that runs.
+func (s *Server) Leases() int { return s.leases.len() }
 
 // Healthy reports whether the last transaction could be written.
 func (s *Server) Healthy() bool { return !s.failing.Load() }

@@ -57,7 +57,7 @@ func (w *writer) expire() (more bool) {
 
 // end ends a registration by the registry's own decision.
 func (t *transaction) end(reg *foyer.Registration, kind storage.Kind) error {
-	t.effects = append(t.effects, effect{registration: *reg, was: reg.From, ends: true})
+	t.effects = append(t.effects, effect{registration: *reg, kind: kind, was: reg.From, ends: true})
 	return t.Apply(storage.Event{Kind: kind, Time: t.now.Wall, Registration: *reg})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ type View interface {
 	List(after foyer.Name, limit int) ([]foyer.Registration, error)
 	History(name foyer.Name) ([]storage.Event, error)
 	Holds() ([]storage.Hold, error)
+	Len() int
 }
 
 // A Row is a registration as `registry dump` and the admin interface write it
@@ -29,6 +31,26 @@ type Row struct {
 	TTLSeconds   int64         `json:"ttl_seconds"`   // 0 without a lease
 	Owner        string        `json:"owner"`         // public key in base64url, or empty
 	From         string        `json:"from"`          // IP address that registered it
+
+	// Of a registry that runs, and no part of a dump: how long the lease still runs,
+	// nil without one, and when the room was last heard, zero if this process has not.
+	LeaseRemaining *Seconds  `json:"lease_remaining_seconds,omitempty"`
+	LastHeardAt    time.Time `json:"last_heard_at,omitzero"` // RFC 3339, UTC
+}
+
+// Seconds is a duration that JSON has in seconds, to the millisecond.
+type Seconds time.Duration
+
+// MarshalJSON implements [json.Marshaler].
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, time.Duration(s).Round(time.Millisecond).Seconds(), 'f', -1, 64), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *Seconds) UnmarshalJSON(b []byte) error {
+	seconds, err := strconv.ParseFloat(string(b), 64)
+	*s = Seconds(seconds * float64(time.Second))
+	return err
 }
 
 // RowOf returns r as a Row.
@@ -42,6 +64,19 @@ func RowOf(r *foyer.Registration) Row {
 	}
 	if r.From.IsValid() {
 		row.From = r.From.String()
+	}
+	return row
+}
+
+// Row returns r with what is known of its lease now.
+func (s *Server) Row(r *foyer.Registration) Row {
+	row := RowOf(r)
+	if end, heard, ok := s.leases.at(r.Name, r.Address); ok {
+		now := s.clock.leaseNow()
+		row.LeaseRemaining = new(Seconds(min(max(0, end-now), r.TTL)))
+		if heard != unheard {
+			row.LastHeardAt = s.clock.now().Add(heard - now)
+		}
 	}
 	return row
 }
@@ -77,20 +112,32 @@ func EntryOf(e *storage.Event) Entry {
 // dump: so many see one state, and a transaction waits for one page at most.
 const DumpPage = 1024
 
-// Rows returns the registrations whose names begin with prefix, by name.
-func Rows(v View, prefix foyer.Name) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		if prefix != "" { // List begins behind it
+// Registrations returns those whose names begin with prefix and are greater than
+// after, by name, read in pages of the given size.
+func Registrations(v View, prefix, after foyer.Name, page int) iter.Seq2[foyer.Registration, error] {
+	return func(yield func(foyer.Registration, error) bool) {
+		if prefix > after { // List begins behind it
 			switch reg, err := v.Find([]byte(prefix)); {
-			case err == nil && !yield(RowOf(&reg), nil):
+			case err == nil && !yield(reg, nil):
 				return
 			case err != nil && !errors.Is(err, foyer.ErrUnknownName):
-				yield(Row{}, err)
+				yield(foyer.Registration{}, err)
 				return
 			}
 		}
-		for reg, err := range storage.AllAfter(v, prefix, DumpPage) {
-			if err == nil && !strings.HasPrefix(string(reg.Name), string(prefix)) || !yield(RowOf(&reg), err) {
+		for reg, err := range storage.AllAfter(v, max(prefix, after), page) {
+			if err == nil && !strings.HasPrefix(string(reg.Name), string(prefix)) || !yield(reg, err) {
+				return
+			}
+		}
+	}
+}
+
+// Rows returns the registrations whose names begin with prefix, by name.
+func Rows(v View, prefix foyer.Name) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for reg, err := range Registrations(v, prefix, "", DumpPage) {
+			if !yield(RowOf(&reg), err) {
 				return
 			}
 		}

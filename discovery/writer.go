@@ -104,7 +104,7 @@ func (w *writer) loadLeases() error {
 		} else {
 			r.LeaseEnd = now + r.TTL
 		}
-		w.leases.put(&r, asked)
+		w.leases.put(&r, asked, unheard)
 		w.quota.count(counted(r.From), 1)
 	}
 	w.clock.resume()
@@ -236,6 +236,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		w.journal.durable(w.log)
 	}
 	w.quota.commit(t.effects)
+	w.feed.publish(now.Wall, t.effects)
 	for i := range t.effects {
 		switch e := &t.effects[i]; {
 		case e.ends:
@@ -243,7 +244,11 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		case e.rescue:
 			w.leases.rescue(e.registration.Name, now.Lease)
 		default:
-			w.leases.put(&e.registration, e.asked)
+			heard := unheard
+			if e.heard {
+				heard = now.Lease
+			}
+			w.leases.put(&e.registration, e.asked, heard)
 		}
 	}
 	return nil

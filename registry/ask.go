@@ -5,26 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"time"
 
 	"foyer"
+	"foyer/admin"
 	"foyer/discovery"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
 
-// ask returns what the registry that holds the store answers to a GET, or what
-// read finds in the file if no registry is running.
-func ask[T any](ctx context.Context, store *storeFlag, path string, query map[string][]string,
+// ask returns what server yields of the registry that holds the store, or what read
+// finds in the file if no registry is running. server is called once for all.
+func ask[T any](ctx context.Context, store *storeFlag, server func(*adminClient) iter.Seq2[T, error],
 	read func(*bolt.Store) iter.Seq2[T, error],
 ) (all iter.Seq2[T, error], err error) {
-	err = store.eitherWay(ctx, func(server *adminClient) error {
-		body, err := server.do(ctx, http.MethodGet, path, query)
-		if err == nil {
-			all = lines[T](body)
-		}
+	err = store.eitherWay(ctx, func(client *adminClient) (err error) {
+		all, err = begun(server(client))
 		return err
 	}, func() error {
 		file, err := bolt.OpenReadOnly(store.path)
@@ -42,6 +41,39 @@ func ask[T any](ctx context.Context, store *storeFlag, path string, query map[st
 		return nil
 	})
 	return all, err
+}
+
+// begun reads the first of a sequence, and returns its error if it has one.
+func begun[T any](all iter.Seq2[T, error]) (iter.Seq2[T, error], error) {
+	next, stop := iter.Pull2(all)
+	v, err, ok := next()
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return func(yield func(T, error) bool) {
+		defer stop()
+		for ok && yield(v, err) && err == nil {
+			v, err, ok = next()
+		}
+	}, nil
+}
+
+// each yields the parts of one answer to a GET.
+func each[T, A any](ctx context.Context, client *adminClient, path string, query url.Values, parts func(A) []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		answer, err := get[A](ctx, client, path, query)
+		if err != nil {
+			var none T
+			yield(none, err)
+			return
+		}
+		for _, v := range parts(answer) {
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
 }
 
 // change changes a store: through the registry that holds it, or in the file if
@@ -97,8 +129,34 @@ func (f *storeFlag) eitherWay(ctx context.Context, server func(*adminClient) err
 
 // registrations returns the rows of a store whose names begin with prefix.
 func registrations(ctx context.Context, store *storeFlag, prefix string) (iter.Seq2[discovery.Row, error], error) {
-	return ask(ctx, store, "/registrations", map[string][]string{"prefix": {prefix}},
+	return ask(ctx, store, func(client *adminClient) iter.Seq2[discovery.Row, error] { return pages(ctx, client, prefix) },
 		func(s *bolt.Store) iter.Seq2[discovery.Row, error] { return discovery.Rows(s, foyer.Name(prefix)) })
+}
+
+// pages reads the rooms of a registry page by page.
+func pages(ctx context.Context, client *adminClient, prefix string) iter.Seq2[discovery.Row, error] {
+	return func(yield func(discovery.Row, error) bool) {
+		query := url.Values{"prefix": {prefix}, "limit": {strconv.Itoa(admin.MaxRooms)}}
+		for after := ""; ; {
+			query.Set("after", after)
+			page, err := get[admin.Rooms](ctx, client, "/v1/rooms", query)
+			if errors.Is(err, errNoServer) && after != "" {
+				err = errBrokeOff
+			}
+			if err != nil {
+				yield(discovery.Row{}, err)
+				return
+			}
+			for _, row := range page.Rooms {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if after = string(page.Next); after == "" {
+				return
+			}
+		}
+	}
 }
 
 // wallOf returns the time by the clock of a registry that is not running. That

@@ -11,11 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"foyer/admin"
 	"foyer/storage"
 	"foyer/storage/bolt"
 )
 
-// copyProgress is a line of the answer to POST /copy.
+// copyProgress is a line of the answer to POST /v1/copy.
 type copyProgress struct {
 	Bytes int64  `json:"bytes"`           // written so far
 	Name  string `json:"name,omitempty"`  // of the complete copy, beside the database
@@ -36,22 +37,22 @@ const errCopyRemoved = "there is nothing to verify: the database was removed or 
 // withCopies adds to the admin interface what `registry verify` needs, which
 // has to read a whole file that does not change:
 //
-//	POST /copy    a copyProgress a second, each on a line; the last one names the copy
+//	POST /v1/copy    a copyProgress a second, each on a line; the last one names the copy
 //
 // The copy is only for whoever asked, and is removed when they close the
 // connection, for whatever reason, or when the registry ends. Copies left by a
 // registry that was killed are removed now; the caller holds the database.
-func withCopies(ctx context.Context, admin http.Handler, store *bolt.Store, path string) http.Handler {
+func withCopies(ctx context.Context, handler http.Handler, store *bolt.Store, path string) http.Handler {
 	removeCopies(path)
 	turn := make(chan struct{}, 1) // one copy at a time bounds the disk space
 	mux := http.NewServeMux()
-	mux.Handle("/", admin)
-	mux.HandleFunc("POST /copy", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("/", handler)
+	mux.HandleFunc("POST /v1/copy", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case turn <- struct{}{}:
 			defer func() { <-turn }()
 		case <-time.After(copyTurn): // the previous one may be about to end
-			http.Error(w, "the registry is making a copy for somebody else", http.StatusServiceUnavailable)
+			admin.Fail(w, errors.New("the registry is making a copy for somebody else"))
 			return
 		}
 		wanted, cancel := context.WithCancelCause(r.Context())
@@ -82,12 +83,12 @@ func removeCopies(path string) {
 // serveCopy makes a copy and keeps it until ctx ends.
 func serveCopy(ctx context.Context, w http.ResponseWriter, store *bolt.Store, path string) {
 	if errors.Is(store.Check(), storage.ErrRemoved) { // a copy of a removed database would prove nothing
-		http.Error(w, errCopyRemoved, http.StatusServiceUnavailable)
+		admin.Fail(w, errors.New(errCopyRemoved))
 		return
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+copyInfix+"*") // of mode 0600
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		admin.Fail(w, err)
 		return
 	}
 	defer os.Remove(file.Name())

@@ -39,9 +39,18 @@ apostrophe, has an apostrophe before it.`,
 		if !ok {
 			return command.Usagef("invalid value %q for --format: it is table, json or csv", format)
 		}
-		rows, err := registrations(c.Context(), store, "")
+		all, err := registrations(c.Context(), store, "")
 		if err != nil {
 			return err
+		}
+		rows := func(yield func(discovery.Row, error) bool) {
+			for r, err := range all {
+				// What the store has, whether or not a registry runs on it.
+				r.LeaseRemaining, r.LastHeardAt = nil, time.Time{}
+				if !yield(r, err) {
+					return
+				}
+			}
 		}
 		out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
 		return errors.Join(print(out, rows), out.Flush())

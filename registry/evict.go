@@ -36,7 +36,7 @@ room of the plain dialect keeps trying. 'registry allow NAME' lifts that, and
 		if err != nil {
 			return command.Usagef("%w", err)
 		}
-		query := url.Values{"name": {string(name)}}
+		query := url.Values{}
 		if c.Flags().Changed("for") {
 			if *hold <= 0 || *hold > discovery.MaxHold {
 				return command.Usagef("invalid value %v for --for: more than 0 and at most %v", *hold, discovery.MaxHold)
@@ -45,7 +45,7 @@ room of the plain dialect keeps trying. 'registry allow NAME' lifts that, and
 		}
 		var e discovery.Evicted
 		err = change(c.Context(), store, func(server *adminClient) error {
-			body, err := server.do(c.Context(), http.MethodPost, "/evict", query)
+			body, err := server.do(c.Context(), http.MethodDelete, roomPath("rooms", name), query)
 			if err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func allowCommand() *cobra.Command {
 			return command.Usagef("%w", err)
 		}
 		err = change(c.Context(), store, func(server *adminClient) error {
-			body, err := server.do(c.Context(), http.MethodPost, "/allow", url.Values{"name": {string(name)}})
+			body, err := server.do(c.Context(), http.MethodDelete, roomPath("holds", name), nil)
 			if err != nil {
 				return err
 			}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"foyer"
+	"foyer/admin"
 	"foyer/discovery"
 	"foyer/internal/command"
 	"foyer/storage"
@@ -41,7 +41,9 @@ kept, and those of the last %d names that are not registered any more.`,
 		if format != "table" && format != "json" {
 			return command.Usagef("invalid value %q for --format: it is table or json", format)
 		}
-		entries, err := ask(c.Context(), store, "/history", url.Values{"name": {string(name)}},
+		entries, err := ask(c.Context(), store, func(client *adminClient) iter.Seq2[discovery.Entry, error] {
+			return each(c.Context(), client, roomPath("rooms", name)+"/events", nil, func(e admin.Events) []discovery.Entry { return e.Events })
+		},
 			func(s *bolt.Store) iter.Seq2[discovery.Entry, error] { return discovery.History(s, name, wallOf(s)) })
 		if err != nil {
 			return err

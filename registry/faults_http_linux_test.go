@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"foyer/admin"
 )
 
 // sockets returns how many descriptors of a process are sockets.
@@ -62,7 +64,7 @@ func TestSlowConnections(t *testing.T) {
 	for _, place := range []struct {
 		network, addr string
 		most          int
-	}{{"tcp", public, maxConnsPerHost}, {"unix", store + ".sock", maxConns}} {
+	}{{"tcp", public, admin.MaxConnsPerHost}, {"unix", store + ".sock", admin.MaxConns}} {
 		before := sockets(t, c.Process.Pid)
 		conns := make([]net.Conn, 200)
 		for i := range conns {
@@ -71,7 +73,7 @@ func TestSlowConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			request := "GET /registrations HTTP/1.1\r\nHost: x\r\n"
+			request := "GET /v1/rooms HTTP/1.1\r\nHost: x\r\n"
 			if i%2 == 1 {
 				request += "Content-Length: 1000000\r\n\r\n"
 			}

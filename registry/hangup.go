@@ -49,18 +49,26 @@ func (o *serveOptions) rereadAt(ctx context.Context, hangups <-chan os.Signal, s
 	}
 }
 
-// reread reads the registry's files again. If the keys cannot be read, the
-// current ones stay in force.
+// reread reads the registry's files again. What cannot be read stays in force as it
+// is.
 func (o *serveOptions) reread(server *discovery.Server) {
-	if o.authorized == "" {
-		o.log.Info("SIGHUP: there is nothing to read again without --authorized-keys")
-		return
+	if o.authorized == "" && o.token == "" {
+		o.log.Info("SIGHUP: there is nothing to read again without --authorized-keys and --admin-token-file")
 	}
-	keys, err := readKeys(o.authorized)
-	if err != nil {
-		o.log.Error("SIGHUP: the authorized keys stay as they were", "err", err)
-		return
+	if o.authorized != "" {
+		if keys, err := readKeys(o.authorized); err != nil {
+			o.log.Error("SIGHUP: the authorized keys stay as they were", "err", err)
+		} else {
+			server.AuthorizeOnly(keys)
+			o.log.Info("SIGHUP: read the authorized keys again", "file", o.authorized, "keys", len(keys))
+		}
 	}
-	server.AuthorizeOnly(keys)
-	o.log.Info("SIGHUP: read the authorized keys again", "file", o.authorized, "keys", len(keys))
+	if o.token != "" {
+		if token, err := readToken(o.token); err != nil {
+			o.log.Error("SIGHUP: the admin token stays as it was", "err", err)
+		} else {
+			o.admin.SetToken(token)
+			o.log.Info("SIGHUP: read the admin token again", "file", o.token)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"foyer/admin"
 	"foyer/discovery"
 )
 
@@ -123,11 +124,11 @@ func importInto(ctx context.Context, server *adminClient, dump io.ReadSeeker) (d
 	if _, err := dump.Seek(0, io.SeekStart); err != nil {
 		return done, err
 	}
-	body, err := server.send(ctx, http.MethodPost, "/import", nil, io.NopCloser(dump))
+	body, err := server.send(ctx, http.MethodPost, "/v1/import", nil, io.NopCloser(dump))
 	if err != nil {
 		return done, err
 	}
-	for a, err := range lines[discovery.ImportAnswer](body) {
+	for a, err := range lines[admin.ImportAnswer](body) {
 		switch {
 		case err != nil:
 			return done, fmt.Errorf("%w; what it has imported by then stays, and can be imported again", err)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"foyer"
+	"foyer/admin"
 	"foyer/discovery"
 	"foyer/internal/command"
 	"foyer/storage/bolt"
@@ -25,8 +27,9 @@ func listCommand() *cobra.Command {
 addresses, sorted by the bytes of the name. With --evicted, print those that
 'evict --for' keeps from being registered, since when and until when.
 
-The formats: a table for people; json, one object per line, as dump prints it or
-with name, since and until (RFC 3339).`,
+The formats: a table for people; json, one object per line: as dump prints it, while
+a registry runs also with lease_remaining_seconds and last_heard_at (RFC 3339), or
+with name, since and until.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	store := addStoreFlag(c.Flags())
@@ -45,7 +48,9 @@ with name, since and until (RFC 3339).`,
 		}
 		out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
 		if *evicted {
-			held, err := ask(c.Context(), store, "/held", map[string][]string{"prefix": {prefix}},
+			held, err := ask(c.Context(), store, func(client *adminClient) iter.Seq2[discovery.Held, error] {
+				return each(c.Context(), client, "/v1/holds", url.Values{"prefix": {prefix}}, func(h admin.Holds) []discovery.Held { return h.Holds })
+			},
 				func(s *bolt.Store) iter.Seq2[discovery.Held, error] {
 					return discovery.HeldNames(s, foyer.Name(prefix), wallOf(s))
 				})

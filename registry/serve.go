@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"foyer"
+	"foyer/admin"
 	"foyer/discovery"
 	"foyer/internal/command"
 	"foyer/internal/udp"
@@ -25,11 +26,14 @@ import (
 type serveOptions struct {
 	listen     string
 	http       string
+	token      string // the file
+	pprof      bool
 	authorized string
 	addresses  string
 	maxNames   int
 	store      *storeFlag
 	log        *slog.Logger
+	admin      *admin.Admin
 }
 
 func serveCommand() *cobra.Command {
@@ -41,10 +45,18 @@ func serveCommand() *cobra.Command {
 
 When it is ready it prints the addresses that it listens on to standard output,
 one per line; what happens is logged to standard error. On SIGHUP it rereads the
-file of --authorized-keys, if there is one, and goes on.`,
+files of --authorized-keys and --admin-token-file, if there are any, and goes on.
+
+With --http it serves an API, metrics and a page over HTTP to whoever reaches it,
+and changes what it is told to by whoever has the token of --admin-token-file, as
+"Authorization: Bearer TOKEN". Without a token, on loopback only, nobody can
+change anything there. The same is served on the Unix socket beside the database,
+for the user who owns that, and there without a token.`,
 	}
 	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7666", `where to answer over UDP; ":7666" means every address of the machine, and port 0 lets the system choose`)
-	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve /healthz over HTTP, or "off"`)
+	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve the HTTP interface, or "off"; beyond loopback it needs --admin-token-file`)
+	c.Flags().StringVar(&o.token, "admin-token-file", "", "a file with the token that lets HTTP requests change something: a line of 16 characters or more")
+	c.Flags().BoolVar(&o.pprof, "pprof", false, "serve profiles of the process under /debug/pprof/ of the HTTP interface")
 	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key per line")
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
 	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are exempt")
@@ -64,10 +76,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if err := checkAddress("listen", o.listen); err != nil {
 		return err
 	}
-	if o.http != "off" {
-		if err := checkAddress("http", o.http); err != nil {
-			return err
-		}
+	token, err := o.checkHTTP()
+	if err != nil {
+		return err
 	}
 	if o.addresses != "own" && o.addresses != "any" {
 		return command.Usagef("invalid value %q for --addresses: it is own or any", o.addresses)
@@ -114,8 +125,13 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
 	}
+	o.admin = admin.New(ctx, server, store, admin.Options{
+		Log: o.log, Version: command.Version(), Listen: addresses(conns), Host: hostName(o.http), Pprof: o.pprof,
+		Store: func() admin.Store { return usage(store, o.store) },
+	})
+	o.admin.SetToken(token)
 	go o.rereadAt(ctx, hangups, server)
-	handler := withCopies(ctx, server.AdminHandler(), store, o.store.file()) // removes old ones
+	handler := withCopies(ctx, o.admin.Handler(), store, o.store.file()) // removes old ones
 
 	fmt.Fprintf(stdout, "registry: listening on %s\n", conns[0].LocalAddr())
 	if public != nil {
@@ -124,10 +140,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len(), "loaded", loaded)
 	// Nothing may come between these and Serve: /healthz is for a registry that
 	// answers.
-	admin := serveHTTP(socket, handler, o.log, "/import")
-	defer admin()
+	defer admin.Serve(socket, handler, o.log)()
 	if public != nil {
-		defer serveHTTP(public, server.HealthHandler(), o.log)()
+		defer admin.Serve(public, o.admin.Public(), o.log)()
 	}
 	err = server.Serve(ctx, conns...)
 	o.log.Info("stopped", "rooms", store.Len())
@@ -169,13 +184,7 @@ func checkAddress(flag, address string) error {
 // readKeys reads a file of public keys as roomd prints them, one per line. What
 // follows a space or a "#" is a comment.
 func readKeys(path string) ([]foyer.Key, error) {
-	// Opening a pipe might block for ever.
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: it is not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"foyer"
+	"foyer/admin"
 )
 
 // maxSocketPath is how long a Unix socket's path can be on every system, in
@@ -111,16 +114,15 @@ func newAdminClient(socket string) *adminClient {
 	}}}
 }
 
-// do makes a request and returns the body of a successful answer. Its error is
-// errNoServer if no server is there.
+// do makes a request to a path, which is escaped, and returns the body of a successful
+// answer. Its error is errNoServer if no server is there.
 func (a *adminClient) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
 	return a.send(ctx, method, path, query, nil)
 }
 
 // send is do for a request with a body.
 func (a *adminClient) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
-	u := url.URL{Scheme: "http", Host: "registry", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://registry"+path+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (a *adminClient) send(ctx context.Context, method, path string, query url.V
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		if method == http.MethodPost {
+		if method != http.MethodGet {
 			return nil, fmt.Errorf("%w, and may still do it when it goes on", errSilent)
 		}
 		return nil, errSilent
@@ -144,8 +146,12 @@ func (a *adminClient) send(ctx context.Context, method, path string, query url.V
 		return nil, fmt.Errorf("asking the running registry: %w", err)
 	case resp.StatusCode >= 300:
 		defer resp.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
-		return nil, errors.New(strings.TrimSpace(string(text)))
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+		var failure admin.Error
+		if json.Unmarshal(text, &failure) != nil || failure.Error.Message == "" {
+			return nil, fmt.Errorf("the running registry answered %s", resp.Status) // it is of another version
+		}
+		return nil, errors.New(failure.Error.Message)
 	}
 	return resp.Body, nil
 }
@@ -155,6 +161,25 @@ func (a *adminClient) send(ctx context.Context, method, path string, query url.V
 func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
+
+// get decodes the answer to a GET. Its errors are those of do.
+func get[T any](ctx context.Context, a *adminClient, path string, query url.Values) (v T, err error) {
+	body, err := a.do(ctx, http.MethodGet, path, query)
+	if err != nil {
+		return v, err
+	}
+	for v, err := range lines[T](body) {
+		return v, err
+	}
+	return v, errBrokeOff
+}
+
+// roomPath returns the path of what a name has. In a name, "." and ".." are no steps.
+func roomPath(collection string, name foyer.Name) string {
+	return "/v1/" + collection + "/" + strings.ReplaceAll(url.PathEscape(string(name)), ".", "%2E")
+}
+
+var errBrokeOff = errors.New("the running registry broke off: it ended")
 
 // lines decodes a body of JSON lines and closes it.
 func lines[T any](body io.ReadCloser) iter.Seq2[T, error] {
@@ -172,7 +197,7 @@ func lines[T any](body io.ReadCloser) iter.Seq2[T, error] {
 				err = errSilent
 			case errors.Is(err, context.Canceled):
 			case broken(err):
-				err = errors.New("the running registry broke off: it ended")
+				err = errBrokeOff
 			case err != nil:
 				err = fmt.Errorf("the running registry broke off: %w", err)
 			}

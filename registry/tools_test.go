@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"net"
 	"net/http"
@@ -137,8 +138,10 @@ func TestServerStopsAmidADump(t *testing.T) {
 		if err != nil {
 			return
 		}
-		_, _ = bufio.NewReader(c).ReadString('\n')
-		_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{\"name\":\"Foyer\"}\n"))
+		for _, page := range []string{`{"rooms":[{"name":"Foyer"}],"next":"Foyer"}`, `{"rooms":[{"name":"Hall"},`} {
+			_, _ = http.ReadRequest(bufio.NewReader(c))
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 43\r\n\r\n%s", page)
+		}
 		<-t.Context().Done()
 		c.Close()
 	}()
@@ -179,7 +182,7 @@ func TestVerifyBesideAServer(t *testing.T) {
 	// asked makes the registry write a copy, and keeps the connection.
 	asked := func() (name string, gone func()) {
 		t.Helper()
-		body, err := newAdminClient(store+".sock").do(t.Context(), "POST", "/copy", nil)
+		body, err := newAdminClient(store+".sock").do(t.Context(), "POST", "/v1/copy", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +358,7 @@ func TestCopyOfAStoppingServer(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	w := httptest.NewRecorder()
-	withCopies(ctx, http.NotFoundHandler(), store, filepath.Join(t.TempDir(), "rooms.db")).ServeHTTP(w, httptest.NewRequest("POST", "/copy", nil))
+	withCopies(ctx, http.NotFoundHandler(), store, filepath.Join(t.TempDir(), "rooms.db")).ServeHTTP(w, httptest.NewRequest("POST", "/v1/copy", nil))
 	if got := w.Body.String(); !strings.Contains(got, "it is stopping") {
 		t.Errorf("the answer is %q", got)
 	}

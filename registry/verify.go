@@ -72,7 +72,7 @@ func verify(path string, stdout io.Writer) error {
 // verifyCopy makes the registry that holds the store write a copy, and verifies
 // that. The registry removes it when the connection is closed.
 func verifyCopy(ctx context.Context, server *adminClient, store *storeFlag, stdout io.Writer) error {
-	body, err := server.do(ctx, http.MethodPost, "/copy", nil)
+	body, err := server.do(ctx, http.MethodPost, "/v1/copy", nil)
 	if err != nil {
 		return err
 	}

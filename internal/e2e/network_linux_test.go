@@ -22,8 +22,8 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/admin"
 	"foyer/client"
-	"foyer/discovery"
 	"foyer/internal/namespace"
 	"foyer/internal/seam"
 	"foyer/internal/testenv"
@@ -250,24 +250,22 @@ func (l *lossyLoad) found(ctx context.Context, c *client.Client, r client.Regist
 // checkHistories asks the registry what happened to each name: each was
 // registered once and deregistered once.
 func (l *lossyLoad) checkHistories(t *testing.T, store string, names int) {
-	admin := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	socket := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", store+".sock")
 	}}}
-	defer admin.CloseIdleConnections()
+	defer socket.CloseIdleConnections()
 	for i := range names {
-		resp, err := admin.Get("http://registry/history?name=" + url.QueryEscape(string(lossyName(i))))
+		resp, err := socket.Get("http://registry/v1/rooms/" + url.PathEscape(string(lossyName(i))) + "/events")
 		if err != nil {
 			t.Fatal(err)
 		}
 		count := map[string]int{}
-		for in := json.NewDecoder(resp.Body); ; {
-			var e discovery.Entry
-			if in.Decode(&e) != nil {
-				break
-			}
+		var all admin.Events
+		_ = json.NewDecoder(resp.Body).Decode(&all)
+		resp.Body.Close()
+		for _, e := range all.Events {
 			count[e.Event]++
 		}
-		resp.Body.Close()
 		registered, deregistered := count["registered"], count["deregistered"]
 		switch {
 		case len(count) > 2, registered > 1, deregistered > 1:

@@ -96,3 +96,33 @@ func (w *copyWriter) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Usage is the size of a database file, in bytes.
+type Usage struct {
+	File     int64
+	Free     int64   // of it, to be used again
+	DiskFree *uint64 // on its disk, nil where the system does not say
+}
+
+// Usage returns the size of the database file. It may be called from any goroutine.
+func (s *Store) Usage() (u Usage, err error) {
+	s.file.mu.RLock()
+	defer s.file.mu.RUnlock()
+	if s.file.db == nil {
+		return u, storage.Unavailable(errUnreadable)
+	}
+	stats := s.file.db.Stats()
+	u.Free = int64(stats.FreePageN+stats.PendingPageN) * pageSize
+	file, err := os.Open(s.file.path)
+	if err != nil {
+		return u, err
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil {
+		u.File = info.Size()
+	}
+	if free, err := freeSpace(file); err == nil {
+		u.DiskFree = &free
+	}
+	return u, nil
+}

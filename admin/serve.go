@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -8,22 +8,22 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
+	"foyer"
 	"foyer/internal/udp"
 )
 
 const (
-	// maxConns bounds the connections of each of the two HTTP servers. More
+	// MaxConns bounds the connections of each of the two HTTP servers. More
 	// wait in the system's queue, where they cost the process nothing.
-	maxConns = 128
+	MaxConns = 128
 
-	// maxConnsPerHost bounds those of a host (an IPv4 address, 64 bits of an
+	// MaxConnsPerHost bounds those of a host (an IPv4 address, 64 bits of an
 	// IPv6 one) over TCP; more are closed at once, to leave room for others.
 	// The admin socket, which is for one user, has no such bound.
-	maxConnsPerHost = maxConns / 4
+	MaxConnsPerHost = MaxConns / 4
 
 	// requestTime is how long a request may take to arrive, but for its body.
 	requestTime = 5 * time.Second
@@ -33,12 +33,11 @@ const (
 	stallTime = 30 * time.Second
 )
 
-// serveHTTP serves h on l and returns the function that ends it: what is being
-// answered may go on for a second. Only requests for the paths of bodies may
-// have one.
-func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger, bodies ...string) (stop func()) {
+// Serve serves h on l and returns the function that ends it: what is being answered
+// may go on for a second. Only /v1/import has a body.
+func Serve(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
 	s := &http.Server{
-		Handler:        refuseBodies(extendDeadlines(h), bodies),
+		Handler:        refuseBodies(extendDeadlines(h)),
 		ReadTimeout:    requestTime,
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10,
@@ -60,12 +59,12 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger, bodies ...strin
 }
 
 // refuseBodies refuses requests with a body, and does not wait for it, but for
-// those of some paths.
-func refuseBodies(h http.Handler, bodies []string) http.Handler {
+// those of importPath.
+func refuseBodies(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 && !slices.Contains(bodies, r.URL.Path) {
+		if r.ContentLength != 0 && r.URL.Path != importPath {
 			w.Header().Set("Connection", "close")
-			http.Error(w, "requests have no body", http.StatusRequestEntityTooLarge)
+			Fail(w, foyer.Errorf(foyer.TooLarge, "only %s takes a body", importPath))
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -122,20 +121,18 @@ func (d *deadlineWriter) extend() {
 	_ = http.NewResponseController(d.ResponseWriter).SetWriteDeadline(d.extended.Add(stallTime))
 }
 
-// A boundedListener has at most maxConns connections, and maxConnsPerHost from
+// A boundedListener has at most MaxConns connections, and MaxConnsPerHost from
 // each host.
 type boundedListener struct {
 	net.Listener
 	places chan struct{} // holds one for each connection
 	closed chan struct{}
 	close  func()
-
-	mu    sync.Mutex
-	hosts map[netip.Addr]int
+	hosts  perHost
 }
 
 func newBoundedListener(l net.Listener) *boundedListener {
-	b := &boundedListener{Listener: l, places: make(chan struct{}, maxConns), closed: make(chan struct{}), hosts: map[netip.Addr]int{}}
+	b := &boundedListener{Listener: l, places: make(chan struct{}, MaxConns), closed: make(chan struct{})}
 	b.close = sync.OnceFunc(func() { close(b.closed) })
 	return b
 }
@@ -154,13 +151,10 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 			<-b.places
 			return nil, err
 		}
-		var host netip.Addr // none for a Unix socket
-		if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-			host = udp.Host(tcp.AddrPort().Addr())
-		}
-		if b.take(host) {
+		host := hostOf(c.RemoteAddr().String())
+		if b.hosts.take(host, MaxConnsPerHost) {
 			return &boundedConn{c, sync.OnceFunc(func() {
-				b.release(host)
+				b.hosts.release(host)
 				<-b.places
 			})}, nil
 		}
@@ -174,21 +168,39 @@ func (b *boundedListener) Close() error {
 	return b.Listener.Close()
 }
 
-func (b *boundedListener) take(host netip.Addr) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if host.IsValid() && b.hosts[host] == maxConnsPerHost {
+// hostOf returns the host that a peer counts for, or the zero Addr for the peer of a
+// Unix socket.
+func hostOf(peer string) netip.Addr {
+	addr, _ := netip.ParseAddrPort(peer)
+	return udp.Host(addr.Addr())
+}
+
+// perHost counts what each host has. Only hosts that have something are in it.
+type perHost struct {
+	mu    sync.Mutex
+	count map[netip.Addr]int
+}
+
+// take counts one more for a host, unless it has as many as it may. The zero Addr may
+// have any number.
+func (p *perHost) take(host netip.Addr, most int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if host.IsValid() && p.count[host] == most {
 		return false
 	}
-	b.hosts[host]++
+	if p.count == nil {
+		p.count = make(map[netip.Addr]int)
+	}
+	p.count[host]++
 	return true
 }
 
-func (b *boundedListener) release(host netip.Addr) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.hosts[host]--; b.hosts[host] == 0 {
-		delete(b.hosts, host)
+func (p *perHost) release(host netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count[host]--; p.count[host] == 0 {
+		delete(p.count, host)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bufio"
@@ -48,13 +48,13 @@ func (p *pipes) dial(t *testing.T, request string) net.Conn {
 }
 
 // serveOnPipes runs fn, in a bubble, with a server that reads the body that
-// requests for /import may have, thinks for some time, and whose answer is parts
+// requests for /v1/import may have, thinks for some time, and whose answer is parts
 // times a part. It reports when an answer has ended, and how.
 func serveOnPipes(t *testing.T, parts, part int, fn func(*testing.T, *pipes, <-chan error)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
 		answered := make(chan error, 1)
-		stop := serveHTTP(p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stop := Serve(p, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := io.Copy(io.Discard, r.Body)
 			_, _ = io.Copy(io.Discard, r.Body) // reading on does no harm
 			time.Sleep(2 * stallTime * time.Duration(min(r.ContentLength, 1)))
@@ -68,7 +68,7 @@ func serveOnPipes(t *testing.T, parts, part int, fn func(*testing.T, *pipes, <-c
 				err = r.Context().Err()
 			}
 			answered <- err
-		}), slog.New(slog.DiscardHandler), "/import")
+		}), slog.New(slog.DiscardHandler))
 		defer stop()
 		fn(t, p, answered)
 	})
@@ -114,7 +114,7 @@ func TestSlowReaders(t *testing.T) {
 // its time; one that stops arriving is.
 func TestSlowBodies(t *testing.T) {
 	const parts = 20
-	post := fmt.Sprintf("POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", parts)
+	post := fmt.Sprintf("POST /v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", parts)
 	serveOnPipes(t, 1, 1, func(t *testing.T, p *pipes, answered <-chan error) {
 		c := p.dial(t, post)
 		for range parts {

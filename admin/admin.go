@@ -1,0 +1,81 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"foyer/discovery"
+)
+
+// An Admin serves the HTTP interface of a registry.
+type Admin struct {
+	server  *discovery.Server
+	view    discovery.View
+	options Options
+	began   time.Time
+	epoch   string // of the ids of changes: another with each process
+	token   atomic.Pointer[[sha256.Size]byte]
+	watches chan struct{}   // holds one for each that watches over the network
+	hosts   perHost         // the same
+	ctx     context.Context // ends what would go on without end
+}
+
+// Options are what an Admin should know of its registry.
+type Options struct {
+	Log     *slog.Logger
+	Version string
+	Listen  []string // where it answers over UDP
+	Host    string   // a name of this machine, by which it may be asked over the network; or empty
+	Pprof   bool     // whether to serve profiles
+
+	// Store says how the place is doing where the store is kept. It may be called
+	// from any goroutine.
+	Store func() Store
+}
+
+// New returns an Admin for a server on the store that view reads. It ends what goes
+// on without end, watching, when ctx ends.
+func New(ctx context.Context, server *discovery.Server, view discovery.View, o Options) *Admin {
+	o.Host = strings.ToLower(o.Host)
+	return &Admin{server: server, view: view, options: o, began: time.Now(), epoch: newEpoch(), ctx: ctx, watches: make(chan struct{}, maxWatches)}
+}
+
+// Handler returns the interface for the Unix socket, where everything is allowed.
+func (a *Admin) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", a.serveHealth)
+	mux.HandleFunc("GET /readyz", a.serveReady)
+	mux.HandleFunc("GET /v1/rooms", a.serveRooms)
+	mux.HandleFunc("GET /v1/rooms/{name}", withName(a.serveRoom))
+	mux.HandleFunc("DELETE /v1/rooms/{name}", withName(a.serveEvict))
+	mux.HandleFunc("GET /v1/rooms/{name}/events", withName(a.serveEvents))
+	mux.HandleFunc("GET /v1/holds", a.serveHolds)
+	mux.HandleFunc("DELETE /v1/holds/{name}", withName(a.serveAllow))
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.status()) })
+	mux.HandleFunc("GET /v1/watch", a.serveWatch)
+	mux.HandleFunc("POST "+importPath, a.serveImport)
+	mux.HandleFunc("GET /openapi.yaml", serveDescription)
+	if a.options.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return secure(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			serveUnknown(mux, w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+}
+
+// Public returns the interface for the network.
+func (a *Admin) Public() http.Handler { return a.guard(a.Handler()) }
