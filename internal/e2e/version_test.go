@@ -66,11 +66,11 @@ func copySources(t *testing.T, to string) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"bin", "build", "bench", "testdata"}, d.Name())):
+		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"bin", "build", "bench", "docs", "node_modules", "testdata"}, d.Name())):
 			return fs.SkipDir
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(to, path), 0o755)
-		case filepath.Ext(path) != ".go" && path != "go.mod" && path != "go.sum", strings.HasSuffix(path, "_test.go"):
+		case !d.Type().IsRegular(), strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
 		text, err := os.ReadFile(path)
