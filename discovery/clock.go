@@ -34,6 +34,7 @@ type clock struct {
 	wallMono time.Time // a reading of the monotonic clock
 
 	lease    atomic.Int64 // nanoseconds
+	ticked   atomic.Int64 // wall time when it last advanced, in Unix milliseconds
 	tickMono time.Time    // when the lease clock last advanced; the writer's
 }
 
@@ -41,6 +42,7 @@ func newClock(system func() time.Time, last storage.Instant) *clock {
 	now := time.Now()
 	c := &clock{system: system, wall: last.Wall, wallMono: now, tickMono: now}
 	c.lease.Store(int64(last.Lease))
+	c.ticked.Store(c.now().UnixMilli())
 	return c
 }
 
@@ -59,13 +61,22 @@ func (c *clock) now() time.Time {
 
 func (c *clock) leaseNow() time.Duration { return time.Duration(c.lease.Load()) }
 
+// wallAt returns the wall time at a reading of the lease clock, stalls since then
+// apart.
+func (c *clock) wallAt(lease time.Duration) time.Time {
+	return time.UnixMilli(c.ticked.Load()).Add(lease - c.leaseNow()).UTC().Truncate(time.Millisecond)
+}
+
 func (c *clock) instant() storage.Instant {
 	return storage.Instant{Wall: c.now(), Lease: c.leaseNow()}
 }
 
 // resume makes the lease clock go on from now, without the time since it last
 // advanced.
-func (c *clock) resume() { c.tickMono = time.Now() }
+func (c *clock) resume() {
+	c.tickMono = time.Now()
+	c.ticked.Store(c.now().UnixMilli())
+}
 
 // advance moves the lease clock on and reports whether more time passed than
 // it advanced by: a stall. Only the writer calls it.
@@ -74,5 +85,6 @@ func (c *clock) advance() (stalled bool) {
 	step := mono.Sub(c.tickMono)
 	c.tickMono = mono
 	c.lease.Add(int64(max(0, min(step, maxStep))))
+	c.ticked.Store(c.now().UnixMilli())
 	return step > maxStep
 }

@@ -72,10 +72,9 @@ func RowOf(r *foyer.Registration) Row {
 func (s *Server) Row(r *foyer.Registration) Row {
 	row := RowOf(r)
 	if end, heard, ok := s.leases.at(r.Name, r.Address); ok {
-		now := s.clock.leaseNow()
-		row.LeaseRemaining = new(Seconds(min(max(0, end-now), r.TTL)))
+		row.LeaseRemaining = new(Seconds(min(max(0, end-s.clock.leaseNow()), r.TTL)))
 		if heard != unheard {
-			row.LastHeardAt = s.clock.now().Add(heard - now)
+			row.LastHeardAt = s.clock.wallAt(heard)
 		}
 	}
 	return row
