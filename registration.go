@@ -60,6 +60,9 @@ type Registration struct {
 	// 0.
 	LeaseEnd time.Duration
 
+	// Exits are where the room has said that its exits lead.
+	Exits Exits
+
 	// Owner is the key that later requests for the name must be signed with.
 	Owner Key
 

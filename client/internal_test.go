@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/wire"
+
+	"github.com/google/uuid"
 )
 
 // resolveWith has dial connect to DNS servers until the test ends.
@@ -130,5 +134,25 @@ func TestNoAnswerError(t *testing.T) {
 		if !errors.Is(err, ErrNoAnswer) || c.err != nil && !errors.Is(err, c.err) {
 			t.Errorf("%v is not what it is", err)
 		}
+	}
+}
+
+// The longest of all in one request is not too long for a datagram.
+func TestLongestRegister(t *testing.T) {
+	long := foyer.Name(strings.Repeat("x", foyer.MaxName))
+	exits, _ := foyer.NewExits(map[foyer.Direction]foyer.Name{foyer.North: long, foyer.Up: long[:190]})
+	address, err := foyer.ParseAddress("room://" + strings.Repeat("h", foyer.MaxAddress-len("room://:65535")) + ":65535")
+	if err != nil || len(exits.Encode()) != foyer.MaxExits {
+		t.Fatal(len(exits.Encode()), err)
+	}
+	q, err := newQuestion(wire.Register, Registration{
+		Name: long, Address: address, TTL: 24 * time.Hour, Exits: exits, Key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := q.tagged(uuid.Must(uuid.NewV7()))
+	if r, err := wire.ParseRequest(line); err != nil || string(r.Exits) != string(exits.Encode()) || len(line) > wire.MaxDatagram {
+		t.Errorf("%d bytes, %v", len(line), err)
 	}
 }

@@ -46,6 +46,9 @@ func newQuestion(verb wire.Verb, r Registration) (*question, error) {
 			q.request.Key = []byte(public.String())
 		}
 	}
+	if verb == wire.Register {
+		q.request.Exits = r.Exits.Encode()
+	}
 	return q, nil
 }
 

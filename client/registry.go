@@ -35,6 +35,9 @@ type Registration struct {
 	// leases.
 	TTL time.Duration
 
+	// Exits are where the room's exits lead. The plain dialect has none.
+	Exits foyer.Exits
+
 	// Key is the owner's private key, or nil. The plain dialect has no owners.
 	Key ed25519.PrivateKey
 }

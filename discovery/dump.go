@@ -76,7 +76,8 @@ type dumpedFields struct {
 	RegisteredAt *string      `json:"registered_at"`
 	TTLSeconds   *json.Number `json:"ttl_seconds"`
 	Owner        *string      `json:"owner"`
-	From         *string      `json:"from"` // may be missing
+	From         *string      `json:"from"`  // may be missing
+	Exits        *foyer.Exits `json:"exits"` // the same
 }
 
 var (
@@ -92,7 +93,9 @@ func (d *Dump) readJSON(r io.Reader) error {
 		}
 		var f dumpedFields
 		err := json.Unmarshal(in.Bytes(), &f)
-		if err != nil {
+		if refused, ok := errors.AsType[*foyer.Error](err); ok {
+			err = refused
+		} else if err != nil {
 			err = fmt.Errorf("%w: %w", errNotADump, err)
 		} else if !utf8.Valid(in.Bytes()) {
 			err = errNotUTF8 // json has put something else in its place
@@ -117,6 +120,7 @@ func (d *Dump) readCSV(r io.Reader) error {
 	if err == nil && !slices.Contains(head, "name") {
 		err = errNotADump
 	}
+	var exits foyer.Exits
 	for err == nil {
 		var cells []string
 		if cells, err = in.Read(); err != nil {
@@ -138,10 +142,15 @@ func (d *Dump) readCSV(r io.Reader) error {
 				f.Owner = &text
 			case "from":
 				f.From = &text
+			case "exits":
+				if exits, err = "", nil; text != "" {
+					err = exits.UnmarshalJSON([]byte(text))
+				}
+				f.Exits = &exits
 			}
 		}
 		line, _ := in.FieldPos(0)
-		err = d.add(line, &f, nil)
+		err = d.add(line, &f, err)
 	}
 	switch malformed, ok := errors.AsType[*csv.ParseError](err); {
 	case err == io.EOF:
@@ -209,6 +218,9 @@ func (f *dumpedFields) registration() (r foyer.Registration, err error) {
 			return r, fmt.Errorf("from is %q and should be an IP address", *f.From)
 		}
 		r.From = r.From.Unmap().WithZone("")
+	}
+	if f.Exits != nil {
+		r.Exits = *f.Exits
 	}
 	return r, nil
 }

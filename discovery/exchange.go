@@ -152,6 +152,7 @@ type request struct {
 	err        error
 	name       []byte        // canonical
 	addr       foyer.Address // of a REGISTER
+	exits      foyer.Exits   // of a REGISTER
 	key        foyer.Key     // of a REGISTER; or with which the verdict was found
 
 	verdict verdict        // on the signature
@@ -197,6 +198,9 @@ func (r *request) parse(line []byte) (err error) {
 		if r.key, err = foyer.ParseKey(string(r.Key)); err != nil {
 			return err
 		}
+	}
+	if r.exits, err = foyer.DecodeExits(r.Exits); err != nil {
+		return err
 	}
 	r.addr, err = foyer.ParseAddress(string(r.Address))
 	return err

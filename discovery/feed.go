@@ -71,6 +71,7 @@ func (f *feed) publish(at time.Time, effects []effect) {
 		// Copies: the strings of a Store's registration may keep far more alive.
 		c.Registration.Name = foyer.Name(strings.Clone(string(c.Registration.Name)))
 		c.Registration.Address = foyer.Address(strings.Clone(string(c.Registration.Address)))
+		c.Registration.Exits = foyer.Exits(strings.Clone(string(c.Registration.Exits)))
 		if len(f.ring) < feedLength {
 			f.ring = append(f.ring, c)
 		} else {

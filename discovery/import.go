@@ -187,6 +187,8 @@ func (r *dumped) difference(there *foyer.Registration) string {
 		return "since " + there.RegisteredAt.Format(time.RFC3339Nano)
 	case there.TTL != r.TTL:
 		return fmt.Sprintf("with a ttl of %.0f s", there.TTL.Seconds())
+	case there.Exits != r.Exits:
+		return "with other exits"
 	case there.From != r.From:
 		return fmt.Sprintf("from %v", there.From)
 	}

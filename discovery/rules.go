@@ -274,6 +274,7 @@ func (t *transaction) register(x *exchange, r *request, name foyer.Name, reg *fo
 			Name:         name,
 			Address:      r.addr,
 			RegisteredAt: t.now.Wall,
+			Exits:        r.exits,
 			Owner:        r.key,
 			From:         x.from(),
 		},

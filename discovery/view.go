@@ -31,6 +31,7 @@ type Row struct {
 	TTLSeconds   int64         `json:"ttl_seconds"`   // 0 without a lease
 	Owner        string        `json:"owner"`         // public key in base64url, or empty
 	From         string        `json:"from"`          // IP address that registered it
+	Exits        foyer.Exits   `json:"exits,omitempty"`
 
 	// Of a registry that runs, and no part of a dump: how long the lease still runs,
 	// nil without one, and when the room was last heard, zero if this process has not.
@@ -61,6 +62,7 @@ func RowOf(r *foyer.Registration) Row {
 		RegisteredAt: r.RegisteredAt,
 		TTLSeconds:   int64(r.TTL / time.Second),
 		Owner:        r.Owner.String(),
+		Exits:        r.Exits,
 	}
 	if r.From.IsValid() {
 		row.From = r.From.String()

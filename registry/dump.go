@@ -27,8 +27,9 @@ func dumpCommand() *cobra.Command {
 registry is running on the store.
 
 The formats: a table for people; json, one object per line with at least name,
-address, registered_at (RFC 3339), ttl_seconds (0 without a lease) and owner (the
-public key, or empty); csv with the same columns under a header, in which a cell
+address, registered_at (RFC 3339), ttl_seconds (0 without a lease), owner (the
+public key, or empty), and exits (an object of directions and rooms) if the room has
+told them; csv with the same columns under a header, in which a cell
 that a spreadsheet would take for a formula (=, +, -, @), or that begins with an
 apostrophe, has an apostrophe before it.`,
 	}
@@ -107,7 +108,7 @@ func printJSON[T any](w io.Writer, rows iter.Seq2[T, error]) error {
 func printCSV(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 	out := csv.NewWriter(w)
 	defer out.Flush()
-	if err := out.Write([]string{"name", "address", "registered_at", "ttl_seconds", "owner", "from"}); err != nil {
+	if err := out.Write([]string{"name", "address", "registered_at", "ttl_seconds", "owner", "from", "exits"}); err != nil {
 		return err
 	}
 	for r, err := range rows {
@@ -116,7 +117,11 @@ func printCSV(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 		}
 		cells := []string{
 			string(r.Name), string(r.Address), r.RegisteredAt.Format(time.RFC3339Nano),
-			strconv.FormatInt(r.TTLSeconds, 10), r.Owner, r.From,
+			strconv.FormatInt(r.TTLSeconds, 10), r.Owner, r.From, "",
+		}
+		if r.Exits != "" {
+			exits, _ := r.Exits.MarshalJSON()
+			cells[len(cells)-1] = string(exits)
 		}
 		for i := range cells {
 			cells[i] = cell(cells[i])

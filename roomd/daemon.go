@@ -45,6 +45,10 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 		defer identity.Close()
 		registration.Key, registration.TTL = identity.key, d.ttl
+		var all bool
+		if registration.Exits, all = foyer.NewExits(d.room.Exits()); !all {
+			d.log.Warn("the names of the rooms around are so long that the registry is not told of all exits")
+		}
 	}
 	conn, address, err := d.listen(ctx)
 	if err != nil {

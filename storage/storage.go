@@ -183,7 +183,7 @@ type Store interface {
 	List(after foyer.Name, limit int) ([]foyer.Registration, error)
 
 	// History returns what is remembered of a name, newest first, or an empty
-	// slice. A name that is not registered may have a history.
+	// slice. Exits are not. A name that is not registered may have a history.
 	History(name foyer.Name) ([]Event, error)
 
 	// Holds returns every hold, also those that are over, in ascending order of

@@ -150,7 +150,7 @@ func quote(b []byte) string {
 	return strconv.Quote(string(b))
 }
 
-// AppendRequest appends r as one line: the tags id, ttl, key and those of
+// AppendRequest appends r as one line: the tags id, ttl, key, exits and those of
 // rooms, in that order, and the plain line. [Sign] adds a signature afterwards.
 func AppendRequest(dst []byte, r *Request) []byte {
 	dst = AppendTags(dst, &r.Tags)
@@ -172,6 +172,7 @@ func AppendTags(dst []byte, t *Tags) []byte {
 		dst = appendNumberTag(dst, "ttl=", t.TTL)
 	}
 	dst = appendTag(dst, "key=", t.Key)
+	dst = appendTag(dst, "exits=", t.Exits)
 	dst = appendTag(dst, "code=", t.Code)
 	if t.Now != 0 {
 		dst = appendNumberTag(dst, "now=", t.Now)

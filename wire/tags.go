@@ -19,6 +19,8 @@ type Tags struct {
 	Key []byte // base64url, not yet decoded
 	Sig []byte // base64url, not yet decoded
 
+	Exits []byte // see foyer.DecodeExits
+
 	Code []byte
 	Now  uint64 // Unix milliseconds
 
@@ -141,6 +143,8 @@ func (t *Tags) set(key, value []byte) error {
 		t.Key = value
 	case "sig":
 		t.Sig = value
+	case "exits":
+		t.Exits = value
 	case "code":
 		t.Code = value
 	case "now":

@@ -59,6 +59,9 @@ type presence struct {
 	held    []string // what a tracked player took here and still has; counted in Room.held
 }
 
+// Exits returns where the room's exits lead.
+func (r *Room) Exits() map[foyer.Direction]foyer.Name { return maps.Clone(r.exits) }
+
 // New returns a room with these things in it and no players. The description is
 // UTF-8, without control characters other than line breaks.
 func New(name foyer.Name, description string, exits map[foyer.Direction]foyer.Name, things []string) (*Room, error) {

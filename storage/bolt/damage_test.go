@@ -197,7 +197,7 @@ func TestRefusals(t *testing.T) {
 		{foreign("foreign-empty", nil, func(*bbolt.Tx) error { return nil }), storage.ErrNotDatabase},
 		{foreign("foreign-nofreelist", &bbolt.Options{NoFreelistSync: true}, bucket), storage.ErrNotDatabase},
 		{write("the first format", string(first)), storage.ErrOlderFormat},
-		{edited("older", version(formatVersion-1)), storage.ErrOlderFormat},
+		{edited("older", version(oldestFormat-1)), storage.ErrOlderFormat},
 		{edited("newer", version(formatVersion+1)), storage.ErrNewerFormat},
 		{edited("no format", func(btx *bbolt.Tx) error { return btx.Bucket(bucketMeta).Delete(keyFormat) }), storage.ErrNotDatabase},
 		{edited("no snapshot", func(btx *bbolt.Tx) error { return btx.DeleteBucket(bucketSnapshot) }), storage.ErrDamaged},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,20 +16,29 @@ import (
 	"foyer/storage/storetest"
 )
 
-// TestFormat opens a file that the format's current version left, with a log that
-// is partly in the snapshot. FOYER_GOLDEN=1 go test -run TestFormat ./storage/bolt
-// writes it anew.
+// TestFormat opens files that the format's versions left, with logs that are partly
+// in the snapshot. FOYER_GOLDEN=1 go test -run TestFormat ./storage/bolt writes that of
+// the current one anew.
 func TestFormat(t *testing.T) {
-	const fixture = "testdata/format3.db"
+	for version := oldestFormat; version <= formatVersion; version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) { testFormat(t, version) })
+	}
+}
+
+func testFormat(t *testing.T, version int) {
+	fixture := fmt.Sprintf("testdata/format%d.db", version)
 	fill := func(s storage.Store) *storetest.Walk {
 		walk := storetest.NewWalk(1, 30)
+		if version == 3 {
+			walk = walk.WithoutExits()
+		}
 		for range 60 {
 			walk.Next().Carry(s)
 		}
 		return walk
 	}
 	path := filepath.Join(t.TempDir(), "rooms.db")
-	if os.Getenv("FOYER_GOLDEN") != "" {
+	if os.Getenv("FOYER_GOLDEN") != "" && version == formatVersion {
 		s, err := Open(path, quick)
 		if err != nil {
 			t.Fatal(err)
@@ -74,6 +84,24 @@ func TestFormat(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// What is written now makes it a file of the current version.
+	s, err = Open(path, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		step := walk.Next()
+		step.Carry(s)
+		step.Carry(model)
+	}
+	s.Close()
+	if s, err = Open(path, quick); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := walk.Compare(s, model); err != nil || s.file.format != formatVersion {
+		t.Errorf("of format %d, %v", s.file.format, err)
+	}
 }
 
 // Files of versions that are not known any more, or not yet, are refused in one
@@ -87,7 +115,7 @@ func TestOtherFormats(t *testing.T) {
 	}{
 		"1": {"testdata/format1.db", storage.ErrOlderFormat},
 		"2": {"testdata/format2.db", storage.ErrOlderFormat},
-		"4": {"testdata/format3.db", storage.ErrNewerFormat},
+		"5": {"testdata/format4.db", storage.ErrNewerFormat},
 	} {
 		copyFixture(t, c.fixture, path)
 		if c.want == storage.ErrNewerFormat {

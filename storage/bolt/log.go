@@ -25,8 +25,9 @@ var (
 	keyFormat, keyLog, keyState           = []byte("format"), []byte("log"), []byte("state")
 )
 
-// formatVersion is that of the format. Versions 1 and 2 were never released.
-const formatVersion = 3
+// formatVersion is that of the format. Version 3 is the same without exits: a file of it is of this version after the first
+// Append. Versions 1 and 2 were never released.
+const formatVersion, oldestFormat = 4, 3
 
 // blockSize is chosen so that five blocks, with their keys, fill a page: bytes that were appended are written once, not
 // again with each of the next. And what does not fill a block leaves meta so small that bbolt keeps it in another page.
@@ -49,6 +50,7 @@ type file struct {
 	mu sync.RWMutex // guards db, which a copy reads
 	db *bbolt.DB    // nil while the file cannot be opened again
 
+	format    uint32   // of the file
 	extent    extent   // as the last commit left it
 	trouble   *trouble // nil while the file can be written
 	unwritten []byte   // memory for what is being appended
@@ -200,9 +202,11 @@ func (f *file) Append(b *engine.Batch) error {
 		rollback(btx) // where a panic has left it open, closing would wait for it
 		return f.failed(&next, err)
 	}
-	f.extent = next
+	f.extent, f.format = next, formatVersion
 	return nil
 }
+
+func version() []byte { return binary.BigEndian.AppendUint32(nil, formatVersion) }
 
 func rollback(btx *bbolt.Tx) { guard(btx.Rollback) }
 
@@ -231,6 +235,9 @@ func (f *file) write(btx *bbolt.Tx, b *engine.Batch) (next extent, err error) {
 		for end := min(b.Needed/blockSize, next.Head+f.trimBlocks+2*uint64(size/blockSize)); next.Head < end; next.Head++ {
 			err = cmp.Or(err, log.Delete(blockKey(next.Head)))
 		}
+	}
+	if f.format != formatVersion {
+		err = cmp.Or(err, meta.Put(keyFormat, version()))
 	}
 	return next, cmp.Or(err, meta.Put(keyLog, next.encode()), meta.Put(keyState, b.State))
 }

@@ -128,10 +128,10 @@ func (f *file) open() (err error) {
 		if meta == nil || btx.Bucket(bucketLog) == nil || len(meta.Get(keyFormat)) != 4 {
 			return storage.ErrNotDatabase
 		}
-		switch n := binary.BigEndian.Uint32(meta.Get(keyFormat)); {
-		case n > formatVersion:
-			return fmt.Errorf("%w: it has format %d, and this one knows formats up to %d", storage.ErrNewerFormat, n, formatVersion)
-		case n < formatVersion:
+		switch f.format = binary.BigEndian.Uint32(meta.Get(keyFormat)); {
+		case f.format > formatVersion:
+			return fmt.Errorf("%w: it has format %d, and this one knows formats up to %d", storage.ErrNewerFormat, f.format, formatVersion)
+		case f.format < oldestFormat:
 			return storage.ErrOlderFormat
 		}
 		f.extent, err = readExtent(btx)
@@ -216,7 +216,7 @@ func initialize(btx *bbolt.Tx) error {
 		errs = append(errs, err)
 	}
 	meta := btx.Bucket(bucketMeta)
-	errs = append(errs, meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion)))
+	errs = append(errs, meta.Put(keyFormat, version()))
 	errs = append(errs, meta.Put(keyLog, (&extent{bounds: bounds{Txid: uint64(btx.ID())}}).encode()))
 	return errors.Join(errs...)
 }

@@ -70,6 +70,7 @@ func appendEvent(b []byte, e *storage.Event, after *foyer.Registration) []byte {
 func (d *decoder) event(after *foyer.Registration) storage.Event {
 	e := storage.Event{Kind: storage.Kind(d.byte()), Registration: *after}
 	r, flags := &e.Registration, d.byte()
+	r.Exits = "" // no part of a history
 	if flags&hasPlace != 0 {
 		r.Address, r.From, r.Owner = foyer.Address(d.text()), d.ip(), foyer.Key{}
 		copy(r.Owner[:], d.text())

@@ -16,11 +16,11 @@ import (
 //	entry:  registered, 8 bytes | lease end, 8 | lease, 4 | length of the history, 2 |
 //	        length of the name, 1 | of the address, 1 |
 //	        name | address | [owner, 32 bytes] | [IP registered from, 4 or 16] |
-//	        [held since, 8 | until, 8] | history | padding to a multiple of 8 bytes
+//	        [held since, 8 | until, 8] | [length of the exits, 2 | exits] | history | padding to a multiple of 8 bytes
 //
 //	registered  milliseconds since 1970; if it is not registered, the position of the group that ended it
 //	lease end   nanoseconds of the lease clock; if it is not registered, which of the group's ends it was
-//	lease       seconds of the ttl << ttlShift | flags
+//	lease       seconds of the ttl << ttlShift | flags; the highest bit is a flag too, since version 4 of bolt's format
 //	history     events, newest first, each told apart from the registration after it; see codec.go
 //
 // Numbers are little-endian. It is one piece of memory because a look-up among a million names costs little but the cache
@@ -37,7 +37,8 @@ const (
 	isHeld
 
 	ttlShift = iota
-	maxTTL   = 1<<(32-ttlShift) - 1 // seconds: more than four years
+	hasExits = 1 << 31
+	maxTTL   = hasExits>>ttlShift - 1 // seconds: more than two years
 )
 
 var le = binary.LittleEndian
@@ -57,12 +58,29 @@ func (e *entry) endOrder() endOrder {
 	return endOrder{le.Uint64(e.header[0:]), le.Uint64(e.header[8:])}
 }
 
-func (e *entry) historyAt() int {
+func (e *entry) exitsAt() int {
 	n := e.nameLen() + e.addressLen()
 	for flag, size := range [...]int{1: len(foyer.Key{}), 2: 4, 3: 16, 4: 16} {
 		if e.has(1 << flag) {
 			n += size
 		}
+	}
+	return n
+}
+
+// exits returns the exits as a view.
+func (e *entry) exits() string {
+	if !e.has(hasExits) {
+		return ""
+	}
+	at := e.exitsAt()
+	return viewString(e.part(at+2, int(le.Uint16(e.part(at, 2)))))
+}
+
+func (e *entry) historyAt() int {
+	n := e.exitsAt()
+	if e.has(hasExits) {
+		n += 2 + int(le.Uint16(e.part(n, 2)))
 	}
 	return n
 }
@@ -87,8 +105,9 @@ func (e *entry) registration() foyer.Registration {
 		Name:         foyer.Name(e.name()),
 		Address:      foyer.Address(e.address()),
 		RegisteredAt: time.UnixMilli(int64(le.Uint64(e.header[0:]))).UTC(),
-		TTL:          time.Duration(le.Uint32(e.header[16:])>>ttlShift) * time.Second,
+		TTL:          time.Duration(le.Uint32(e.header[16:])&^hasExits>>ttlShift) * time.Second,
 		LeaseEnd:     time.Duration(le.Uint64(e.header[8:])),
+		Exits:        foyer.Exits(e.exits()),
 	}
 	at := e.nameLen() + e.addressLen()
 	if e.has(isOwned) {
@@ -107,7 +126,7 @@ func (e *entry) hold() (h storage.Hold) {
 	if !e.has(isHeld) {
 		return h
 	}
-	b := e.part(e.historyAt()-16, 16)
+	b := e.part(e.exitsAt()-16, 16)
 	at := func(b []byte) time.Time { return time.UnixMilli(int64(le.Uint64(b))).UTC() }
 	return storage.Hold{Name: foyer.Name(e.name()), Since: at(b), Until: at(b[8:])}
 }
@@ -165,14 +184,15 @@ func (r *record) apply(e *storage.Event, ended endOrder) {
 		}
 		copy(r.history[1:], r.history)
 		r.history[0] = *e
+		r.history[0].Registration.Exits = ""
 	}
 }
 
 // fits reports whether a registration can be kept: its name and address are neither empty nor too long, its lease is not
-// negative nor longer than four years.
+// negative nor longer than two years, and its exits fit into a tag.
 func fits(r *foyer.Registration) bool {
 	return r.Name != "" && len(r.Name) <= foyer.MaxName && r.Address != "" && len(r.Address) <= foyer.MaxAddress &&
-		r.TTL >= 0 && r.TTL/time.Second <= maxTTL
+		r.TTL >= 0 && r.TTL/time.Second <= maxTTL && len(r.Exits) <= foyer.MaxExits
 }
 
 func (r *record) append(b []byte) []byte {
@@ -201,6 +221,10 @@ func (r *record) append(b []byte) []byte {
 		b = le.AppendUint64(b, uint64(r.hold.Since.UnixMilli()))
 		b = le.AppendUint64(b, uint64(r.hold.Until.UnixMilli()))
 	}
+	if g.Exits != "" {
+		lease |= hasExits
+		b = append(le.AppendUint16(b, uint16(len(g.Exits))), g.Exits...)
+	}
 	history, base := len(b), g
 	for i := range r.history {
 		b = appendEvent(b, &r.history[i], base)
@@ -215,7 +239,7 @@ func (r *record) append(b []byte) []byte {
 func decodeEntry(b []byte) (*entry, error) {
 	if len(b) >= entryHeader {
 		e := (*entry)(unsafe.Pointer(&b[0]))
-		if e.size() <= len(b) && e.nameLen() > 0 && e.has(isRegistered) == (e.addressLen() > 0) {
+		if (!e.has(hasExits) || entryHeader+e.exitsAt()+2 <= len(b)) && e.size() <= len(b) && e.nameLen() > 0 && e.has(isRegistered) == (e.addressLen() > 0) {
 			return e, nil
 		}
 	}

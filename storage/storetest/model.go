@@ -257,6 +257,7 @@ func (d *disk) remember(e storage.Event) {
 		d.ended = slices.Delete(d.ended, i, i+1)
 	}
 	if e.Kind.Remembered() {
+		e.Registration.Exits = ""
 		h = append(h, e)
 		d.history[name] = h[max(0, len(h)-storage.HistoryPerName):]
 	}

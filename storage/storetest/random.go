@@ -19,18 +19,25 @@ import (
 type Walk struct {
 	rand  *rand.Rand
 	holds *rand.Rand // nil: no names are held
+	exits *rand.Rand // nil: no room has any
 	names int
 	now   storage.Instant
 }
 
 // NewWalk returns a Walk through about the given number of names.
 func NewWalk(seed uint64, names int) *Walk {
-	return &Walk{rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), names, storage.Instant{Wall: epoch}}
+	return &Walk{rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), names, storage.Instant{Wall: epoch}}
 }
 
 // WithoutHolds returns the same walk, except that no names are held.
 func (w *Walk) WithoutHolds() *Walk {
 	w.holds = nil
+	return w
+}
+
+// WithoutExits returns the same walk, except that no room has exits.
+func (w *Walk) WithoutExits() *Walk {
+	w.exits = nil
 	return w
 }
 
@@ -85,6 +92,13 @@ func (w *Walk) request() request {
 	}
 	if w.rand.IntN(3) == 0 {
 		r.Owner = foyer.Key{byte(1 + w.rand.IntN(5))}
+	}
+	if w.exits != nil && w.exits.IntN(3) == 0 {
+		to := map[foyer.Direction]foyer.Name{}
+		for _, d := range foyer.Directions()[:w.exits.IntN(7)] {
+			to[d] = foyer.Name(fmt.Sprintf("room %x", w.exits.IntN(w.names)))
+		}
+		r.Exits, _ = foyer.NewExits(to)
 	}
 	e := storage.Event{Kind: kinds[w.rand.IntN(len(kinds))], Time: r.RegisteredAt, Registration: r, From: r.From}
 	if e.Kind == storage.Evicted || e.Kind == storage.Expired {
