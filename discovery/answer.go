@@ -85,7 +85,7 @@ func (s *Server) refuseRest(x *exchange, l *lookups, why denial) {
 		if err == nil {
 			return // plain replies are told apart by their order: there must be no gap
 		}
-		if !x.refuse(&r.Tags, err, 0) {
+		if !x.refuse(r, err, 0) {
 			return
 		}
 		x.at++
@@ -120,7 +120,7 @@ func (s *Server) answerLine(x *exchange, r *request) (fits, answered bool) {
 	case r.Verb == wire.Renew:
 		return s.renew(x, r)
 	case r.Verb == wire.Register && r.verdict == forged:
-		return x.refuse(&r.Tags, errBadSignature, 0), true
+		return x.refuse(r, errBadSignature, 0), true
 	}
 	return false, false
 }
@@ -130,10 +130,10 @@ func (s *Server) lookup(x *exchange, r *request) (fits bool) {
 	case q.Err == nil:
 		return x.found(r, &q.Registration)
 	case errors.Is(q.Err, foyer.ErrUnknownName):
-		return x.refuse(&r.Tags, errUnknown, 0)
+		return x.refuse(r, errUnknown, 0)
 	default:
 		s.log.Error("a look-up failed", "err", q.Err)
-		return x.refuse(&r.Tags, foyer.ErrUnavailable, 0)
+		return x.refuse(r, foyer.ErrUnavailable, 0)
 	}
 }
 
@@ -146,7 +146,7 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 	case errors.Is(r.known.Err, foyer.ErrUnknownName):
 		refusal = errUnknown
 	case r.known.Err != nil:
-		return x.refuse(&r.Tags, foyer.ErrUnavailable, 0), true
+		return x.refuse(r, foyer.ErrUnavailable, 0), true
 	default:
 		refusal = x.checkRenew(r, reg)
 	}
@@ -166,7 +166,7 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 		return false, false
 	}
 	if refusal != nil {
-		return x.refuse(&r.Tags, refusal, 0), true
+		return x.refuse(r, refusal, 0), true
 	}
 	d := decision{ttl: reg.TTL}
 	before := x.out

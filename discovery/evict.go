@@ -146,6 +146,12 @@ func NotHeld(name foyer.Name) error {
 	return foyer.Errorf(foyer.UnknownName, "the name %q is not held back", name)
 }
 
+// Hold implements [storage.Tx], and notes that what is held changes.
+func (t *transaction) Hold(h storage.Hold) error {
+	t.holds = true
+	return t.Tx.Hold(h)
+}
+
 // refuseHeld refuses the REGISTER of a name that is held.
 func (t *transaction) refuseHeld(name foyer.Name) *foyer.Error {
 	h, held := t.Held(name)

@@ -21,6 +21,8 @@ type exchange struct {
 	peer  netip.AddrPort
 	local netip.Addr
 
+	received time.Duration // when its batch was, see Server.since
+
 	in     []byte // the datagram
 	unread int    // where in it the lines begin that have not been read
 
@@ -60,6 +62,7 @@ func (x *exchange) begin(d *udp.Datagram) {
 	x.out.reset(wire.ReplyBudget(len(d.Data)))
 	if len(x.in) > wire.MaxDatagram {
 		r := x.addRequest()
+		r.Verb = 0
 		r.Tags, _, _ = wire.ParseTags(x.in[:wire.MaxDatagram])
 		r.line, r.start, r.end, r.err = nil, 0, len(x.in), errTooLarge
 		x.unread = len(x.in)
@@ -260,6 +263,8 @@ type replies struct {
 	start  int // of the datagram that is being filled
 	mark   int // of the line that is being written
 	budget int // bytes that may still be sent, headers counted
+
+	results []result // one for each line in buf
 }
 
 type span struct{ start, end int }
@@ -270,6 +275,7 @@ const maxSpans = 8
 
 func (r *replies) reset(budget int) {
 	r.buf, r.n, r.start, r.mark, r.budget = r.buf[:0], 0, 0, 0, budget
+	r.results = r.results[:0]
 }
 
 // room returns how long the next line may be if it is to be sent.
@@ -299,9 +305,9 @@ func (r *replies) fits(n int) (fits, joins bool) {
 	return n+wire.HeaderSize <= r.budget && n <= wire.MaxDatagram && r.n < maxSpans-1, false
 }
 
-// end accepts the line that was appended to the buffer from line, or takes it
-// back and returns false if it would outgrow the budget.
-func (r *replies) end(buf []byte) bool {
+// end accepts the line that was appended to the buffer from line, which says res, or
+// takes it back and returns false if it would outgrow the budget.
+func (r *replies) end(buf []byte, res result) bool {
 	n := len(buf) - r.mark
 	fits, joins := r.fits(n)
 	ended := r.mark // where the datagram before this line ends
@@ -323,6 +329,7 @@ func (r *replies) end(buf []byte) bool {
 		}
 	}
 	r.buf = buf
+	r.results = append(r.results, res)
 	return true
 }
 
@@ -339,15 +346,15 @@ func (x *exchange) datagrams(ds []udp.Datagram) []udp.Datagram {
 	return ds
 }
 
-// refuse answers a line that bore tags t with err. The first line of a datagram
+// refuse answers a line with err. The first line of a datagram
 // is always answered, if need be with a message cut short; a later one only if
 // the whole answer fits.
-func (x *exchange) refuse(t *wire.Tags, err *foyer.Error, now uint64) bool {
+func (x *exchange) refuse(r *request, err *foyer.Error, now uint64) bool {
 	limit := wire.MaxDatagram
 	if len(x.out.buf) == 0 {
 		limit = x.out.room()
 	}
-	return x.out.end(wire.AppendRefusal(x.out.line(), t, err, now, limit))
+	return x.out.end(wire.AppendRefusal(x.out.line(), &r.Tags, err, now, limit), refused(r.Verb, err.Code))
 }
 
 // unreadable answers a line with an err.
@@ -359,5 +366,5 @@ func (x *exchange) unreadable(r *request) (fits bool) {
 	if !ok {
 		refusal = &foyer.Error{Code: foyer.Malformed, Text: r.err.Error()}
 	}
-	return x.refuse(&r.Tags, refusal, 0)
+	return x.refuse(r, refusal, 0)
 }

@@ -17,7 +17,8 @@ import (
 // turns.
 type intake struct {
 	*Server
-	conn udp.Conn
+	conn  udp.Conn
+	meter *meter
 
 	// mu guards what follows. Whoever takes a batch in holds it until what is for
 	// the writer is in its queue or its group, so that what one peer sends is carried
@@ -26,13 +27,14 @@ type intake struct {
 	in        [udp.BatchSize]udp.Datagram // received into the memory of
 	batch     [udp.BatchSize]*exchange    // these
 	forWriter []*exchange
+	answered  []*exchange
 	out       []udp.Datagram // replies; grows to what a batch leads to
 	first     lookups        // the lines that the datagrams of a batch begin with,
 	further   lookups        // and further lines of one
 }
 
 func (s *Server) newIntake(c udp.Conn) *intake {
-	t := &intake{Server: s, conn: c}
+	t := &intake{Server: s, conn: c, meter: s.newMeter()}
 	for i := range t.batch {
 		t.refill(i)
 	}
@@ -91,7 +93,7 @@ func (t *intake) readBatch() (n int, err error) {
 			refused = append(refused, x)
 		}
 	}
-	t.out = t.reply(t.out, refused...)
+	t.out = t.reply(t.meter, t.out, refused...)
 	return n, err
 }
 
@@ -99,10 +101,14 @@ func (t *intake) readBatch() (n int, err error) {
 // memory what it can. It returns how many datagrams that was, and those that go on to
 // the writer, in memory of its own; others go on to a verifier.
 func (t *intake) takeIn() (n int, forWriter []*exchange, err error) {
-	t.out, t.forWriter = t.out[:0], t.forWriter[:0]
-	n, err = t.conn.Poll(t.in[:])
+	t.out, t.answered, t.forWriter = t.out[:0], t.answered[:0], t.forWriter[:0]
+	if n, err = t.conn.Poll(t.in[:]); n == 0 {
+		return 0, nil, err
+	}
+	received := t.since()
 	for i := range n {
 		t.batch[i].begin(&t.in[i])
+		t.batch[i].received = received
 	}
 	for start := 0; start < n; start += stepLength {
 		xs := t.batch[start:min(start+stepLength, n)]
@@ -113,6 +119,7 @@ func (t *intake) takeIn() (n int, forWriter []*exchange, err error) {
 		for i, x := range xs {
 			if t.answerKnown(x) && t.answer(x, &t.further) || !t.passOn(x) {
 				t.out = x.datagrams(t.out)
+				t.answered = append(t.answered, x)
 			} else {
 				t.refill(start + i)
 			}
@@ -121,6 +128,7 @@ func (t *intake) takeIn() (n int, forWriter []*exchange, err error) {
 	if len(t.out) > 0 {
 		_ = t.conn.Send(t.out)
 	}
+	t.meter.note(n, len(t.out), t.answered, t.since())
 	return n, t.forWriter, err
 }
 
@@ -128,6 +136,7 @@ func (t *intake) takeIn() (n int, forWriter []*exchange, err error) {
 // with those for the writer; or it refuses it, and returns false.
 func (t *intake) passOn(x *exchange) bool {
 	if !t.shares.take(x.peer.Addr()) {
+		t.dropped[sourceShareUsed].Add(1)
 		t.refuseRest(x, &t.further, busySource)
 		return false
 	}
@@ -140,6 +149,7 @@ func (t *intake) passOn(x *exchange) bool {
 		return true
 	default:
 		t.shares.release(x.peer.Addr())
+		t.dropped[verifyQueueFull].Add(1)
 		t.refuseRest(x, &t.further, busyQueue)
 		return false
 	}
@@ -151,15 +161,16 @@ func (s *Server) enqueue(x *exchange, l *lookups) bool {
 	case s.toWrite <- x:
 		return true
 	default:
+		s.dropped[writeQueueFull].Add(1)
 		s.refuseRest(x, l, busyQueue)
 		return false
 	}
 }
 
 // reply sends the replies of exchanges that were passed on, those of one socket
-// together: 64 of them are one system call. Here the exchanges end. It returns out,
-// which is memory to work with.
-func (s *Server) reply(out []udp.Datagram, xs ...*exchange) []udp.Datagram {
+// together: 64 of them are one system call. Here the exchanges end, and m notes them.
+// It returns out, which is memory to work with.
+func (s *Server) reply(m *meter, out []udp.Datagram, xs ...*exchange) []udp.Datagram {
 	for len(xs) > 0 {
 		conn, n := xs[0].conn, 0
 		out = out[:0]
@@ -170,6 +181,7 @@ func (s *Server) reply(out []udp.Datagram, xs ...*exchange) []udp.Datagram {
 		if len(out) > 0 {
 			_ = conn.Send(out)
 		}
+		m.note(0, len(out), xs[:n], s.since())
 		for _, x := range xs[:n] {
 			s.shares.release(x.peer.Addr())
 			s.exchanges.Put(x)

@@ -50,6 +50,8 @@ type leases struct {
 	mu     sync.Mutex
 	byName map[foyer.Name]*lease
 	wheel  [wheelSlots]*lease // list heads
+	counts [wheelSlots]int32  // of the leases in each list
+	listed int                // in all
 	done   int64              // slots up to this second have been emptied
 	dirty  []*lease           // long leases of byName to checkpoint, each of them once
 
@@ -59,7 +61,8 @@ type leases struct {
 }
 
 // wheelSlots is a power of two above MaxTTL and any grace in seconds, so that
-// a slot never holds leases of two different seconds; its heads take 1 MiB.
+// a slot never holds leases of two different seconds; its heads and counts take
+// 1.5 MiB.
 const wheelSlots = 1 << 17
 
 // out is the slot of a lease that is in none.
@@ -306,6 +309,23 @@ func (t *leases) len() int {
 	return len(t.byName)
 }
 
+// under returns for each of leaseBounds how many leases have less than that left, and
+// for the last how many there are. It looks at a slot for each second up to the last
+// but one, an hour, and at no lease.
+func (t *leases) under(now time.Duration) (n [len(leaseBounds)]int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sum, s := len(t.byName)-t.listed, t.done+1 // those that are taken out to expire
+	for i, bound := range leaseBounds[:len(leaseBounds)-1] {
+		for ; s < second(now+bound); s++ {
+			sum += int(t.counts[s%wheelSlots])
+		}
+		n[i] = sum
+	}
+	n[len(n)-1] = len(t.byName)
+	return n
+}
+
 func (t *leases) remove(name foyer.Name) {
 	if l := t.byName[name]; l != nil {
 		delete(t.byName, name)
@@ -318,6 +338,8 @@ func (t *leases) remove(name foyer.Name) {
 
 func (t *leases) insert(l *lease) {
 	l.slot = int32(max(second(l.end), t.done+1) % wheelSlots)
+	t.counts[l.slot]++
+	t.listed++
 	head := &t.wheel[l.slot]
 	l.prev, l.next = nil, *head
 	if l.next != nil {
@@ -327,6 +349,8 @@ func (t *leases) insert(l *lease) {
 }
 
 func (t *leases) unlink(l *lease) {
+	t.counts[l.slot]--
+	t.listed--
 	if l.next != nil {
 		l.next.prev = l.prev
 	}

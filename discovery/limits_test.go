@@ -151,7 +151,7 @@ func exchangeOf(datagram string) *exchange {
 
 func newIdleServer(store storage.Store) (*Server, *writer) {
 	s := New(store, Options{})
-	return s, &writer{Server: s}
+	return s, &writer{Server: s, meter: s.newMeter()}
 }
 
 // Whatever arrives: no panic, no more than three times its size in answer, a

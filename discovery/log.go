@@ -38,8 +38,12 @@ type notes struct {
 // begin starts the notes of a transaction.
 func (j *journal) begin() { clear(j.noted[:]) }
 
-// Apply implements [storage.Tx], and notes the event for the log.
+// Apply implements [storage.Tx], and notes the event for the log and the counters,
+// unless it is a checkpoint, which nobody has asked for.
 func (t *transaction) Apply(e storage.Event) error {
+	if e.Kind == storage.Extended && !e.From.IsValid() {
+		return t.Tx.Apply(e)
+	}
 	of := &t.journal.noted[e.Kind]
 	if of.n < toldPerSecond {
 		of.first[of.n] = e

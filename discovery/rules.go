@@ -73,6 +73,7 @@ type transaction struct {
 	effects []effect
 	changed bool // something was applied or recorded
 	ended   bool // a request has ended a registration
+	holds   bool // a name was held, or let go
 }
 
 // An effect changes the table of leases.
@@ -111,7 +112,7 @@ func (t *transaction) carryOutLine(x *exchange, r *request) (fits bool, err erro
 	if r.Verb == wire.Lookup {
 		reg, err := t.Get(foyer.Name(r.name))
 		if errors.Is(err, foyer.ErrUnknownName) {
-			return x.refuse(&r.Tags, errUnknown, 0), nil
+			return x.refuse(r, errUnknown, 0), nil
 		} else if err != nil {
 			return false, err
 		}
@@ -125,9 +126,9 @@ func (t *transaction) carryOutLine(x *exchange, r *request) (fits bool, err erro
 		case err != nil:
 			return false, err
 		case ok && o.Fingerprint == fingerprint:
-			return x.out.end(append(x.out.line(), o.Reply...)), nil
+			return x.out.end(append(x.out.line(), o.Reply...), replayed(r.Verb, o.Reply)), nil
 		case ok:
-			return x.refuse(&r.Tags, errIDReused, 0), nil
+			return x.refuse(r, errIDReused, 0), nil
 		}
 	}
 	d, err := t.decide(x, r)
@@ -183,13 +184,13 @@ func (x *exchange) reply(r *request, d *decision, now time.Time) bool {
 		if d.err.Code == foyer.StaleRequest {
 			ms = uint64(now.UnixMilli())
 		}
-		return x.refuse(&r.Tags, d.err, ms)
+		return x.refuse(r, d.err, ms)
 	}
 	ttl := int64(-1)
 	if d.ttl > 0 {
 		ttl = int64(d.ttl / time.Second)
 	}
-	return x.out.end(wire.AppendOK(x.out.line(), &r.Tags, ttl, ""))
+	return x.out.end(wire.AppendOK(x.out.line(), &r.Tags, ttl, ""), granted(r.Verb))
 }
 
 // found answers a look-up.
@@ -198,7 +199,7 @@ func (x *exchange) found(r *request, reg *foyer.Registration) bool {
 	if reg.TTL > 0 {
 		ttl = min(ttl, reg.TTL)
 	}
-	return x.out.end(wire.AppendOK(x.out.line(), &r.Tags, int64(ttl/time.Second), string(reg.Address)))
+	return x.out.end(wire.AppendOK(x.out.line(), &r.Tags, int64(ttl/time.Second), string(reg.Address)), granted(r.Verb))
 }
 
 func (t *transaction) decide(x *exchange, r *request) (decision, error) {

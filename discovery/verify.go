@@ -49,17 +49,19 @@ func (x *exchange) needsVerifier() bool {
 // verifyLoop judges the signatures of the exchanges that it is given and passes
 // them on. There are as many loops as may take the machine's time with it.
 func (s *Server) verifyLoop() {
+	m := s.newMeter()
 	var l lookups
 	var out []udp.Datagram
 	for x := range s.toVerify {
 		switch {
 		case !s.judge(x):
+			s.dropped[signatureRate].Add(1)
 			s.refuseRest(x, &l, busyVerify)
 		case s.answer(x, &l):
 		case s.enqueue(x, &l):
 			continue
 		}
-		out = s.reply(out, x)
+		out = s.reply(m, out, x)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // waiting and commits it as one transaction; what arrives meanwhile is the next
 // one. It never waits for company. If it cannot begin it calls giveUp.
 func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
-	w := writer{Server: s, intakes: intakes, checkpointed: s.clock.leaseNow()}
+	w := writer{Server: s, intakes: intakes, meter: s.newMeter(), checkpointed: s.clock.leaseNow()}
 	defer w.journal.sum(w.log, true)
 	if err := w.loadLeases(); err != nil {
 		giveUp()
@@ -66,6 +66,7 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 type writer struct {
 	*Server
 	intakes []*intake // one for each socket
+	meter   *meter
 	lookups lookups
 	effects []effect       // of the last transaction, for the next
 	group   []*exchange    // at most queueLength, and a batch
@@ -107,6 +108,10 @@ func (w *writer) loadLeases() error {
 		w.leases.put(&r, asked, unheard)
 		w.quota.count(counted(r.From), 1)
 	}
+	_ = w.store.Update(w.clock.instant(), func(tx storage.Tx) error {
+		w.commits.kept(tx.Outcomes())
+		return errUnchanged
+	})
 	w.clock.resume()
 	return nil
 }
@@ -119,12 +124,13 @@ func (w *writer) notAsked() int64 { return w.clock.now().Add(idWindow).UnixMilli
 func (w *writer) refuseAll() {
 	for x := range w.toWrite {
 		w.refuseRest(x, &w.lookups, w.deny)
-		w.out = w.reply(w.out, x)
+		w.out = w.reply(w.meter, w.out, x)
 	}
 }
 
 func (w *writer) tick() {
 	if w.clock.advance() {
+		w.commits.stalled()
 		w.log.Warn("the registry was stalled; leases are extended", "grace", leaseGrace)
 		w.leases.setFloor(w.clock.leaseNow())
 	}
@@ -210,6 +216,7 @@ func (w *writer) update(fn func(*transaction) error) error {
 func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
 	t.journal = &w.journal
+	began, outcomes := w.since(), 0
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects, t.changed, t.ended = tx, now, t.effects[:0], false, false
 		t.journal.begin()
@@ -217,14 +224,23 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		if err := fn(t); err != nil {
 			return err
 		}
+		outcomes = t.Outcomes()
 		return w.store.Check()
 	})
+	took := w.since() - began
+	if t.holds || w.uncertain {
+		w.holds.known.Store(false)
+	}
 	unchanged := errors.Is(err, errUnchanged)
 	if unchanged {
 		err = nil
 	}
 	switch {
-	case errors.Is(err, foyer.ErrUnavailable) || errors.Is(err, storage.ErrUncertain):
+	case errors.Is(err, storage.ErrUncertain):
+		w.commits.failed(commitUncertain, took)
+		w.noteFailure(err)
+	case errors.Is(err, foyer.ErrUnavailable):
+		w.commits.failed(commitUnavailable, took)
 		w.noteFailure(err)
 	case err == nil && !unchanged:
 		w.noteSuccess()
@@ -233,6 +249,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		return err
 	}
 	if !unchanged {
+		w.commits.done(took, &w.journal, outcomes)
 		w.journal.durable(w.log)
 	}
 	w.quota.commit(t.effects)
@@ -256,6 +273,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 
 // commit carries out the group and answers it.
 func (w *writer) commit() {
+	w.commits.group(len(w.group))
 	for _, x := range w.group {
 		x.mark()
 	}
@@ -282,7 +300,7 @@ func (w *writer) commit() {
 			w.refuseRest(x, &w.lookups, w.deny)
 		}
 	}
-	w.out = w.reply(w.out, w.group...)
+	w.out = w.reply(w.meter, w.out, w.group...)
 	clear(w.group)
 }
 
