@@ -93,9 +93,28 @@ func TestLeasesAgainstModel(t *testing.T) {
 		if len(table.dirty) > len(model) {
 			t.Fatalf("step %d: %d leases to checkpoint, of %d", step, len(table.dirty), len(model))
 		}
+		if r.IntN(100) == 0 {
+			expectUnder(t, table, now)
+		}
 		if r.IntN(5000) == 0 {
 			table.recheck(table.checkpoints(nil, r.IntN(100)))
 		}
+	}
+}
+
+// expectUnder compares the leases by time left with a walk over all.
+func expectUnder(t *testing.T, table *leases, now time.Duration) {
+	t.Helper()
+	var want [len(leaseBounds)]int
+	for _, l := range table.byName {
+		for i, bound := range leaseBounds {
+			if l.slot == out || second(l.end) < second(now+bound) || i == len(leaseBounds)-1 {
+				want[i]++
+			}
+		}
+	}
+	if got := table.under(now); got != want {
+		t.Fatalf("at %v there are leases with %v left: %v, want %v", now, leaseBounds, got, want)
 	}
 }
 
