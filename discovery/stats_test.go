@@ -13,6 +13,7 @@ import (
 	"foyer/internal/udp"
 	"foyer/storage"
 	"foyer/storage/storetest"
+	"foyer/wire"
 )
 
 // nonZero returns the counters that count something.
@@ -165,6 +166,33 @@ func TestStatsOfDurations(t *testing.T) {
 		}
 		expectCounts(t, "events", stats.Events, map[string]uint64{"registered": 2, "expired": 1})
 	})
+}
+
+// That the end of a lease is written now and then is no event, nor is a renewal.
+func TestCheckpointsAreNoEvents(t *testing.T) {
+	run(t, func(b *bench) {
+		b.expectCode("@ttl=3600 REGISTER room://192.0.2.10:1 Foyer", "OK")
+		before := b.server.Stats().Commits["ok"]
+		time.Sleep(2 * time.Second) // a renewal in the same second need not be written
+		b.expectCode("@ttl=3600 RENEW room://192.0.2.10:1 Foyer", "OK")
+		time.Sleep(checkpointEvery + time.Minute)
+		stats := b.server.Stats()
+		if got := stats.Commits["ok"]; got != before+1 {
+			t.Errorf("%d commits, want one more than %d", got, before)
+		}
+		expectCounts(t, "events", stats.Events, map[string]uint64{"registered": 1})
+	})
+}
+
+// What is too large to be read has no verb, whatever came before in the same memory.
+func TestVerbOfWhatIsTooLarge(t *testing.T) {
+	var x exchange
+	x.begin(&udp.Datagram{Data: []byte("DEREGISTER x")})
+	x.read(1)
+	x.begin(&udp.Datagram{Data: make([]byte, wire.MaxDatagram+1)})
+	if got := x.request().Verb; got != 0 {
+		t.Errorf("it is counted as %v", got)
+	}
 }
 
 func TestHistogramBounds(t *testing.T) {
