@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"storage/engine":    {"storage", "."},
 	"storage/bolt":      {"storage/engine", "storage", "go.etcd.io/bbolt", "golang.org/x/sys"},
 	"storage/storetest": {"storage/engine", "storage", ".", "internal/testenv"},
-	"admin":             {"discovery", "storage", ".", "internal/udp"},
+	"admin":             {"discovery", "storage", ".", "internal/udp", "github.com/prometheus/client_golang"},
 	"discovery":         {".", "wire", "storage", "internal/udp", "golang.org/x/time"},
 	"client":            {".", "wire", "internal/exchange", "internal/private", "internal/seam", "internal/udp", "github.com/google/uuid"},
 	"player":            {"client", ".", "wire", "internal/exchange", "internal/seam", "internal/udp", "github.com/google/uuid"},

@@ -18,6 +18,7 @@ type Admin struct {
 	server  *discovery.Server
 	view    discovery.View
 	options Options
+	metrics *metrics
 	began   time.Time
 	epoch   string // of the ids of changes: another with each process
 	token   atomic.Pointer[[sha256.Size]byte]
@@ -43,14 +44,20 @@ type Options struct {
 // on without end, watching, when ctx ends.
 func New(ctx context.Context, server *discovery.Server, view discovery.View, o Options) *Admin {
 	o.Host = strings.ToLower(o.Host)
-	return &Admin{server: server, view: view, options: o, began: time.Now(), epoch: newEpoch(), ctx: ctx, watches: make(chan struct{}, maxWatches)}
+	return &Admin{server: server, view: view, options: o, metrics: newMetrics(server, &o), began: time.Now(), epoch: newEpoch(), ctx: ctx, watches: make(chan struct{}, maxWatches)}
 }
 
 // Handler returns the interface for the Unix socket, where everything is allowed.
-func (a *Admin) Handler() http.Handler {
+func (a *Admin) Handler() http.Handler { return a.metrics.count(a.handler()) }
+
+// Public returns the interface for the network.
+func (a *Admin) Public() http.Handler { return a.metrics.count(a.guard(a.handler())) }
+
+func (a *Admin) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", a.serveHealth)
 	mux.HandleFunc("GET /readyz", a.serveReady)
+	mux.Handle("GET /metrics", a.metrics.handler(a.options.Log))
 	mux.HandleFunc("GET /v1/rooms", a.serveRooms)
 	mux.HandleFunc("GET /v1/rooms/{name}", withName(a.serveRoom))
 	mux.HandleFunc("DELETE /v1/rooms/{name}", withName(a.serveEvict))
@@ -76,6 +83,3 @@ func (a *Admin) Handler() http.Handler {
 		mux.ServeHTTP(w, r)
 	}))
 }
-
-// Public returns the interface for the network.
-func (a *Admin) Public() http.Handler { return a.guard(a.Handler()) }

@@ -115,6 +115,7 @@ func (a *Admin) serveWatch(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if errors.Is(err, discovery.ErrBehind) {
+		a.metrics.cutOff.Inc()
 		a.options.Log.Warn("a watcher was too slow, and is cut off", "peer", r.RemoteAddr)
 	}
 }

@@ -56,7 +56,7 @@ type Stats struct {
 
 // RequestStats are of the requests of a verb. A request is a line that was answered.
 type RequestStats struct {
-	// ByCode has "ok", which may be 0, and every code that was the answer.
+	// ByCode has "ok", which may be 0 and which "other" lacks, and every code that was the answer.
 	ByCode map[string]uint64
 
 	// Duration is the time from when a request's datagram was read from the socket
@@ -149,7 +149,7 @@ func (s *Server) sumMeters(stats *Stats) {
 		}
 		byCode := make(map[string]uint64)
 		for i, c := range codeNames {
-			if n := requests[v*mostCodes+i]; n > 0 || i == 0 {
+			if n := requests[v*mostCodes+i]; n > 0 || i == 0 && v > 0 {
 				byCode[string(c)] = n
 			}
 		}
