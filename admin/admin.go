@@ -22,6 +22,7 @@ type Admin struct {
 	began   time.Time
 	epoch   string // of the ids of changes: another with each process
 	token   atomic.Pointer[[sha256.Size]byte]
+	rates   rates
 	watches chan struct{}   // holds one for each that watches over the network
 	hosts   perHost         // the same
 	ctx     context.Context // ends what would go on without end
@@ -40,11 +41,13 @@ type Options struct {
 	Store func() Store
 }
 
-// New returns an Admin for a server on the store that view reads. It ends what goes
-// on without end, watching, when ctx ends.
+// New returns an Admin for a server on the store that view reads. What goes on without
+// end, watching and measuring rates, ends when ctx does.
 func New(ctx context.Context, server *discovery.Server, view discovery.View, o Options) *Admin {
 	o.Host = strings.ToLower(o.Host)
-	return &Admin{server: server, view: view, options: o, metrics: newMetrics(server, &o), began: time.Now(), epoch: newEpoch(), ctx: ctx, watches: make(chan struct{}, maxWatches)}
+	a := &Admin{server: server, view: view, options: o, metrics: newMetrics(server, &o), began: time.Now(), epoch: newEpoch(), ctx: ctx, watches: make(chan struct{}, maxWatches)}
+	go a.sample(ctx)
+	return a
 }
 
 // Handler returns the interface for the Unix socket, where everything is allowed.
@@ -65,6 +68,7 @@ func (a *Admin) handler() http.Handler {
 	mux.HandleFunc("GET /v1/holds", a.serveHolds)
 	mux.HandleFunc("DELETE /v1/holds/{name}", withName(a.serveAllow))
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.status()) })
+	mux.HandleFunc("GET /v1/rates", a.serveRates)
 	mux.HandleFunc("GET /v1/watch", a.serveWatch)
 	mux.HandleFunc("POST "+importPath, a.serveImport)
 	mux.HandleFunc("GET /openapi.yaml", serveDescription)

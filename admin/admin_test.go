@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,6 +209,50 @@ func TestReady(t *testing.T) {
 			if err := json.Unmarshal([]byte(body), &s); err != nil || s.Ready != (status == 200) || s.Ready != (s.Problem == "") || !s.Writable {
 				t.Errorf("%v: %s, %v", c.free, body, err)
 			}
+		}
+	})
+}
+
+// Each second says what was done in it, and all of them together no more than the
+// totals.
+func TestRates(t *testing.T) {
+	run(t, func(b *bench) {
+		get := func(target string, v any) {
+			_, body := b.ask(b.admin.Handler(), httptest.NewRequest("GET", target, nil))
+			if err := json.Unmarshal([]byte(body), v); err != nil {
+				t.Fatalf("%s: %v", body, err)
+			}
+		}
+		var all Rates
+		if get("/v1/rates", &all); all.Samples == nil || len(all.Samples) != 0 || all.IntervalSeconds != 1 {
+			t.Errorf("at first %+v", all)
+		}
+		time.Sleep(time.Second + time.Millisecond)
+		b.register("Foyer", "Hall")
+		b.send("@x= LOOKUP Foyer")
+		b.send("@x= RENEW room://192.0.2.10:1 Foyer")
+		b.send("@x= HELLO")
+		time.Sleep(time.Second)
+		b.send("@x= DEREGISTER Hall")
+		time.Sleep(time.Second)
+		get("/v1/rates", &all)
+		var sums []Sample
+		for _, s := range all.Samples {
+			s.Time = time.Time{}
+			sums = append(sums, s)
+		}
+		want := []Sample{{}, {Lookups: 1, Registers: 2, Renewals: 1, Other: 1, Commits: 2}, {Deregisters: 1, Commits: 1}}
+		if !slices.Equal(sums, want) || all.Samples[2].Time.Sub(all.Samples[1].Time) != time.Second {
+			t.Errorf("%+v, want %+v", all.Samples, want)
+		}
+		var s Status
+		get("/v1/status", &s)
+		if (s.Requests != Requests{1, 2, 1, 1, 1}) || s.Commits != 3 || s.Rooms != 1 || s.Leases != 1 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Hour)
+		if get("/v1/rates", &all); len(all.Samples) != ratesKept {
+			t.Errorf("%d samples after an hour", len(all.Samples))
 		}
 	})
 }

@@ -14,6 +14,7 @@
 //	GET    /v1/holds?prefix=                names that are held back
 //	DELETE /v1/holds/{name}                 let a name be registered again
 //	GET    /v1/status                       how the registry is doing
+//	GET    /v1/rates                        what was done in each of the last seconds
 //	GET    /v1/watch                        a stream of changes
 //	POST   /v1/import                       register what a dump says
 //	GET    /healthz, /readyz                200, or 503 and why

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"foyer"
-	"foyer/discovery"
 )
 
 // leastFree is how much of the disk must be free for the registry to be ready, in
@@ -23,10 +22,21 @@ type Status struct {
 	Leases        int       `json:"leases"` // rooms that must be heard of
 	Holds         int       `json:"holds"`  // names that are held back
 	Watchers      int       `json:"watchers"`
-	Writable      bool      `json:"writable"` // the last transaction was written
+	Requests      Requests  `json:"requests_total"`
+	Commits       uint64    `json:"commits_total"` // transactions that were written
+	Writable      bool      `json:"writable"`      // the last transaction was written
 	Ready         bool      `json:"ready"`
 	Problem       string    `json:"problem,omitempty"` // one line: why it is not
 	Store         Store     `json:"store"`
+}
+
+// Requests are how many requests were answered since the registry began, by verb.
+type Requests struct {
+	Lookup     uint64 `json:"lookup"`
+	Register   uint64 `json:"register"`
+	Renew      uint64 `json:"renew"`
+	Deregister uint64 `json:"deregister"`
+	Other      uint64 `json:"other"` // lines that were no requests
 }
 
 // Store is how the place is doing where the store is kept; sizes are in bytes.
@@ -39,19 +49,21 @@ type Store struct {
 }
 
 func (a *Admin) status() Status {
+	stats := a.server.Stats()
+	done := totals(stats)
 	s := Status{
 		Version:       a.options.Version,
 		StartedAt:     a.began.UTC().Truncate(time.Millisecond),
 		UptimeSeconds: int64(time.Since(a.began) / time.Second),
 		Listen:        a.options.Listen,
-		Rooms:         a.view.Len(),
+		Rooms:         stats.Registrations,
 		Leases:        a.server.Leases(),
+		Holds:         stats.Holds,
 		Watchers:      a.server.Watches(),
-		Writable:      a.server.Healthy(),
+		Requests:      Requests{done.Lookups, done.Registers, done.Renewals, done.Deregisters, done.Other},
+		Commits:       done.Commits,
+		Writable:      stats.Writable,
 		Store:         a.options.Store(),
-	}
-	for range discovery.HeldNames(a.view, "", a.server.Now()) {
-		s.Holds++
 	}
 	if err := a.ready(&s.Store); err != nil {
 		s.Problem = err.Error()
