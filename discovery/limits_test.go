@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -231,6 +232,25 @@ func BenchmarkLookup(b *testing.B) {
 				x.begin(&d)
 				s.answer(&x, &w.lookups)
 			}
+		})
+	}
+}
+
+// What a batch of look-ups costs but for the system calls.
+func BenchmarkBatch(b *testing.B) {
+	s, w := newIdleServer(storetest.NewModel(storetest.Sabotage{}))
+	serveDatagram(s, w, []byte("@ttl=30 REGISTER room://192.0.2.9:40001 Great Hall"))
+	for _, c := range []struct {
+		name        string
+		batch, line int
+	}{{"1", 1, 1}, {"64", 64, 1}, {"64x16", 64, 16}} {
+		b.Run(c.name, func(b *testing.B) {
+			d := udp.Datagram{Data: []byte(strings.Repeat("LOOKUP Great Hall\n", c.line)), Peer: netip.MustParseAddrPort("192.0.2.9:9")}
+			t := s.newIntake(&batchConn{batch: slices.Repeat([]udp.Datagram{d}, c.batch), times: 1 << 60})
+			for b.Loop() {
+				_, _, _ = t.takeIn()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*c.batch*c.line), "ns/line")
 		})
 	}
 }
