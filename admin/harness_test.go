@@ -26,7 +26,9 @@ type bench struct {
 	server *discovery.Server
 	admin  *Admin
 	store  Store
+	model  *storetest.Model
 	host   *udptest.Conn
+	conns  *pipes // for those who watch
 	stop   func()
 }
 
@@ -52,10 +54,12 @@ func (b *bench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	model := storetest.NewModel(storetest.Sabotage{})
-	b.server = discovery.New(model, discovery.Options{})
+	if b.model == nil {
+		b.model = storetest.NewModel(storetest.Sabotage{})
+	}
+	b.server = discovery.New(b.model, discovery.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
-	b.admin = New(ctx, b.server, model, Options{
+	b.admin = New(ctx, b.server, b.model, Options{
 		Log: slog.New(slog.DiscardHandler), Version: "v1", Listen: []string{registryAddr.String()},
 		Host: "Registry.Example", Store: func() Store { return b.store },
 	})
@@ -68,6 +72,13 @@ func (b *bench) start() {
 		}
 		c.Close()
 	}
+}
+
+// restart stops the registry and starts another one on the same store.
+func (b *bench) restart() {
+	b.stop()
+	b.model = b.model.Reopen()
+	b.start()
 }
 
 // send sends a request over UDP and returns the reply.

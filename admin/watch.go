@@ -28,18 +28,24 @@ const (
 	watchBatch = 256
 )
 
+// Settled is the event of a change of which only the result is known, because its
+// transaction was in doubt.
+const Settled = "settled"
+
 // Change is the data of an event of type "room": a registration, and what has made it
 // so, which is empty when the registration was there already.
 type Change struct {
 	discovery.Row
-	Event string `json:"event,omitempty"` // registered, replaced or extended
+	Event string    `json:"event,omitempty"` // registered, replaced, extended or Settled
+	Time  time.Time `json:"time,omitzero"`   // of the event: RFC 3339, UTC
 }
 
 // Gone is the data of an event of type "gone": the name is not registered any more.
 type Gone struct {
-	Name  foyer.Name `json:"name"`
-	Event string     `json:"event,omitempty"` // expired, deregistered or evicted; empty if that is not known
-	Time  time.Time  `json:"time"`            // RFC 3339, UTC
+	Name    foyer.Name    `json:"name"`
+	Address foyer.Address `json:"address,omitempty"` // that it had; empty if that is not known
+	Event   string        `json:"event"`             // expired, deregistered, evicted or Settled
+	Time    time.Time     `json:"time"`              // RFC 3339, UTC
 }
 
 // newEpoch returns what tells the changes of this process from those of others.
@@ -48,22 +54,23 @@ func newEpoch() string { return rand.Text()[:8] }
 // A stream writes server-sent events.
 type stream struct {
 	w       http.ResponseWriter
-	epoch   string
+	admin   *Admin
+	watch   *discovery.Watch
 	changes [watchBatch]discovery.Change
 }
 
-// send writes an event, with the position of the next change if that is not 0.
-func (s *stream) send(event string, position uint64, data any) error {
+// send writes an event, with what comes before its data.
+func (s *stream) send(event, id string, data any) error {
 	b, err := json.Marshal(data)
-	if err != nil {
-		return err
-	}
-	if position != 0 {
-		_, err = fmt.Fprintf(s.w, "event: %s\nid: %s-%d\ndata: %s\n\n", event, s.epoch, position, b)
-	} else {
-		_, err = fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", event, b)
+	if err == nil {
+		_, err = fmt.Fprintf(s.w, "event: %s\n%sdata: %s\n\n", event, id, b)
 	}
 	return err
+}
+
+// id is the line that says from where on a watcher can go on.
+func (s *stream) id(position uint64) string {
+	return fmt.Sprintf("id: %s-%d\n", s.admin.epoch, position)
 }
 
 func (s *stream) flush() error { return http.NewResponseController(s.w).Flush() }
@@ -73,6 +80,10 @@ func (s *stream) flush() error { return http.NewResponseController(s.w).Flush() 
 // or reads nothing for a while, is cut off. When they come back with their id they are
 // told to forget everything, and get all anew.
 func (a *Admin) serveWatch(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead { // would go on without end, and nobody would notice
+		return
+	}
 	if host := hostOf(r.RemoteAddr); host.IsValid() {
 		if !a.hosts.take(host, maxWatchesPerHost) {
 			Fail(w, foyer.Errorf(foyer.Busy, "%d watch from your address already", maxWatchesPerHost))
@@ -89,83 +100,107 @@ func (a *Admin) serveWatch(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(a.ctx, cancel)()
+	defer context.AfterFunc(a.ctx, func() {
+		cancel()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // for one who does not read
+	})()
 
 	watch := a.server.Watch()
 	defer watch.Close()
-	w.Header().Set("Content-Type", "text/event-stream")
-	s := &stream{w: w, epoch: a.epoch}
+	s := &stream{w: w, admin: a, watch: watch}
 	last := r.Header.Get("Last-Event-ID")
 	if last == "" {
 		last = r.URL.Query().Get("last_event_id")
 	}
-	err := s.resume(watch, last)
-	if errors.Is(err, discovery.ErrBehind) {
-		err = a.sendAll(ctx, s, watch)
-	}
-	for err == nil {
-		wait, stop := context.WithTimeout(ctx, heartbeat)
-		err = a.sendChanges(wait, s, watch)
-		stop()
-		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			_, err = w.Write([]byte(": nothing has changed\n\n"))
-		}
-		if err == nil {
-			err = s.flush()
-		}
-	}
-	if errors.Is(err, discovery.ErrBehind) {
+	if err := s.serve(ctx, last); errors.Is(err, discovery.ErrBehind) {
 		a.metrics.cutOff.Inc()
 		a.options.Log.Warn("a watcher was too slow, and is cut off", "peer", r.RemoteAddr)
 	}
 }
 
-// resume goes back to the position in an id. Its error is ErrBehind if that cannot be.
-func (s *stream) resume(watch *discovery.Watch, id string) error {
-	epoch, number, _ := strings.Cut(id, "-")
-	position, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || epoch != s.epoch || !watch.Resume(position) {
-		return discovery.ErrBehind
-	}
-	return s.flush()
-}
-
-// sendAll sends all that is registered, and then what has changed meanwhile: then the
-// copy is complete.
-func (a *Admin) sendAll(ctx context.Context, s *stream, watch *discovery.Watch) error {
-	if err := s.send("reset", 0, struct{}{}); err != nil {
+// serve sends what a watcher needs who has a copy as of the id last, until ctx ends or
+// something fails.
+func (s *stream) serve(ctx context.Context, last string) error {
+	if resumes := s.resume(last); resumes {
+		if err := s.catchUp(ctx, true); err != nil {
+			return err
+		}
+	} else if err := s.sendAll(ctx); err != nil {
 		return err
 	}
-	for reg, err := range discovery.Registrations(a.view, "", "", watchBatch) {
-		if err == nil {
-			err = s.send("room", 0, Change{Row: a.server.Row(&reg)})
+	if err := s.send("synced", s.id(s.watch.Position()), struct{}{}); err != nil {
+		return err
+	}
+	for {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		wait, stop := context.WithTimeout(ctx, heartbeat)
+		err := s.sendChanges(wait, true)
+		stop()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			_, err = s.w.Write([]byte(": nothing has changed\n\n"))
 		}
 		if err != nil {
 			return err
 		}
 	}
-	for end := watch.Latest(); watch.Position() < end; {
-		if err := a.sendChanges(ctx, s, watch); err != nil {
+}
+
+// resume goes back to the position in an id, if that can be.
+func (s *stream) resume(id string) bool {
+	epoch, number, _ := strings.Cut(id, "-")
+	position, err := strconv.ParseUint(number, 10, 64)
+	return err == nil && epoch == s.admin.epoch && s.watch.Resume(position)
+}
+
+// sendAll sends all that is registered, and between what has changed, so that whoever
+// reads as fast as things change does not fall behind. Until the copy is complete
+// there is no id to come back with.
+func (s *stream) sendAll(ctx context.Context) error {
+	if err := s.send("reset", "id\n", struct{}{}); err != nil {
+		return err
+	}
+	n := 0
+	for reg, err := range discovery.Registrations(s.admin.view, "", "", watchBatch) {
+		if err == nil {
+			err = s.send("room", "", Change{Row: s.admin.server.Row(&reg)})
+		}
+		if n++; err == nil && n%watchBatch == 0 && s.watch.Waiting() {
+			err = s.sendChanges(ctx, false)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if err := s.send("synced", watch.Position(), struct{}{}); err != nil {
-		return err
-	}
-	return s.flush()
+	return s.catchUp(ctx, false)
 }
 
-// sendChanges waits for changes and sends them.
-func (a *Admin) sendChanges(ctx context.Context, s *stream, watch *discovery.Watch) error {
-	position := watch.Position()
-	n, err := watch.Read(ctx, s.changes[:])
+// catchUp sends the changes that there are already, with or without ids.
+func (s *stream) catchUp(ctx context.Context, ids bool) error {
+	end, err := s.watch.Latest(ctx)
+	for err == nil && s.watch.Position() < end {
+		err = s.sendChanges(ctx, ids)
+	}
+	return err
+}
+
+// sendChanges waits for changes and sends them, with or without ids.
+func (s *stream) sendChanges(ctx context.Context, ids bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	position, id := s.watch.Position(), ""
+	n, err := s.watch.Read(ctx, s.changes[:])
 	for i := range s.changes[:n] {
 		c := &s.changes[i]
-		position++
+		if position++; ids {
+			id = s.id(position)
+		}
 		if c.Ended {
-			err = s.send("gone", position, Gone{c.Registration.Name, kindOf(c), c.Time})
+			err = s.send("gone", id, Gone{c.Registration.Name, c.Registration.Address, kindOf(c), c.Time})
 		} else {
-			err = s.send("room", position, Change{a.server.Row(&c.Registration), kindOf(c)})
+			err = s.send("room", id, Change{s.admin.server.Row(&c.Registration), kindOf(c), c.Time})
 		}
 		if err != nil {
 			break
@@ -176,7 +211,7 @@ func (a *Admin) sendChanges(ctx context.Context, s *stream, watch *discovery.Wat
 
 func kindOf(c *discovery.Change) string {
 	if c.Kind == 0 {
-		return ""
+		return Settled
 	}
 	return c.Kind.String()
 }

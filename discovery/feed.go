@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// feedLength is how many changes are kept for those who watch, at some 400
+	// FeedLength is how many changes are kept for those who watch, at some 400
 	// bytes each: a watcher may be so far behind.
-	feedLength = 1 << 14
+	FeedLength = 1 << 14
 
 	// feedIdle is how long changes are kept when nobody watches any more, so that
 	// whoever was cut off can go on.
@@ -39,13 +39,17 @@ var ErrBehind = errors.New("the changes since then are not kept any more")
 
 // A feed keeps the last changes for those who watch. When nobody does it keeps none.
 type feed struct {
-	mu      sync.Mutex
+	// commits, of capacity 1, is held from before a transaction's changes can be
+	// read from the store until they are published.
+	commits chan struct{}
+
+	mu      sync.Mutex // guards what follows
 	keeping bool
 	watches int
 	left    time.Time     // when the last of them was closed
 	base    uint64        // position of the first change since it began to keep them
 	next    uint64        // position of the next change
-	ring    []Change      // the last ones, that at a position at (position - base) % feedLength
+	ring    []Change      // the last ones, that at a position at (position - base) % FeedLength
 	news    chan struct{} // closed when there are more
 }
 
@@ -55,13 +59,10 @@ func (f *feed) first() uint64 { return f.next - uint64(len(f.ring)) }
 func (f *feed) publish(at time.Time, effects []effect) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.keeping || len(effects) == 0 {
+	if !f.keeping {
 		return
 	}
-	if f.watches == 0 && time.Since(f.left) > feedIdle {
-		f.keeping, f.ring = false, nil
-		return
-	}
+	before := f.next
 	for i := range effects {
 		e := &effects[i]
 		if e.rescue {
@@ -72,21 +73,32 @@ func (f *feed) publish(at time.Time, effects []effect) {
 		c.Registration.Name = foyer.Name(strings.Clone(string(c.Registration.Name)))
 		c.Registration.Address = foyer.Address(strings.Clone(string(c.Registration.Address)))
 		c.Registration.Exits = foyer.Exits(strings.Clone(string(c.Registration.Exits)))
-		if len(f.ring) < feedLength {
+		if len(f.ring) < FeedLength {
 			f.ring = append(f.ring, c)
 		} else {
-			f.ring[(f.next-f.base)%feedLength] = c
+			f.ring[(f.next-f.base)%FeedLength] = c
 		}
 		f.next++
 	}
-	close(f.news)
-	f.news = make(chan struct{})
+	if f.next > before {
+		close(f.news)
+		f.news = make(chan struct{})
+	}
 }
 
-// A Watch reads the changes of registrations in their order; renewals are none. A
-// change is there soon after the store has it. So whoever begins to watch, then
-// reads all of the store, and then applies the changes has an exact copy: what was
-// in the store already is only applied again. It is for one goroutine.
+// rest stops keeping changes when nobody has watched for a while.
+func (f *feed) rest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watches == 0 && time.Since(f.left) > feedIdle {
+		f.keeping, f.ring = false, nil
+	}
+}
+
+// A Watch reads the changes of registrations in their order; renewals are none.
+// Whoever begins to watch, then reads all of the store, and then applies the changes
+// up to [Watch.Latest], asked after reading, has an exact copy: what was in the store already is only
+// applied again. It is for one goroutine.
 type Watch struct {
 	feed *feed
 	next uint64
@@ -112,12 +124,27 @@ func (s *Server) Watch() *Watch {
 // Position returns the position of the next change, for [Watch.Resume].
 func (w *Watch) Position() uint64 { return w.next }
 
-// Latest returns the position behind the last change that there is.
-func (w *Watch) Latest() uint64 {
+// Latest returns the position behind the last change that there is: all that could
+// be read from the store before the call comes before it. It waits for the transaction
+// that is being written; its error is that of ctx.
+func (w *Watch) Latest(ctx context.Context) (uint64, error) {
+	select {
+	case w.feed.commits <- struct{}{}:
+		defer func() { <-w.feed.commits }()
+		return w.newest(), nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (w *Watch) newest() uint64 {
 	w.feed.mu.Lock()
 	defer w.feed.mu.Unlock()
 	return w.feed.next
 }
+
+// Waiting reports whether there are changes to read.
+func (w *Watch) Waiting() bool { return w.next < w.newest() }
 
 // Resume goes back to a position that a Watch of the same Server had. It returns
 // false, and changes nothing, if changes since then are not kept any more.
@@ -143,7 +170,7 @@ func (w *Watch) Read(ctx context.Context, changes []Change) (n int, err error) {
 			return 0, ErrBehind
 		}
 		for n < len(changes) && w.next < f.next {
-			changes[n] = f.ring[(w.next-f.base)%feedLength]
+			changes[n] = f.ring[(w.next-f.base)%FeedLength]
 			n++
 			w.next++
 		}

@@ -99,6 +99,7 @@ func New(store storage.Store, o Options) *Server {
 		late:       make(chan foyer.Registration, lateQueueLength),
 		stopped:    make(chan struct{}),
 	}
+	s.feed.commits = make(chan struct{}, 1)
 	s.exchanges.New = func() any { return new(exchange) }
 	s.leases = newLeases(s.clock.leaseNow())
 	return s

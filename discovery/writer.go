@@ -139,6 +139,7 @@ func (w *writer) tick() {
 	w.catchUp()
 	w.checkStore()
 	w.probe()
+	w.feed.rest()
 	w.journal.sum(w.log, false)
 }
 
@@ -216,6 +217,8 @@ func (w *writer) update(fn func(*transaction) error) error {
 func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
 	t.journal = &w.journal
+	w.feed.commits <- struct{}{}
+	defer func() { <-w.feed.commits }()
 	began, outcomes := w.since(), 0
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects, t.changed, t.ended = tx, now, t.effects[:0], false, false
@@ -253,7 +256,6 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		w.journal.durable(w.log)
 	}
 	w.quota.commit(t.effects)
-	w.feed.publish(now.Wall, t.effects)
 	for i := range t.effects {
 		switch e := &t.effects[i]; {
 		case e.ends:
@@ -268,6 +270,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 			w.leases.put(&e.registration, e.asked, heard)
 		}
 	}
+	w.feed.publish(now.Wall, t.effects) // their leases can be read by now
 	return nil
 }
 
