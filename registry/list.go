@@ -24,7 +24,8 @@ func listCommand() *cobra.Command {
 		Use:   "list [PREFIX]",
 		Short: "Print names and addresses, or the names that were evicted for a while",
 		Long: `Print the names that are registered, or those that begin with PREFIX, with their
-addresses, sorted by the bytes of the name. With --evicted, print those that
+addresses, sorted by the bytes of the name, and while a registry runs how long each
+lease still runs and when the room was last heard. With --evicted, print those that
 'evict --for' keeps from being registered, since when and until when.
 
 The formats: a table for people; json, one object per line: as dump prints it, while
@@ -65,11 +66,22 @@ with name, since and until.`,
 		if err != nil {
 			return err
 		}
-		return errors.Join(printList(out, format, rows, []string{"NAME", "ADDRESS"}, func(r discovery.Row) []string {
-			return []string{string(r.Name), string(r.Address)}
-		}), out.Flush())
+		return errors.Join(printList(out, format, rows, []string{"NAME", "ADDRESS", "LEASE", "HEARD"}, roomCells), out.Flush())
 	}
 	return c
+}
+
+// roomCells are those of a room: a lease that does not run, or of which nothing is known
+// because no registry runs, is "-".
+func roomCells(r discovery.Row) []string {
+	lease, heard := "-", "-"
+	if r.LeaseRemaining != nil {
+		lease = time.Duration(*r.LeaseRemaining).Truncate(time.Second).String()
+	}
+	if !r.LastHeardAt.IsZero() {
+		heard = max(0, time.Since(r.LastHeardAt)).Truncate(time.Second).String() + " ago"
+	}
+	return []string{string(r.Name), string(r.Address), lease, heard}
 }
 
 // printList prints JSON, or a table of the cells that columns returns.

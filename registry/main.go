@@ -7,18 +7,22 @@
 //	registry lookup NAME      ask a running registry for a room's address
 //	registry explain NAME     tell what happened to a name
 //	registry list             print names and addresses
+//	registry status           tell how a registry is doing
+//	registry watch            print what is registered and what ends as it happens
 //	registry evict NAME       end a registration, and keep it from coming back
 //	registry allow NAME       let an evicted name be registered again
 //	registry verify           check a database file from end to end
 //	registry bench            put load on a running registry and measure it
+//	registry version          print which registry this is
 //
 // All but lookup and bench work on the file of a running registry as well: they
 // ask it over the Unix socket beside the file, which is open to the file's owner
-// only.
+// only. watch needs a registry that runs.
 package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -49,8 +53,22 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		evictCommand(),
 		allowCommand(),
 		listCommand(),
+		statusCommand(),
+		watchCommand(),
 		verifyCommand(),
 		benchCommand(),
+		versionCommand(),
 	)
 	return command.Run(ctx, root, args, stdin, stdout, stderr)
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print which registry this is",
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", c.Root().Name(), c.Root().Version)
+			return err
+		},
+	}
 }

@@ -61,9 +61,9 @@ for the user who owns that, and there without a token.`,
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
 	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are exempt")
 	o.store = addStoreFlag(c.Flags())
-	level := command.LogLevelFlag(c.Flags())
+	logging := command.LogFlags(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		o.log = command.NewLogger(c, level)
+		o.log = command.NewLogger(c, logging)
 		return serve(c.Context(), &o, c.OutOrStdout())
 	}
 	return c

@@ -83,33 +83,39 @@ const answerTimeout = 10 * time.Second
 // An adminClient asks the registry that holds a store.
 type adminClient struct{ http http.Client }
 
-// A promptConn is a connection whose peer has answerTimeout for each read and
-// write. Whoever takes what is written need not answer meanwhile.
-type promptConn struct{ net.Conn }
+// A promptConn is a connection whose peer has a time for each read and write.
+// Whoever takes what is written need not answer meanwhile.
+type promptConn struct {
+	net.Conn
+	timeout time.Duration
+}
 
 func (c promptConn) Read(b []byte) (int, error) {
-	_ = c.SetReadDeadline(time.Now().Add(answerTimeout))
+	_ = c.SetReadDeadline(time.Now().Add(c.timeout))
 	return c.Conn.Read(b)
 }
 
 func (c promptConn) Write(b []byte) (int, error) {
-	_ = c.SetDeadline(time.Now().Add(answerTimeout))
+	_ = c.SetDeadline(time.Now().Add(c.timeout))
 	return c.Conn.Write(b)
 }
 
 var errSilent = fmt.Errorf("the registry that holds this store did not answer within %v: it is stopped or stuck", answerTimeout)
 
-func newAdminClient(socket string) *adminClient {
+func newAdminClient(socket string) *adminClient { return newAdminClientOf(socket, answerTimeout) }
+
+// newAdminClientOf returns a client that waits so long for a part of an answer.
+func newAdminClientOf(socket string, timeout time.Duration) *adminClient {
 	return &adminClient{http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
 			err = withShortPath(socket, func(short string) error {
-				c, err = (&net.Dialer{Timeout: answerTimeout}).DialContext(ctx, "unix", short)
+				c, err = (&net.Dialer{Timeout: timeout}).DialContext(ctx, "unix", short)
 				return err
 			})
 			if err != nil {
 				return nil, err
 			}
-			return promptConn{c}, nil
+			return promptConn{c, timeout}, nil
 		},
 	}}}
 }

@@ -312,7 +312,7 @@ func TestCells(t *testing.T) {
 	row := discovery.Row{Name: bad, Address: bad}
 	var table, list, history, text strings.Builder
 	_ = printTable(&table, rowsOf(row))
-	_ = printList(&list, "table", rowsOf(row), []string{"NAME", "ADDRESS"}, func(r discovery.Row) []string { return []string{string(r.Name), string(r.Address)} })
+	_ = printList(&list, "table", rowsOf(row), nil, roomCells)
 	_ = printHistory(&history, func(yield func(discovery.Entry, error) bool) { yield(discovery.Entry{Address: bad}, nil) })
 	_ = json.NewEncoder(&text).Encode(row) // escapes what it must
 	for _, s := range []string{table.String(), list.String(), history.String()} {

@@ -50,7 +50,7 @@ func newCommand() *cobra.Command {
 	flags.StringVar(&o.advertise, "advertise", "", "the `HOST` in the room's address (default: the local address from which the registry is reached)")
 	flags.StringVar(&o.state, "state", "", "the folder `DIR` with the rooms' keys (default: $XDG_STATE_HOME/foyer, else ~/.local/state/foyer)")
 	flags.DurationVar(&o.ttl, "ttl", defaultTTL, "the lease to ask for; 0 for none")
-	level := command.LogLevelFlag(flags)
+	logging := command.LogFlags(flags)
 
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.registries, o.plain = *registries, *plain
@@ -65,7 +65,7 @@ func newCommand() *cobra.Command {
 			settings: o,
 			name:     r.Name(),
 			room:     r,
-			log:      command.NewLogger(cmd, level).With("room", string(r.Name())),
+			log:      command.NewLogger(cmd, logging).With("room", string(r.Name())),
 			in:       cmd.InOrStdin(),
 			out:      cmd.OutOrStdout(),
 		}

@@ -13,12 +13,49 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// LogLevelFlag adds --log-level and returns the level that it sets.
-func LogLevelFlag(flags *pflag.FlagSet) *slog.LevelVar {
-	level := new(slog.LevelVar)
-	flags.Var((*levelFlag)(level), "log-level", "the lowest level to log: debug, info, warn or error")
+// LogOptions are what --log-level and --log-format say.
+type LogOptions struct {
+	level  slog.LevelVar
+	format logFormat
+}
+
+// LogFlags adds --log-level and --log-format.
+func LogFlags(flags *pflag.FlagSet) *LogOptions {
+	o := new(LogOptions)
+	flags.Var((*levelFlag)(&o.level), "log-level", "the lowest level to log: debug, info, warn or error")
 	flags.Lookup("log-level").DefValue = "info"
-	return level
+	flags.Var(&o.format, "log-format", "how to log: text, or json with one object per line")
+	return o
+}
+
+// Level implements [slog.Leveler].
+func (o *LogOptions) Level() slog.Level { return o.level.Level() }
+
+// logFormat is the value of --log-format: whether it is JSON.
+type logFormat bool
+
+func (f *logFormat) Type() string { return "FORMAT" }
+
+func (f *logFormat) String() string {
+	if *f {
+		return "json"
+	}
+	return "text"
+}
+
+func (f *logFormat) Set(s string) error {
+	if s != "text" && s != "json" {
+		return errors.New("it is text or json")
+	}
+	*f = s == "json"
+	return nil
+}
+
+func (f logFormat) handler(w io.Writer, level slog.Leveler) slog.Handler {
+	if f {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+	}
+	return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
 }
 
 // levelFlag is the value of --log-level.
@@ -35,28 +72,24 @@ func (l *levelFlag) Set(s string) error {
 }
 
 // NewLogger returns the logger of a daemon. It writes one line per event to the
-// standard error of c, as key=value pairs, quoted where necessary.
+// standard error of c: key=value pairs, quoted where necessary, or a JSON object.
 //
 // From then on standard error and standard output are written to in the
 // background, so that a reader that stops reading does not stop the daemon. For
 // each, up to [maxLogLines] lines and [maxLogBytes] bytes wait; more are
 // dropped, and a line there says how many once the reader reads again. At the
 // end [Run] waits up to [maxLogWait].
-func NewLogger(c *cobra.Command, level slog.Leveler) *slog.Logger {
+func NewLogger(c *cobra.Command, o *LogOptions) *slog.Logger {
 	w := newLineWriter(c.ErrOrStderr(), func(n int) []byte {
 		var b bytes.Buffer
-		slog.New(logHandler(&b, nil)).Warn(fmt.Sprintf("%d log lines were dropped: standard error was not read", n))
+		slog.New(o.format.handler(&b, nil)).Warn(fmt.Sprintf("%d log lines were dropped: standard error was not read", n))
 		return b.Bytes()
 	})
 	c.Root().SetErr(w)
 	c.Root().SetOut(newLineWriter(c.OutOrStdout(), func(n int) []byte {
 		return fmt.Appendf(nil, "%s: %d lines were dropped: standard output was not read\n", c.Root().Name(), n)
 	}))
-	return slog.New(logHandler(w, level))
-}
-
-func logHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
+	return slog.New(o.format.handler(w, o))
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -21,8 +22,8 @@ import (
 // daemon is a command that runs serve with a logger.
 func daemon(serve func(*slog.Logger) error) *cobra.Command {
 	c := &cobra.Command{Use: "daemon"}
-	level := command.LogLevelFlag(c.Flags())
-	c.RunE = func(c *cobra.Command, _ []string) error { return serve(command.NewLogger(c, level)) }
+	logging := command.LogFlags(c.Flags())
+	c.RunE = func(c *cobra.Command, _ []string) error { return serve(command.NewLogger(c, logging)) }
 	return c
 }
 
@@ -36,6 +37,44 @@ func TestLogger(t *testing.T) {
 	if status != command.Failed || stdout != "" || len(lines) != 3 || lines[1] != "daemon: it went wrong" ||
 		!strings.Contains(lines[0], `msg=said text="a\nb \x1b[2J"`) {
 		t.Errorf("status %d, %q, logged %q", status, stdout, stderr)
+	}
+}
+
+// With --log-format json each line is an object, also the one that says how many are
+// missing.
+func TestLogFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stderr, w := io.Pipe()
+		logged := make(chan bool)
+		go func() {
+			command.Run(context.Background(), daemon(func(log *slog.Logger) error {
+				for range 2000 {
+					log.Info("said", "text", "a\nb")
+				}
+				logged <- true
+				return nil
+			}), []string{"--log-format", "json"}, strings.NewReader(""), io.Discard, w)
+			w.Close()
+		}()
+		<-logged
+		dropped := 0
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			var line struct{ Time, Level, Msg, Text string }
+			if err := json.Unmarshal(in.Bytes(), &line); err != nil || line.Time == "" {
+				t.Errorf("%s: %v", in.Text(), err)
+			}
+			if strings.HasSuffix(line.Msg, " log lines were dropped: standard error was not read") && line.Level == "WARN" {
+				dropped++
+			} else if line.Msg != "said" || line.Level != "INFO" || line.Text != "a\nb" {
+				t.Errorf("got %s", in.Text())
+			}
+		}
+		if dropped != 1 {
+			t.Errorf("%d lines say how many are missing", dropped)
+		}
+	})
+	if status, _, stderr := run(daemon(func(*slog.Logger) error { return nil }), "--log-format", "xml"); status != command.Misuse || !strings.Contains(stderr, "text or json") {
+		t.Errorf("xml: status %d, %q", status, stderr)
 	}
 }
 

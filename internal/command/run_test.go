@@ -26,9 +26,9 @@ func tool() *cobra.Command {
 	loud := greet.Flags().BoolP("very-loud", "l", false, "shout")
 	registries := command.DiscoveryFlag(greet.Flags())
 	plain := command.PlainFlag(greet.Flags())
-	level := command.LogLevelFlag(greet.Flags())
+	logging := command.LogFlags(greet.Flags())
 	greet.RunE = func(cmd *cobra.Command, args []string) error {
-		fmt.Fprintln(cmd.OutOrStdout(), args[0], *ttl, *loud, *registries, *plain, level.Level())
+		fmt.Fprintln(cmd.OutOrStdout(), args[0], *ttl, *loud, *registries, *plain, logging.Level())
 		return nil
 	}
 	root.AddCommand(greet,
