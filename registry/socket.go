@@ -117,6 +117,7 @@ func newAdminClientOf(socket string, timeout time.Duration) *adminClient {
 			}
 			return promptConn{c, timeout}, nil
 		},
+		ResponseHeaderTimeout: answerTimeout,
 	}}}
 }
 

@@ -20,7 +20,7 @@ func TestStoppedServer(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	all := [][]string{{"dump"}, {"list"}, {"list", "--evicted"}, {"explain", "Foyer"}, {"evict", "Foyer"}, {"allow", "Foyer"}, {"verify"}, {"import", writeFile(t, t.TempDir(), "dump", dumpOfOne)}}
+	all := [][]string{{"dump"}, {"list"}, {"list", "--evicted"}, {"explain", "Foyer"}, {"evict", "Foyer"}, {"allow", "Foyer"}, {"verify"}, {"status"}, {"watch"}, {"import", writeFile(t, t.TempDir(), "dump", dumpOfOne)}}
 	done := make(chan struct{})
 	for _, args := range all { // side by side: each takes ten seconds
 		go func() {
