@@ -50,6 +50,51 @@ func New(ctx context.Context, server *discovery.Server, view discovery.View, o O
 	return a
 }
 
+// A route is a pattern of [http.ServeMux] and what answers it.
+type route struct {
+	pattern string
+	handler http.HandlerFunc
+}
+
+// routes are all that there is. openapi.yaml describes each.
+func (a *Admin) routes() []route {
+	all := []route{
+		{"GET /healthz", a.serveHealth},
+		{"GET /readyz", a.serveReady},
+		{"GET /metrics", a.metrics.handler(a.options.Log).ServeHTTP},
+		{"GET /v1/rooms", a.serveRooms},
+		{"GET /v1/rooms/{name}", withName(a.serveRoom)},
+		{"DELETE /v1/rooms/{name}", withName(a.serveEvict)},
+		{"GET /v1/rooms/{name}/events", withName(a.serveEvents)},
+		{"GET /v1/holds", a.serveHolds},
+		{"DELETE /v1/holds/{name}", withName(a.serveAllow)},
+		{"GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.status()) }},
+		{"GET /v1/rates", a.serveRates},
+		{"GET /v1/watch", a.serveWatch},
+		{"POST " + importPath, a.serveImport},
+		{"GET /openapi.yaml", serveDescription},
+	}
+	if a.options.Pprof {
+		all = append(all, route{"GET /debug/pprof/", serveProfile})
+	}
+	return all
+}
+
+func serveProfile(w http.ResponseWriter, r *http.Request) {
+	switch strings.TrimPrefix(r.URL.Path, "/debug/pprof/") {
+	case "cmdline":
+		pprof.Cmdline(w, r)
+	case "profile":
+		pprof.Profile(w, r)
+	case "symbol":
+		pprof.Symbol(w, r)
+	case "trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r)
+	}
+}
+
 // Handler returns the interface for the Unix socket, where everything is allowed.
 func (a *Admin) Handler() http.Handler { return a.metrics.count(a.handler()) }
 
@@ -58,26 +103,8 @@ func (a *Admin) Public() http.Handler { return a.metrics.count(a.guard(a.handler
 
 func (a *Admin) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", a.serveHealth)
-	mux.HandleFunc("GET /readyz", a.serveReady)
-	mux.Handle("GET /metrics", a.metrics.handler(a.options.Log))
-	mux.HandleFunc("GET /v1/rooms", a.serveRooms)
-	mux.HandleFunc("GET /v1/rooms/{name}", withName(a.serveRoom))
-	mux.HandleFunc("DELETE /v1/rooms/{name}", withName(a.serveEvict))
-	mux.HandleFunc("GET /v1/rooms/{name}/events", withName(a.serveEvents))
-	mux.HandleFunc("GET /v1/holds", a.serveHolds)
-	mux.HandleFunc("DELETE /v1/holds/{name}", withName(a.serveAllow))
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.status()) })
-	mux.HandleFunc("GET /v1/rates", a.serveRates)
-	mux.HandleFunc("GET /v1/watch", a.serveWatch)
-	mux.HandleFunc("POST "+importPath, a.serveImport)
-	mux.HandleFunc("GET /openapi.yaml", serveDescription)
-	if a.options.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	for _, r := range a.routes() {
+		mux.HandleFunc(r.pattern, r.handler)
 	}
 	return secure(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {

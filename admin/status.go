@@ -90,7 +90,7 @@ func (a *Admin) serveHealth(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, errNotWritable.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	_, _ = w.Write([]byte("ok\n"))
+	sayOK(w)
 }
 
 func (a *Admin) serveReady(w http.ResponseWriter, _ *http.Request) {
@@ -99,5 +99,10 @@ func (a *Admin) serveReady(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	sayOK(w)
+}
+
+func sayOK(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("ok\n"))
 }
