@@ -36,8 +36,9 @@ func newCommand() *cobra.Command {
 		Short: "Play in a world of rooms",
 		Long: "Playerctl joins the room ROOM as PLAYER and plays there. Type help for the commands.\n" +
 			"It reads from a pipe as well as from a terminal.",
-		Example: "  playerctl Alice Foyer\n  printf 'look\\nnorth\\n' | playerctl Alice Foyer",
-		Args:    cobra.ExactArgs(2),
+		Example:           "  playerctl Alice Foyer\n  printf 'look\\nnorth\\n' | playerctl Alice Foyer",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: cobra.NoFileCompletions, // no registry can be asked for all names over UDP
 	}
 	registries := command.DiscoveryFlag(cmd.Flags())
 	plain := command.PlainFlag(cmd.Flags())

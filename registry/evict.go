@@ -27,7 +27,8 @@ and registers again. With --for nobody can register the name for that long,
 whether or not it is registered now: the room ends when it tries, and says why; a
 room of the plain dialect keeps trying. 'registry allow NAME' lifts that, and
 'registry list --evicted' shows it.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeRooms,
 	}
 	store := addStoreFlag(c.Flags())
 	hold := c.Flags().Duration("for", 0, "keep the name from being registered for that long, such as 10m")
@@ -94,9 +95,10 @@ func notRegistered(store *storeFlag, name foyer.Name, err error) error {
 
 func allowCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "allow NAME",
-		Short: "Let a name be registered again that was evicted for a while",
-		Args:  cobra.ExactArgs(1),
+		Use:               "allow NAME",
+		Short:             "Let a name be registered again that was evicted for a while",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeHeld,
 	}
 	store := addStoreFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {

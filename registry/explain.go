@@ -29,7 +29,8 @@ from which IP address, and with whose key; and whether, and until when, the
 operator keeps it from being registered. The last %d events of a name are
 kept, and those of the last %d names that are not registered any more.`,
 			storage.HistoryPerName, storage.HistoryNames),
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeRooms,
 	}
 	store := addStoreFlag(c.Flags())
 	c.Flags().StringVar(&format, "format", format, "table or json")

@@ -31,7 +31,8 @@ lease still runs and when the room was last heard. With --evicted, print those t
 The formats: a table for people; json, one object per line: as dump prints it, while
 a registry runs also with lease_remaining_seconds and last_heard_at (RFC 3339), or
 with name, since and until.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeRooms,
 	}
 	store := addStoreFlag(c.Flags())
 	c.Flags().StringVar(&format, "format", format, "table or json")

@@ -16,9 +16,10 @@ import (
 
 func lookupCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "lookup NAME",
-		Short: "Ask a running registry for a room's address",
-		Args:  cobra.ExactArgs(1),
+		Use:               "lookup NAME",
+		Short:             "Ask a running registry for a room's address",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeRooms,
 	}
 	registries := command.DiscoveryFlag(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {

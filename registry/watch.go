@@ -49,7 +49,8 @@ prints it, with event and time; of one that has ended name, address, event and t
 With --all there are also {"event":"reset"}, before what is registered is listed, again
 after changes were missed, and {"event":"synced"} after it: from these a copy can be
 kept.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeRooms,
 	}
 	store := addStoreFlag(c.Flags())
 	c.Flags().StringVar(&format, "format", format, "table or json")

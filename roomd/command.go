@@ -36,7 +36,8 @@ func newCommand() *cobra.Command {
 			"What happens in the room, including what is said there, is logged to standard error.",
 		Example: "  roomd Foyer 'A hall with a marble floor.' lamp 'brass key' --north 'Great Hall'\n" +
 			"  roomd --discovery registry.example.org:7666 --advertise rooms.example.org Cellar 'It is dark.'",
-		Args: cobra.MinimumNArgs(2),
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: cobra.NoFileCompletions, // no registry can be asked for all names over UDP
 	}
 	flags := cmd.Flags()
 	exits := make(map[foyer.Direction]*string)

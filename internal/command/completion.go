@@ -1,8 +1,10 @@
 package command
 
 import (
+	"bytes"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -56,13 +58,35 @@ func checkShell(args []string) error {
 }
 
 func printCompletion(root *cobra.Command, shell string, w io.Writer) error {
+	var script bytes.Buffer
+	var err error
 	switch shell {
 	case "bash":
-		return root.GenBashCompletionV2(w, true)
+		err = root.GenBashCompletionV2(&script, true)
 	case "zsh":
-		return root.GenZshCompletion(w)
+		err = root.GenZshCompletion(&script)
 	case "fish":
-		return root.GenFishCompletion(w, true)
+		err = root.GenFishCompletion(&script, true)
+	default:
+		err = root.GenPowerShellCompletionWithDesc(&script)
 	}
-	return root.GenPowerShellCompletionWithDesc(w)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write([]byte(forNames.Replace(script.String())))
+	return err
 }
+
+// forNames mends cobra's scripts for names with spaces and quotes. In bash what several
+// of them have in common was inserted without escapes; fish passed on the escapes of what
+// was typed.
+var forNames = strings.NewReplacer(
+	`        if (( ${#COMPREPLY[@]} == 1 )); then
+            COMPREPLY[0]=$(printf "%q" "${COMPREPLY[0]}")
+        fi
+`, `        if (( ${#COMPREPLY[@]} > 0 )); then
+            IFS=$'\n' read -ra COMPREPLY -d '' < <(printf "%q\n" "${COMPREPLY[@]}")
+        fi
+`,
+	`(string escape -- (commandline -ct))`, `(string escape -- (string unescape -- (commandline -ct); or echo))`,
+)

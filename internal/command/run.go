@@ -118,6 +118,12 @@ func prepareTree(c *cobra.Command) {
 		}
 		return err
 	}
+	if names := c.ValidArgsFunction; names != nil {
+		c.ValidArgsFunction = func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			_ = setFromEnvironment(c) // a shell shows no errors
+			return names(c, args, prefix)
+		}
+	}
 	for _, sub := range c.Commands() {
 		prepareTree(sub)
 	}

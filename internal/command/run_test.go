@@ -176,6 +176,12 @@ func TestCompletion(t *testing.T) {
 			}
 		})
 	}
+	for shell, mended := range map[string]string{"bash": `printf "%q\n" "${COMPREPLY[@]}")
+        fi`, "fish": "string unescape"} {
+		if _, stdout, _ := run(tool(), "completion", shell); !strings.Contains(stdout, mended) {
+			t.Errorf("the script for %s is not mended: cobra's has changed", shell)
+		}
+	}
 	for _, c := range []struct{ args, want string }{
 		{"-- completion bash", "ran [completion bash]\n"},
 		{"--colour red -- completion bash", "ran [completion bash]\n"},
