@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -185,6 +186,10 @@ func TestDescription(t *testing.T) {
 		stream, watched := httptest.NewRecorder(), make(chan bool)
 		r := httptest.NewRequestWithContext(ctx, "GET", "/v1/watch", nil)
 		b.register("Foyer", "Hall")
+		exits := base64.RawURLEncoding.EncodeToString([]byte("n:Hall\ns:a\ne:b\nw:c\nu:d\nd:e"))
+		if got := b.send("@ttl=30;exits=" + exits + " REGISTER room://192.0.2.10:3 Study"); !strings.Contains(got, " OK") {
+			b.t.Error(got)
+		}
 		go func() {
 			b.admin.Handler().ServeHTTP(stream, r)
 			close(watched)

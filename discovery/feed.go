@@ -13,7 +13,7 @@ import (
 
 const (
 	// FeedLength is how many changes are kept for those who watch, at some 400
-	// bytes each: a watcher may be so far behind.
+	// bytes each, and 1.5 KB at most: a watcher may be so far behind.
 	FeedLength = 1 << 14
 
 	// feedIdle is how long changes are kept when nobody watches any more, so that
