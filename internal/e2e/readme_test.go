@@ -65,6 +65,10 @@ var changing = []struct {
 	{regexp.MustCompile(`listening on [^/\s]\S*:\d+`), "listening on ADDRESS"},
 	{regexp.MustCompile(`http on \S+:\d+`), "http on ADDRESS"},
 	{regexp.MustCompile(`(room://[\w.]+):\d+`), "$1:PORT"},
+	{regexp.MustCompile(`\b\d+\.\d [KMGT]iB\b`), "SIZE"},
+	{regexp.MustCompile(`\blistening  127\.0\.0\.1:\d+`), "listening  ADDRESS"},
+	{regexp.MustCompile(`\buptime     [\dhms]+`), "uptime     TIME"},
+	{regexp.MustCompile(`\bversion    .* go1\.\S+`), "version    VERSION"},
 	{regexp.MustCompile(`(^|[^\w-])[\w-]{43}([^\w-]|$)`), "${1}KEY$2"}, // it may begin with a hyphen
 }
 
