@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -112,7 +113,8 @@ func (a *Admin) serveWatch(w http.ResponseWriter, r *http.Request) {
 	if last == "" {
 		last = r.URL.Query().Get("last_event_id")
 	}
-	if err := s.serve(ctx, last); errors.Is(err, discovery.ErrBehind) {
+	err := s.serve(ctx, last)
+	if errors.Is(err, discovery.ErrBehind) || errors.Is(err, os.ErrDeadlineExceeded) && a.ctx.Err() == nil {
 		a.metrics.cutOff.Inc()
 		a.options.Log.Warn("a watcher was too slow, and is cut off", "peer", r.RemoteAddr)
 	}

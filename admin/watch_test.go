@@ -2,11 +2,13 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -351,6 +353,8 @@ func TestChangesWhileWatchBegins(t *testing.T) {
 // A watcher that falls behind is cut off, comes back, and is told to forget all.
 func TestSlowWatcher(t *testing.T) {
 	runWatch(t, func(b *bench) {
+		var log bytes.Buffer
+		b.admin.options.Log = slog.New(slog.NewTextHandler(&log, nil))
 		f := b.follow("")
 		f.sync()
 		b.importRooms(0, 10)
@@ -381,6 +385,10 @@ func TestSlowWatcher(t *testing.T) {
 			b.t.Errorf("it was cut off after %v", took)
 		}
 		f.conn.Close()
+		synctest.Wait()
+		if n := strings.Count(log.String(), "a watcher was too slow"); n != 2 {
+			b.t.Errorf("the log says so %d times: %s", n, log.String())
+		}
 	})
 }
 
