@@ -42,11 +42,9 @@ commits_per_second.`,
 			if s.Status, err = get[admin.Status](c.Context(), client, "/v1/status", nil); err != nil {
 				return err
 			}
-			r, err := get[rates](c.Context(), client, "/v1/rates", nil)
-			if err == nil { // an older version has none
-				s.average(&r)
-			}
-			return c.Context().Err()
+			r, err := get[admin.Rates](c.Context(), client, "/v1/rates", nil)
+			s.average(&r)
+			return err
 		}, func() (err error) {
 			s, err = statusOfFile(store)
 			return err
@@ -70,38 +68,30 @@ commits_per_second.`,
 type status struct {
 	Running bool `json:"running"`
 	admin.Status
-	Requests map[string]float64 `json:"requests_per_second,omitempty"` // by verb
-	Commits  float64            `json:"commits_per_second"`
-}
-
-// rates is the answer to GET /v1/rates: what was done in each of the last seconds.
-type rates struct {
-	IntervalSeconds float64      `json:"interval_seconds"`
-	Samples         []rateSample `json:"samples"`
-}
-
-type rateSample struct {
-	Lookups     float64 `json:"lookups"`
-	Registers   float64 `json:"registers"`
-	Renewals    float64 `json:"renewals"`
-	Deregisters float64 `json:"deregisters"`
-	Other       float64 `json:"other"`
-	Commits     float64 `json:"commits"`
+	PerSecond        map[string]float64 `json:"requests_per_second"` // by verb
+	CommitsPerSecond float64            `json:"commits_per_second"`
 }
 
 // averaged is how many of the last samples are averaged.
 const averaged = 10
 
-func (s *status) average(r *rates) {
+func (s *status) average(r *admin.Rates) {
 	samples := r.Samples[max(0, len(r.Samples)-averaged):]
-	seconds := max(r.IntervalSeconds, 1) * float64(max(1, len(samples)))
-	s.Requests = map[string]float64{"lookup": 0, "register": 0, "renew": 0, "deregister": 0, "other": 0}
+	var sum admin.Sample
 	for _, x := range samples {
-		for verb, n := range map[string]float64{"lookup": x.Lookups, "register": x.Registers, "renew": x.Renewals, "deregister": x.Deregisters, "other": x.Other} {
-			s.Requests[verb] += n / seconds
-		}
-		s.Commits += x.Commits / seconds
+		sum.Lookups += x.Lookups
+		sum.Registers += x.Registers
+		sum.Renewals += x.Renewals
+		sum.Deregisters += x.Deregisters
+		sum.Other += x.Other
+		sum.Commits += x.Commits
 	}
+	seconds := float64(max(1, r.IntervalSeconds*len(samples)))
+	s.PerSecond = map[string]float64{
+		"lookup": float64(sum.Lookups) / seconds, "register": float64(sum.Registers) / seconds, "renew": float64(sum.Renewals) / seconds,
+		"deregister": float64(sum.Deregisters) / seconds, "other": float64(sum.Other) / seconds,
+	}
+	s.CommitsPerSecond = float64(sum.Commits) / seconds
 }
 
 // statusOfFile returns what the file of a registry that is not running tells.
@@ -164,15 +154,13 @@ func (s *status) print(w io.Writer) error {
 	line("rooms", "%d, of them with a lease %d", s.Rooms, s.Leases)
 	line("holds", "%d", s.Holds)
 	if s.Running {
-		if s.Requests != nil {
-			total, verbs := 0.0, []string{}
-			for _, verb := range []string{"lookup", "register", "renew", "deregister", "other"} {
-				total += s.Requests[verb]
-				verbs = append(verbs, fmt.Sprintf("%s %.1f", verb, s.Requests[verb]))
-			}
-			line("requests", "%.1f/s: %s", total, strings.Join(verbs, ", "))
-			line("commits", "%.1f/s", s.Commits)
+		total, verbs := 0.0, []string{}
+		for _, verb := range []string{"lookup", "register", "renew", "deregister", "other"} {
+			total += s.PerSecond[verb]
+			verbs = append(verbs, fmt.Sprintf("%s %.1f", verb, s.PerSecond[verb]))
 		}
+		line("requests", "%.1f/s: %s", total, strings.Join(verbs, ", "))
+		line("commits", "%.1f/s", s.CommitsPerSecond)
 		line("watchers", "%d", s.Watchers)
 	}
 	if s.Store.Problem != "" {

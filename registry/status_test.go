@@ -10,22 +10,22 @@ import (
 
 // What is told a second is the average of the last ten samples, or of those there are.
 func TestRatesOfStatus(t *testing.T) {
-	old := rateSample{Lookups: 1e6, Registers: 1e6, Commits: 1e6}
-	last := rateSample{Lookups: 100, Registers: 20, Renewals: 50, Deregisters: 10, Other: 1, Commits: 10}
+	old := admin.Sample{Lookups: 1e6, Registers: 1e6, Commits: 1e6}
+	last := admin.Sample{Lookups: 100, Registers: 20, Renewals: 50, Deregisters: 10, Other: 1, Commits: 10}
 	for _, c := range []struct {
-		rates rates
+		rates admin.Rates
 		share float64
 	}{
-		{rates{IntervalSeconds: 1}, 0},
-		{rates{IntervalSeconds: 1, Samples: []rateSample{last}}, 1},
-		{rates{IntervalSeconds: 1, Samples: []rateSample{old, last, {}, {}, {}, {}, {}, {}, {}, {}, {}}}, 0.1},
-		{rates{IntervalSeconds: 2, Samples: []rateSample{last, {}}}, 0.25},
+		{admin.Rates{IntervalSeconds: 1}, 0},
+		{admin.Rates{IntervalSeconds: 1, Samples: []admin.Sample{last}}, 1},
+		{admin.Rates{IntervalSeconds: 1, Samples: []admin.Sample{old, last, {}, {}, {}, {}, {}, {}, {}, {}, {}}}, 0.1},
+		{admin.Rates{IntervalSeconds: 2, Samples: []admin.Sample{last, {}}}, 0.25},
 	} {
 		s := &status{Running: true, Status: admin.Status{Ready: true}}
 		s.average(&c.rates)
 		want := map[string]float64{"lookup": 100 * c.share, "register": 20 * c.share, "renew": 50 * c.share, "deregister": 10 * c.share, "other": c.share}
-		if !maps.Equal(s.Requests, want) || s.Commits != 10*c.share {
-			t.Errorf("%d samples: %v and %v, want %v", len(c.rates.Samples), s.Requests, s.Commits, want)
+		if !maps.Equal(s.PerSecond, want) || s.CommitsPerSecond != 10*c.share {
+			t.Errorf("%d samples: %v and %v, want %v", len(c.rates.Samples), s.PerSecond, s.CommitsPerSecond, want)
 		}
 		var screen strings.Builder
 		if err := s.print(&screen); err != nil {

@@ -66,6 +66,7 @@ var changing = []struct {
 	{regexp.MustCompile(`http on \S+:\d+`), "http on ADDRESS"},
 	{regexp.MustCompile(`(room://[\w.]+):\d+`), "$1:PORT"},
 	{regexp.MustCompile(`\b\d+\.\d [KMGT]iB\b`), "SIZE"},
+	{regexp.MustCompile(`\b\d+\.\d(/s|,|\n)`), "RATE$1"},
 	{regexp.MustCompile(`\blistening  127\.0\.0\.1:\d+`), "listening  ADDRESS"},
 	{regexp.MustCompile(`\buptime     [\dhms]+`), "uptime     TIME"},
 	{regexp.MustCompile(`\bversion    .* go1\.\S+`), "version    VERSION"},
