@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"playerctl": {"player", "client", "wire", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
 
 	"internal/exchange":  {"github.com/google/uuid"},
-	"internal/command":   {"internal/exchange", "github.com/spf13/cobra", "github.com/spf13/pflag"},
+	"internal/command":   {"internal/exchange", "github.com/coreos/go-systemd", "github.com/spf13/cobra", "github.com/spf13/pflag"},
 	"internal/udp":       {"golang.org/x/sys"},
 	"internal/udptest":   {"wire"},
 	"internal/testenv":   {},

@@ -40,7 +40,15 @@ func (s *Server) operate(ctx context.Context, name foyer.Name, change func(*tran
 	}
 }
 
+// Ping returns when the writer has answered, whether or not it can write: a
+// registry that does not come to that for minutes is stuck. The error is ctx's if
+// that ends first, and otherwise says that the server has stopped.
+func (s *Server) Ping(ctx context.Context) error { return s.operate(ctx, "", nil) }
+
 func (w *writer) operate(o *operation) error {
+	if o.change == nil { // a Ping
+		return nil
+	}
 	err := w.update(o.change)
 	if errors.Is(err, storage.ErrUncertain) && !w.inDoubt(o.name) {
 		// A hold, for which there is no effect.

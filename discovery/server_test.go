@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -418,5 +419,29 @@ func TestNothingChangedIsNotWritten(t *testing.T) {
 		b.expect("REGISTER room://192.0.2.10:1 Hall", "NOTOK address room://192.0.2.10:1 is already registered")
 		b.expect("DEREGISTER Hall\nLOOKUP Foyer", "NOTOK no room of that name is registered\nOK room://192.0.2.10:1")
 		b.expectCode("@x= DEREGISTER Foyer", foyer.Unavailable)
+	})
+}
+
+// Ping tells a writer that works from one that is stuck.
+func TestPing(t *testing.T) {
+	run(t, func(b *bench) {
+		if err := b.server.Ping(b.t.Context()); err != nil {
+			t.Errorf("a writer with nothing to do: %v", err)
+		}
+		b.stall.next.Store(int64(time.Minute))
+		b.send("192.0.2.10", "@id="+b.id(0)+" REGISTER room://192.0.2.10:1 Foyer")
+		ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+		defer cancel()
+		if err := b.server.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a writer that waits for its disk: %v", err)
+		}
+		if err := b.server.Ping(b.t.Context()); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+		b.stop()
+		if err := b.server.Ping(b.t.Context()); err == nil {
+			t.Error("a server that has stopped answers")
+		}
+		b.stop = func() {}
 	})
 }

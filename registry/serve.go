@@ -144,6 +144,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if public != nil {
 		defer admin.Serve(public, o.admin.Public(), o.log)()
 	}
+	command.NotifyReady(ctx, server.Ping)
 	err = server.Serve(ctx, conns...)
 	o.log.Info("stopped", "rooms", store.Len())
 	return err

@@ -101,6 +101,10 @@ func (d *daemon) serve(ctx context.Context, conn *net.UDPConn, registry *client.
 	for e := range lease.Events() {
 		d.report(r, e)
 		if e.Kind == client.Registered {
+			command.NotifyReady(ctx, func(context.Context) error {
+				server.Players() // asks the goroutine that serves
+				return nil
+			})
 			// Not waited for, because a read cannot be interrupted. It ends
 			// with its input or with the process.
 			go operate(d.in, d.out, server, quit)
