@@ -32,6 +32,13 @@ const (
 // each.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	prepare(root, args)
+	if writeManual != nil {
+		if err := writeManual(root, args[0]); err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+			return Failed
+		}
+		return Done
+	}
 	root.SetArgs(append([]string{}, args...)) // cobra takes nil for os.Args
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -61,6 +68,9 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	log.close(last, late.Done())
 	return status
 }
+
+// writeManual is set in programs that only write their manual pages; see man.go.
+var writeManual func(root *cobra.Command, dir string) error
 
 // Usagef returns an error that makes [Run] return [Misuse]: the program was
 // called wrongly. The text need not mention the help; Run adds that.
