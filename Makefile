@@ -18,7 +18,7 @@ BUILD := go build -buildvcs=$(VCS)
 # Tests that the machine does not allow are listed here; see internal/testenv.
 export FOYER_NOT_RUN := $(CURDIR)/build/not-run
 
-.PHONY: build play test bench bench-peers soak fuzz clean \
+.PHONY: build play test bench bench-peers soak fuzz dist dist-check clean \
 	check-format check-vet check-staticcheck check-fix check-modules check-systems check-fuzz check-tests
 
 build:
@@ -78,6 +78,16 @@ soak:
 	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation$$' -v ./internal/simulation
 	FOYER_KILLS=100 FOYER_DAMAGES=1000 FOYER_REQUESTS=50000 go test -race -count=1 -timeout 0 \
 		-run 'TestKill|TestDamagedFiles|TestLossyNetwork' -v ./internal/e2e ./registry
+	$(MAKE) dist-check
+
+# Archives, Debian packages and SHA256SUMS of what is committed, into build/dist.
+dist:
+	go run ./internal/dist
+
+# The same files twice, byte for byte. `make test` checks that for one system.
+dist-check: dist
+	go run ./internal/dist build/dist-again
+	diff -r build/dist build/dist-again
 
 clean:
 	rm -rf bin build

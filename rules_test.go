@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 		"github.com/anishathalye/porcupine"},
 	"internal/workbench": {"golang.org/x/sys"},
 	"internal/e2e":       {},
+	"internal/dist":      {},
 	"bench":              {"internal/workbench", "internal/load", ".", "go.etcd.io/bbolt"},
 
 	"bench/peers":                  {"internal/workbench", "internal/load", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys"},
