@@ -70,7 +70,7 @@ func copySources(t *testing.T, to string) {
 			return fs.SkipDir
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(to, path), 0o755)
-		case !d.Type().IsRegular(), strings.HasSuffix(path, "_test.go"):
+		case !d.Type().IsRegular(), strings.HasSuffix(path, "_test.go"), path == ".git": // a file, in a worktree: git would commit there
 			return nil
 		}
 		text, err := os.ReadFile(path)
