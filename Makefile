@@ -37,6 +37,7 @@ check-format:
 
 check-vet:
 	go vet ./...
+	go vet -tags manpages ./internal/command
 
 check-staticcheck:
 	go tool staticcheck ./...
