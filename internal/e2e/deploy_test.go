@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +17,12 @@ import (
 	"foyer/internal/testenv"
 )
 
-// awaited are commands and variables that files in deploy use and the programs do
+// awaited are commands, variables and metrics that files in deploy use and the programs do
 // not have yet. A test fails as soon as they do.
-var awaited = []string{"registry status", "FOYER_BACKUP_DIR", "FOYER_BACKUP_EVERY", "FOYER_BACKUP_KEEP"}
+var awaited = []string{
+	"registry status", "FOYER_BACKUP_DIR", "FOYER_BACKUP_EVERY", "FOYER_BACKUP_KEEP",
+	"foyer_backup_last_success_timestamp_seconds", "foyer_backup_failures_total",
+}
 
 func isAwaited(t *testing.T, what string, exists bool) bool {
 	t.Helper()
@@ -183,8 +189,9 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// Alerts and dashboard use only metrics that docs/operations.md explains.
-func TestMetricsAreExplained(t *testing.T) {
+// explainedMetrics are those in the table of docs/operations.md.
+func explainedMetrics(t *testing.T) map[string]bool {
+	t.Helper()
 	page, err := os.ReadFile("docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +200,66 @@ func TestMetricsAreExplained(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `(foyer_[a-z_]+)").FindAllSubmatch(page, -1) {
 		explained[string(m[1])] = true
 	}
+	return explained
+}
+
+// What a registry tells Prometheus is what docs/operations.md explains.
+func TestMetricsAreThose(t *testing.T) {
+	dir, err := bin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(filepath.Join(dir, "registry"), "serve", "--store", filepath.Join(t.TempDir(), "rooms.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	c.Env = ownEnvironment()
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		c.Process.Kill()
+		c.Wait()
+	}()
+	var address string
+	for lines := bufio.NewScanner(out); address == "" && lines.Scan(); {
+		if _, after, found := strings.Cut(lines.Text(), "http on "); found {
+			address = after
+		}
+	}
+	var page []byte
+	for range 2 { // requests are counted after they were answered
+		r, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err = io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (foyer_[a-z_]+)`).FindAllSubmatch(page, -1) {
+		told[string(m[1])] = true
+	}
+	explained := explainedMetrics(t)
+	for name := range explained {
+		if !isAwaited(t, name, told[name]) && !told[name] {
+			t.Errorf("docs/operations.md explains %s, which /metrics does not have", name)
+		}
+	}
+	for name := range told {
+		if !explained[name] {
+			t.Errorf("docs/operations.md does not explain %s", name)
+		}
+	}
+}
+
+// Alerts and dashboard use only metrics that docs/operations.md explains.
+func TestMetricsAreExplained(t *testing.T) {
+	explained := explainedMetrics(t)
 	used := map[string]string{}
 	for _, path := range []string{"deploy/prometheus/foyer.rules.yml", "deploy/grafana/foyer.json"} {
 		text, err := os.ReadFile(path)
