@@ -20,7 +20,7 @@ import (
 // awaited are commands, variables and metrics that files in deploy use and the programs do
 // not have yet. A test fails as soon as they do.
 var awaited = []string{
-	"registry status", "FOYER_BACKUP_DIR", "FOYER_BACKUP_EVERY", "FOYER_BACKUP_KEEP",
+	"FOYER_BACKUP_DIR", "FOYER_BACKUP_EVERY", "FOYER_BACKUP_KEEP",
 	"foyer_backup_last_success_timestamp_seconds", "foyer_backup_failures_total",
 }
 
