@@ -232,8 +232,8 @@ func (m *mirror) apply(event string, c *admin.Change) {
 
 // So many churns have so many rooms each.
 const (
-	churns       = 16
-	roomsOfChurn = 100
+	churns       = 64
+	roomsOfChurn = 25
 )
 
 // A churn registers rooms of its own and ends them.
@@ -326,7 +326,7 @@ func TestWatchersHaveExactCopies(t *testing.T) {
 	for i := range churns {
 		c := &churn{
 			conn: dial(t, p.addr), rand: rand.New(rand.NewPCG(seed, uint64(i))), name: fmt.Sprintf("w%d", i), rooms: map[string]string{},
-			key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i)}, ed25519.SeedSize)),
+			key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(1 + i)}, ed25519.SeedSize)),
 		}
 		writers.Go(func() {
 			for changes.Load() < wanted {
@@ -340,7 +340,7 @@ func TestWatchersHaveExactCopies(t *testing.T) {
 		})
 	}
 	writers.Go(func() {
-		random := rand.New(rand.NewPCG(seed, 100))
+		random := rand.New(rand.NewPCG(seed, 1000))
 		client := newAdminClient(store + ".sock")
 		for changes.Load() < wanted && t.Context().Err() == nil {
 			name := foyer.Name(fmt.Sprintf("w%d %d", random.IntN(churns), random.IntN(roomsOfChurn)))
@@ -380,7 +380,7 @@ func TestWatchersHaveExactCopies(t *testing.T) {
 	})
 	cut := &mirror{client: newAdminClient(store + ".sock"), rooms: map[string]string{}}
 	readers.Go(func() {
-		random := rand.New(rand.NewPCG(seed, 101))
+		random := rand.New(rand.NewPCG(seed, 1001))
 		for !cut.final && t.Context().Err() == nil {
 			lines := 20_000 + random.IntN(20_000) // so that it gets beyond the beginning
 			if cut.last != "" {
