@@ -204,7 +204,7 @@ func TestDescription(t *testing.T) {
 		ask("GET", "/v1/rooms/Foyer", "", 200)
 		ask("GET", "/v1/rooms/Attic", "", 404)
 		ask("GET", "/v1/status", "", 200)
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		ask("GET", "/v1/rates", "", 200)
 		ask("GET", "/healthz", "", 200)
 		ask("GET", "/readyz", "", 200)

@@ -53,7 +53,7 @@ func (f *logFormat) Set(s string) error {
 
 func (f logFormat) handler(w io.Writer, level slog.Leveler) slog.Handler {
 	if f {
-		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readableDuration})
 	}
 	return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
 }
@@ -90,6 +90,15 @@ func NewLogger(c *cobra.Command, o *LogOptions) *slog.Logger {
 		return fmt.Appendf(nil, "%s: %d lines were dropped: standard output was not read\n", c.Root().Name(), n)
 	}))
 	return slog.New(o.format.handler(w, o))
+}
+
+// readableDuration makes durations what they are in text, such as 30s, and not
+// nanoseconds.
+func readableDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 const (

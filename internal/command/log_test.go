@@ -49,7 +49,7 @@ func TestLogFormat(t *testing.T) {
 		go func() {
 			command.Run(context.Background(), daemon(func(log *slog.Logger) error {
 				for range 2000 {
-					log.Info("said", "text", "a\nb")
+					log.Info("said", "text", "a\nb", "after", 30*time.Second)
 				}
 				logged <- true
 				return nil
@@ -59,13 +59,13 @@ func TestLogFormat(t *testing.T) {
 		<-logged
 		dropped := 0
 		for in := bufio.NewScanner(stderr); in.Scan(); {
-			var line struct{ Time, Level, Msg, Text string }
+			var line struct{ Time, Level, Msg, Text, After string }
 			if err := json.Unmarshal(in.Bytes(), &line); err != nil || line.Time == "" {
 				t.Errorf("%s: %v", in.Text(), err)
 			}
 			if strings.HasSuffix(line.Msg, " log lines were dropped: standard error was not read") && line.Level == "WARN" {
 				dropped++
-			} else if line.Msg != "said" || line.Level != "INFO" || line.Text != "a\nb" {
+			} else if line.Msg != "said" || line.Level != "INFO" || line.Text != "a\nb" || line.After != "30s" {
 				t.Errorf("got %s", in.Text())
 			}
 		}
