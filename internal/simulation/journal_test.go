@@ -54,6 +54,9 @@ func (j *journal) commit(p *page) {
 	extended, renewed := 0, 0 // and by RENEW, whose grant need not change anything
 	for _, e := range p.events {
 		r := e.Registration
+		if r.Exits != exitsAt(r.Address) {
+			j.problems.add("%q, at %s, %s with the exits %q", r.Name, r.Address, e.Kind, r.Exits)
+		}
 		switch e.Kind {
 		case storage.Registered, storage.Replaced:
 			changes++
