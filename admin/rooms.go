@@ -163,6 +163,9 @@ type ImportAnswer struct {
 	Done  bool   `json:"done"`
 	Line  int    `json:"line,omitempty"`  // of the dump, that Error is about
 	Error string `json:"error,omitempty"` // why not all was imported
+
+	// If several lines are in conflict with the store, the first of them.
+	Conflicts []discovery.Conflict `json:"conflicts,omitempty"`
 }
 
 func (a *Admin) serveImport(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +198,7 @@ func (a *Admin) serveImport(w http.ResponseWriter, r *http.Request) {
 func answerTo(done discovery.Imported, err error) ImportAnswer {
 	a := ImportAnswer{Imported: done, Done: true}
 	if refused, ok := errors.AsType[*discovery.LineError](err); ok {
-		a.Line, err = refused.Line, refused.Err
+		a.Line, a.Conflicts, err = refused.Line, refused.Conflicts, refused.Err
 	}
 	if err != nil {
 		a.Error = err.Error()

@@ -42,7 +42,20 @@ type dumped struct {
 type LineError struct {
 	Line int
 	Err  error
+
+	// Conflicts are the first lines that are in conflict with the store, at most
+	// [MaxConflicts], if there are several; this one is the first of them.
+	Conflicts []Conflict
 }
+
+// A Conflict says why a line cannot be registered.
+type Conflict struct {
+	Line  int    `json:"line"`
+	Error string `json:"error"`
+}
+
+// MaxConflicts is how many conflicts are told one by one.
+const MaxConflicts = 20
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 func (e *LineError) Unwrap() error { return e.Err }
@@ -156,9 +169,9 @@ func (d *Dump) readCSV(r io.Reader) error {
 	case err == io.EOF:
 		return nil
 	case ok:
-		return &LineError{malformed.Line, fmt.Errorf("%w: %w", errNotADump, malformed.Err)}
+		return &LineError{Line: malformed.Line, Err: fmt.Errorf("%w: %w", errNotADump, malformed.Err)}
 	case err == errNotADump:
-		return &LineError{1, err}
+		return &LineError{Line: 1, Err: err}
 	}
 	return err
 }
@@ -173,7 +186,7 @@ func (d *Dump) add(line int, f *dumpedFields, err error) error {
 		err = fmt.Errorf("%d registrations can be imported at once: import the rest in a file of its own", d.most)
 	}
 	if err != nil {
-		return &LineError{line, err}
+		return &LineError{Line: line, Err: err}
 	}
 	d.rows = append(d.rows, dumped{r, line})
 	return nil
@@ -232,10 +245,10 @@ func (d *Dump) checkTwice() error {
 	for i := range d.rows {
 		r := &d.rows[i]
 		if line, twice := names[r.Name]; twice {
-			return &LineError{r.line, fmt.Errorf("%q is in line %d as well", r.Name, line)}
+			return &LineError{Line: r.line, Err: fmt.Errorf("%q is in line %d as well", r.Name, line)}
 		}
 		if line, twice := addresses[r.Address]; twice {
-			return &LineError{r.line, fmt.Errorf("%s is in line %d as well", r.Address, line)}
+			return &LineError{Line: r.line, Err: fmt.Errorf("%s is in line %d as well", r.Address, line)}
 		}
 		names[r.Name], addresses[r.Address] = r.line, r.line
 	}

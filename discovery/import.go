@@ -78,6 +78,7 @@ func Import(d *Dump, update func(func(storage.Tx, storage.Instant) error) error)
 			return done, err
 		}
 		c.refused, c.n = cmp.Or(c.refused, batch.refused), c.n+batch.n
+		c.conflicts = append(c.conflicts, batch.conflicts[:min(len(batch.conflicts), MaxConflicts-len(c.conflicts))]...)
 	}
 	if err := c.err(); err != nil {
 		return done, err
@@ -107,6 +108,8 @@ type checked struct {
 	rows    []*dumped  // those that are to be registered
 	refused *LineError // the first that cannot be
 	n       int        // how many cannot be
+
+	conflicts []Conflict // the first of them
 }
 
 func (c *checked) err() error {
@@ -114,7 +117,8 @@ func (c *checked) err() error {
 	case c.refused == nil:
 		return nil
 	case c.n > 1:
-		return &LineError{c.refused.Line, fmt.Errorf("%w, and %d more lines are in conflict", c.refused.Err, c.n-1)}
+		err := fmt.Errorf("%w, and %d more lines are in conflict", c.refused.Err, c.n-1)
+		return &LineError{Line: c.refused.Line, Err: err, Conflicts: c.conflicts}
 	}
 	return c.refused
 }
@@ -127,7 +131,10 @@ func check(tx storage.Tx, now storage.Instant, rows []dumped) (c checked, err er
 			return c, err
 		case obstacle != nil:
 			c.n++
-			c.refused = cmp.Or(c.refused, &LineError{rows[i].line, obstacle})
+			c.refused = cmp.Or(c.refused, &LineError{Line: rows[i].line, Err: obstacle})
+			if len(c.conflicts) < MaxConflicts {
+				c.conflicts = append(c.conflicts, Conflict{rows[i].line, obstacle.Error()})
+			}
 		case !known:
 			c.rows = append(c.rows, &rows[i])
 		}

@@ -60,7 +60,7 @@ func (d *decision) lasts(r *request) bool {
 	case d.err == nil:
 		return true
 	}
-	return d.err != errTooOld && d.err.Code != foyer.Evicted && !d.err.Code.Temporary()
+	return d.err != errTooOld && d.err != errRestored && d.err != errIDReused && d.err.Code != foyer.Evicted && !d.err.Code.Temporary()
 }
 
 // A transaction carries out requests in one storage.Tx and gathers what is to
@@ -205,6 +205,9 @@ func (x *exchange) found(r *request, reg *foyer.Registration) bool {
 func (t *transaction) decide(x *exchange, r *request) (decision, error) {
 	if r.recorded() && r.Verb != wire.Renew || r.signed() {
 		if err := r.checkTime(t.now.Wall); err != nil {
+			return refuse(err), nil
+		}
+		if err := r.checkRestored(t.server.restored); err != nil {
 			return refuse(err), nil
 		}
 	}

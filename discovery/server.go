@@ -34,6 +34,7 @@ type Server struct {
 	toWrite    chan *exchange
 	operations chan *operation
 	late       chan foyer.Registration
+	restored   int64         // when the store was, in Unix milliseconds; the writer's
 	stopped    chan struct{} // closed when the writer has ended
 
 	// Any goroutine.

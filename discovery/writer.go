@@ -95,6 +95,9 @@ type writer struct {
 // lease ran: a short one begins anew, as renewals are not written; a long one
 // goes on from its last checkpoint, at most one interval back.
 func (w *writer) loadLeases() error {
+	if err := w.loadRestored(); err != nil {
+		return err
+	}
 	now, asked := w.clock.leaseNow(), w.notAsked()
 	for r, err := range storage.All(w.store, DumpPage) {
 		if err != nil {

@@ -65,7 +65,7 @@ func TestRemovedDatabase(t *testing.T) {
 		expect(t, p, " LOOKUP Foyer", "OK room://127.0.0.1:1")
 		expect(t, p, " LOOKUP Hall", "NOTOK")
 		expectDump(t, store, 1)
-		fails(t, 1, "nothing to verify: the database was removed or replaced", "verify", "--store", store)
+		fails(t, 1, "nothing to copy: the database was removed or replaced", "verify", "--store", store)
 		if left := copies(t, store); len(left) != 0 {
 			t.Errorf("verify leaves %q", left)
 		}

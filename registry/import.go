@@ -13,6 +13,7 @@ import (
 
 	"foyer/admin"
 	"foyer/discovery"
+	"foyer/internal/command"
 )
 
 func importCommand() *cobra.Command {
@@ -25,11 +26,12 @@ database is made if there is none. FILE may be -, which is standard input.
 
 All lines are checked first: if one cannot be registered, because its name or its
 address is registered otherwise or was evicted for a while, say, nothing is
-changed. What is registered exactly so is passed over, so that after an
-interruption the same file can be imported again. Up to %d registrations are
-imported in one transaction, all or none, for which whoever changes something
-waits a second or so; more in several: if the disk fails meanwhile, or a room
-registers one of the names, those before stay imported.
+changed. If there are several, the first %d are listed on standard output. What is
+registered exactly so is passed over, so that after an interruption the same file
+can be imported again. Up to %d registrations are imported in one transaction,
+all or none, for which whoever changes something waits a second or so; more in
+several: if the disk fails meanwhile, or a room registers one of the names, those
+before stay imported.
 
 Names, addresses, owners, ttls and times of registration are kept; leases begin
 anew, in full. What a dump does not hold is not carried over: histories, which
@@ -37,7 +39,7 @@ begin anew, answers to retries, and which names are evicted for a while ('list
 --evicted'). The operator is not bound by --max-names-per-host, --addresses and
 --authorized-keys. A file has at most %d lines and %d MiB; 'split' makes
 several of a larger one in json.`,
-			discovery.ImportBatch, discovery.MaxImportLines, discovery.MaxImportBytes>>20),
+			discovery.MaxConflicts, discovery.ImportBatch, discovery.MaxImportLines, discovery.MaxImportBytes>>20),
 		Args: cobra.ExactArgs(1),
 	}
 	store := addStoreFlag(c.Flags())
@@ -54,6 +56,9 @@ several of a larger one in json.`,
 		if err != nil {
 			refused, isLine := errors.AsType[*discovery.LineError](err)
 			if isLine {
+				for _, conflict := range refused.Conflicts {
+					fmt.Fprintf(c.OutOrStdout(), "%s, line %d: %s\n", name, conflict.Line, command.Printable(conflict.Error))
+				}
 				err = fmt.Errorf("%s, line %d: %w", name, refused.Line, refused.Err)
 			}
 			switch {
@@ -134,7 +139,7 @@ func importInto(ctx context.Context, server *adminClient, dump io.ReadSeeker) (d
 			return done, fmt.Errorf("%w; what it has imported by then stays, and can be imported again", err)
 		case !a.Done:
 		case a.Line > 0:
-			return a.Imported, &discovery.LineError{Line: a.Line, Err: errors.New(a.Error)}
+			return a.Imported, &discovery.LineError{Line: a.Line, Err: errors.New(a.Error), Conflicts: a.Conflicts}
 		case a.Error != "":
 			return a.Imported, errors.New(a.Error)
 		default:

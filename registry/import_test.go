@@ -187,6 +187,46 @@ func TestImportRefusals(t *testing.T) {
 	}
 }
 
+// All lines that are in conflict are listed, up to a bound, and nothing is imported.
+func TestImportListsConflicts(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	store := filepath.Join(folder, "rooms.db")
+	p := serveProcess(t, store, "127.0.0.1:0")
+	var dump strings.Builder
+	for i := range 40 {
+		name, taken := fmt.Sprintf("Room %d", i), i%3 != 0
+		if taken {
+			request(t, p, fmt.Sprintf(" REGISTER room://127.0.0.1:%d %s", 1000+i, name))
+		}
+		fmt.Fprintf(&dump, `{"name":%q,"address":"room://127.0.0.1:%d","registered_at":"2026-01-02T03:04:05Z","ttl_seconds":0,"owner":""}`+"\n", name, 2000+i)
+	}
+	before := dumped(t, store, "json")
+	for _, n := range []int{36, 2, 1} {
+		text := strings.Join(strings.SplitAfter(dump.String(), "\n")[4:][:n], "")
+		file := writeFile(t, folder, "dump", text)
+		for _, running := range []bool{true, false} {
+			if !running {
+				p.stop(t)
+			}
+			stdout, stderr, status := output("import", file, "--store", store)
+			want, more := map[int]int{36: 20, 2: 2, 1: 0}[n], " and 23 more lines are in conflict"
+			if status != 1 || strings.Count(stdout, "\n") != want || strings.Contains(stderr, more) != (n == 36) || strings.Count(stderr, "\n") > 1 {
+				t.Errorf("%d lines: status %d, %q, %q", n, status, stdout, stderr)
+			}
+			if n == 36 && !strings.Contains(stdout, file+`, line 2: "Room 5" is registered already, at room://127.0.0.1:1005`+"\n") {
+				t.Errorf("the list is %q", stdout)
+			}
+			if got := dumped(t, store, "json"); got != before {
+				t.Fatalf("%d lines: something was imported", n)
+			}
+			if !running {
+				p = serveProcess(t, store, "127.0.0.1:0")
+			}
+		}
+	}
+}
+
 // What is to be imported can come from a pipe, and be nothing at all.
 func TestImportFromAPipe(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")

@@ -12,10 +12,13 @@
 //	registry evict NAME       end a registration, and keep it from coming back
 //	registry allow NAME       let an evicted name be registered again
 //	registry verify           check a database file from end to end
+//	registry backup FILE      save a checked copy of the database
+//	registry restore FILE     put a backup in the place of the database
+//	registry compact          make the database file as small as it can be
 //	registry bench            put load on a running registry and measure it
 //	registry version          print which registry this is
 //
-// All but lookup and bench work on the file of a running registry as well: they
+// All but lookup, bench and restore work on the file of a running registry as well: they
 // ask it over the Unix socket beside the file, which is open to the file's owner
 // only. watch needs a registry that runs.
 package main
@@ -56,6 +59,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		statusCommand(),
 		watchCommand(),
 		verifyCommand(),
+		backupCommand(),
+		restoreCommand(),
+		compactCommand(),
 		benchCommand(),
 		versionCommand(),
 	)

@@ -32,6 +32,7 @@ type serveOptions struct {
 	addresses  string
 	maxNames   int
 	store      *storeFlag
+	backups    backups
 	log        *slog.Logger
 	admin      *admin.Admin
 }
@@ -61,6 +62,7 @@ for the user who owns that, and there without a token.`,
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
 	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are exempt")
 	o.store = addStoreFlag(c.Flags())
+	o.backups.addFlags(c.Flags())
 	logging := command.LogFlags(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		o.log = command.NewLogger(c, logging)
@@ -82,6 +84,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	if o.addresses != "own" && o.addresses != "any" {
 		return command.Usagef("invalid value %q for --addresses: it is own or any", o.addresses)
+	}
+	if err := o.backups.check(); err != nil {
+		return err
 	}
 	if o.maxNames < 1 {
 		return command.Usagef("invalid value %d for --max-names-per-host: it is at least 1", o.maxNames)
@@ -131,7 +136,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	})
 	o.admin.SetToken(token)
 	go o.rereadAt(ctx, hangups, server)
-	handler := withCopies(ctx, o.admin.Handler(), store, o.store.file()) // removes old ones
+	copies := newCopier(store, o.store.file())
+	stopBackups := o.backups.start(ctx, copies, o.log)
+	defer stopBackups()
 
 	fmt.Fprintf(stdout, "registry: listening on %s\n", conns[0].LocalAddr())
 	if public != nil {
@@ -140,7 +147,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len(), "loaded", loaded)
 	// Nothing may come between these and Serve: /healthz is for a registry that
 	// answers.
-	defer admin.Serve(socket, handler, o.log)()
+	defer admin.Serve(socket, copies.handler(ctx, o.admin.Handler()), o.log)()
 	if public != nil {
 		defer admin.Serve(public, o.admin.Public(), o.log)()
 	}

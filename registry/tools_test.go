@@ -358,7 +358,7 @@ func TestCopyOfAStoppingServer(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	w := httptest.NewRecorder()
-	withCopies(ctx, http.NotFoundHandler(), store, filepath.Join(t.TempDir(), "rooms.db")).ServeHTTP(w, httptest.NewRequest("POST", "/v1/copy", nil))
+	newCopier(store, filepath.Join(t.TempDir(), "rooms.db")).handler(ctx, http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("POST", "/v1/copy", nil))
 	if got := w.Body.String(); !strings.Contains(got, "it is stopping") {
 		t.Errorf("the answer is %q", got)
 	}

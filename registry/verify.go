@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,24 +73,16 @@ func verify(path string, stdout io.Writer) error {
 // verifyCopy makes the registry that holds the store write a copy, and verifies
 // that. The registry removes it when the connection is closed.
 func verifyCopy(ctx context.Context, server *adminClient, store *storeFlag, stdout io.Writer) error {
-	body, err := server.do(ctx, http.MethodPost, "/v1/copy", nil)
+	body, err := server.do(ctx, http.MethodPost, "/v1/copy", url.Values{"check": {"pages"}})
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	for p, err := range lines[copyProgress](body) {
-		switch {
-		case err != nil:
-			return err
-		case p.Error != "":
-			return fmt.Errorf("the registry cannot make a copy to verify: %s", p.Error)
-		case p.Name != "":
-			path := filepath.Join(filepath.Dir(store.file()), filepath.Base(p.Name))
-			defer os.Remove(path)
-			return verifyApart(ctx, path, store.path, stdout)
-		}
+	p, err := follow(body, func(_, _ int64) {})
+	if err != nil {
+		return err
 	}
-	return errors.New("the registry has made no copy to verify")
+	return verifyApart(ctx, filepath.Join(filepath.Dir(store.file()), filepath.Base(p.Name)), store.path, stdout)
 }
 
 // verifyApart verifies the file at path in a child process, and survives to

@@ -3,98 +3,239 @@ package bolt
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
-	"time"
+	"path/filepath"
+	"slices"
+
+	"go.etcd.io/bbolt"
 
 	"foyer/storage"
 )
 
-// A copy is read in a transaction of bbolt's. While that is open the pages that it sees are not used again, so the file
-// grows, and a commit that needs more of the file mapped into memory waits. Therefore a copy is given up when a commit
-// has taken copyPatience, and begun again a little later, so many times.
+// A copy is made while Updates go on: of everything first, then of what was written since, again and again until that is
+// little, and of the rest between two Updates. It goes in steps, and no transaction of bbolt's is open for longer than it takes to
+// read one: while it is, the pages that it sees are not used again, so the file grows, and a commit that needs more of the
+// file mapped waits. Each step is flushed, so that a commit's own flush waits for one at most.
 const (
-	copyPatience = 250 * time.Millisecond
-	copyPause    = 500 * time.Millisecond
-	copyTries    = 5
-	copyReserve  = 64 << 20 // bytes that must be left on the disk beside the copy
+	copyStep    = 2 << 20  // bytes
+	copyRounds  = 12       // after which the rest is not put off any more
+	copyReserve = 64 << 20 // bytes that must be left on the disk beside the copy
 )
 
-var errInTheWay, errClosed = errors.New("so much is being written that the copy was given up"), errors.New("the store is closed")
-
-// Copy writes the database to a file as one Update left it, in place of what the file holds, without flushing it: it is to be
-// looked at and thrown away. It gives up when the store is closed or ctx ends, when the disk has too little space, and when
-// Updates had to wait for it several times. progress, if not nil, is told how much is written. One copy is made at a time.
-func (s *Store) Copy(ctx context.Context, to *os.File, progress func(bytes int64)) error {
-	for try := 1; ; try++ {
-		err := s.file.copy(ctx, to, progress)
-		if !errors.Is(err, errInTheWay) || try == copyTries {
-			return err
-		}
-		select {
-		case <-time.After(copyPause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// Copy makes a database at path, in the folder of the file, that holds what one Update left while it was made. Updates wait for it
+// some 20 ms at its end. It gives up, and leaves nothing there, when the store is closed or cannot be written, the disk has
+// too little space, or ctx ends. progress, if not nil, is told how many bytes are written, of about how many. One copy is
+// made at a time.
+func (s *Store) Copy(ctx context.Context, path string, progress func(done, of int64)) error {
+	return s.copy(ctx, path, progress, func(c *copier) error {
+		return cmp.Or(c.Check(), guard(c.to.Close))
+	})
 }
 
-func (f *file) copy(ctx context.Context, to *os.File, progress func(int64)) error {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	f.copying.Store(&giveUp)
-	defer f.copying.Store(nil)
-	f.mu.RLock()
-	db := f.db
-	if db == nil {
-		f.mu.RUnlock()
-		return storage.Unavailable(errUnreadable)
+// CheckPages returns an error if pages of the file are damaged that a copy does not show, for it has pages of its own.
+// Updates wait meanwhile: 0.1 to 0.2 s for a file of 250 MB.
+func (s *Store) CheckPages() error {
+	return s.Pause(func(uint64) error {
+		info, err := os.Stat(s.file.path)
+		if err = cmp.Or(s.file.Check(), err); err != nil {
+			return err
+		}
+		return checkOutline(s.file.path, info.Size())
+	})
+}
+
+// Compact puts a copy in the place of the file, as small as can be, and returns their sizes. It is made at path, in the same
+// folder. What is said of Copy holds here.
+func (s *Store) Compact(ctx context.Context, path string, progress func(done, of int64)) (before, after int64, err error) {
+	// The Update lets go of old outcomes.
+	if err := s.Update(s.Last(), func(storage.Tx) error { return nil }); err != nil {
+		return 0, 0, err
 	}
-	btx, err := db.Begin(false)
-	f.mu.RUnlock() // closing the file waits for the transaction, as commits may
+	var old *bbolt.DB
+	defer func() {
+		if old != nil {
+			guard(old.Close)
+		}
+	}()
+	err = s.copy(ctx, path, progress, func(c *copier) error {
+		was, err := os.Stat(c.path)
+		is, err2 := os.Stat(path)
+		if err = cmp.Or(c.Check(), err, err2); err != nil {
+			return err
+		}
+		before, after = was.Size(), is.Size()
+		if err := os.Rename(path, c.path); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		old, c.db, c.info, c.extent.Head, c.to = c.db, c.to, c.toInfo, c.head, nil
+		c.mu.Unlock()
+		if err := syncFolder(filepath.Dir(path)); err != nil { // a crash might bring the old file back
+			c.trouble = &trouble{cause: err, final: true}
+			return err
+		}
+		return nil
+	})
+	return before, after, err
+}
+
+type copier struct {
+	*file
+	ctx        context.Context
+	to         *bbolt.DB
+	toInfo     os.FileInfo
+	wrote      func(bytes int) error
+	head, next uint64 // the copy has the blocks from head to next
+}
+
+func (s *Store) copy(ctx context.Context, path string, progress func(int64, int64), finish func(*copier) error) (err error) {
+	s.copying.Lock()
+	defer s.copying.Unlock()
+	c := &copier{file: s.file, ctx: ctx}
+	u, err := s.Usage()
 	if err != nil {
 		return err
 	}
-	defer rollback(btx)
-	if free, err := freeSpace(to); err == nil && free < uint64(btx.Size())+copyReserve {
-		return fmt.Errorf("a copy takes %d MiB and %d must be left, but only %d are free", btx.Size()>>20, int64(copyReserve)>>20, free>>20)
+	done, size, reserve := int64(0), u.File-u.Free, int64(copyReserve)
+	c.wrote = func(bytes int) error {
+		if done += int64(bytes); progress != nil {
+			progress(done, max(done, size))
+		}
+		u, err := s.Usage()
+		if err == nil && u.DiskFree != nil && *u.DiskFree < uint64(max(0, size-done)+reserve) {
+			err = fmt.Errorf("a copy takes %d MiB and %d must be left, but only %d are free", size>>20, reserve>>20, *u.DiskFree>>20)
+		}
+		return cmp.Or(err, context.Cause(ctx))
 	}
-	if err := to.Truncate(0); err != nil {
+	if err := cmp.Or(c.wrote(0), s.Pause(c.begin)); err != nil {
 		return err
 	}
-	w := &copyWriter{io.NewOffsetWriter(to, 0), ctx, progress, 0}
-	err = guard(func() error {
-		_, err := btx.WriteTo(w)
+	if err := create(path); err != nil {
 		return err
+	}
+	defer func() {
+		if c.to != nil {
+			guard(c.to.Close)
+		}
+		if err != nil {
+			_ = os.Remove(path)
+			_ = s.Pause(func(uint64) error { c.changed = nil; return nil })
+		}
+	}()
+	if c.to, c.toInfo, err = openBolt(path, false); err != nil {
+		return err
+	}
+	c.to.NoSync, c.to.AllocSize = c.noSync, allocSize
+	for round, over := 0, false; !over && err == nil; round++ {
+		var pieces []string
+		var end uint64
+		err = s.Pause(func(needed uint64) error {
+			if c.changed == nil {
+				return errors.New("the copy was given up because the database could not be written")
+			}
+			pieces, end = slices.Sorted(maps.Keys(c.changed)), c.extent.blocks()
+			clear(c.changed)
+			if over = (uint64(len(pieces))*2*pageSize+(end-c.next)*blockSize) < uint64(c.copyStep) || round == copyRounds; !over {
+				return nil
+			}
+			c.changed = nil
+			if err := c.copy(pieces, end); err != nil {
+				return err
+			}
+			return cmp.Or(c.seal(needed), finish(c))
+		})
+		if !over && err == nil {
+			err = c.copy(pieces, end)
+		}
+	}
+	return err
+}
+
+// begin makes all pieces and blocks those that are to be copied.
+func (c *copier) begin(needed uint64) error {
+	c.head = max(c.extent.Head, needed/blockSize)
+	c.next = c.head
+	c.changed = map[string]struct{}{}
+	return c.view(func(btx *bbolt.Tx) error {
+		return btx.Bucket(bucketSnapshot).ForEach(func(k, _ []byte) error {
+			c.changed[string(k)] = struct{}{}
+			return nil
+		})
 	})
-	return cmp.Or(context.Cause(ctx), err)
 }
 
-func (f *file) giveUpCopy(cause error) {
-	if giveUp := f.copying.Load(); giveUp != nil {
-		(*giveUp)(cause)
+func (c *copier) copy(pieces []string, end uint64) error {
+	err := c.records(bucketSnapshot, len(pieces), func(i int) []byte { return []byte(pieces[i]) })
+	if err == nil {
+		err = c.records(bucketLog, int(end-c.next), func(i int) []byte { return blockKey(c.next + uint64(i)) })
 	}
+	c.next = end
+	return err
 }
 
-// A copyWriter is given some ten kilobytes at a time, and looks each time whether to go on.
-type copyWriter struct {
-	io.Writer
-	ctx      context.Context
-	progress func(int64)
-	written  int64
+// records copies the records with n keys, and takes those away that are gone.
+func (c *copier) records(bucket []byte, n int, key func(int) []byte) error {
+	for i := 0; i < n; {
+		var values [][]byte
+		first, size := i, 0
+		c.mu.RLock()
+		err := c.view(func(btx *bbolt.Tx) error {
+			for b := btx.Bucket(bucket); i < n && size < c.copyStep; i++ {
+				values = append(values, slices.Clone(b.Get(key(i))))
+				size += len(values[i-first])
+			}
+			return nil
+		})
+		c.mu.RUnlock()
+		if err == nil {
+			err = guard(func() error {
+				return c.to.Update(func(btx *bbolt.Tx) (err error) {
+					b := btx.Bucket(bucket)
+					b.FillPercent = 1
+					for j, v := range values {
+						if v != nil {
+							err = cmp.Or(err, b.Put(key(first+j), v))
+						} else {
+							err = cmp.Or(err, b.Delete(key(first+j)))
+						}
+					}
+					return err
+				})
+			})
+		}
+		if err = cmp.Or(err, c.wrote(size)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (w *copyWriter) Write(b []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := w.Writer.Write(b)
-	if w.written += int64(n); w.progress != nil && err == nil {
-		w.progress(w.written)
-	}
-	return n, err
+// seal writes what makes a database of the copy. Blocks that nobody needs any more may be missing from it.
+func (c *copier) seal(needed uint64) error {
+	first := c.head
+	c.head = max(c.extent.Head, needed/blockSize)
+	var state []byte
+	err := c.view(func(btx *bbolt.Tx) error {
+		state = slices.Clone(btx.Bucket(bucketMeta).Get(keyState))
+		return nil
+	})
+	return cmp.Or(err, guard(func() error {
+		return c.to.Update(func(btx *bbolt.Tx) (err error) {
+			for n := first; n < c.head; n++ {
+				err = cmp.Or(err, btx.Bucket(bucketLog).Delete(blockKey(n)))
+			}
+			x, meta := extent{bounds{c.head, c.extent.End, uint64(btx.ID())}, c.extent.last}, btx.Bucket(bucketMeta)
+			if state != nil { // there was an Update
+				err = cmp.Or(err, meta.Put(keyState, state))
+			}
+			format := binary.BigEndian.AppendUint32(nil, c.format) // an older program can read it, if the file is not new
+			return cmp.Or(err, meta.Put(keyFormat, format), meta.Put(keyLog, x.encode()))
+		})
+	}))
 }
 
 // Usage is the size of a database file, in bytes.

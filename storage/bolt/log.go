@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -45,15 +43,14 @@ type file struct {
 	commitBolt func(*bbolt.Tx) error
 	now        func() time.Time
 
-	copying atomic.Pointer[context.CancelCauseFunc] // of the copy that is being made
-
-	mu sync.RWMutex // guards db, which a copy reads
+	mu sync.RWMutex // guards db, which copies read, and info
 	db *bbolt.DB    // nil while the file cannot be opened again
 
-	format    uint32   // of the file
-	extent    extent   // as the last commit left it
-	trouble   *trouble // nil while the file can be written
-	unwritten []byte   // memory for what is being appended
+	format    uint32              // of the file
+	extent    extent              // as the last commit left it
+	changed   map[string]struct{} // pieces that were written since they were copied; nil if no copy is being made
+	trouble   *trouble            // nil while the file can be written
+	unwritten []byte              // memory for what is being appended
 }
 
 // An extent says where the log is.
@@ -197,12 +194,16 @@ func (f *file) Append(b *engine.Batch) error {
 	if err := guard(func() error { next, err = f.write(btx, b); return err }); err != nil {
 		return err
 	}
-	defer time.AfterFunc(copyPatience, func() { f.giveUpCopy(errInTheWay) }).Stop()
 	if err := guard(func() error { return f.commitBolt(btx) }); err != nil {
 		rollback(btx) // where a panic has left it open, closing would wait for it
 		return f.failed(&next, err)
 	}
 	f.extent, f.format = next, formatVersion
+	if f.changed != nil {
+		for key := range b.Pieces {
+			f.changed[string(pieceKey(key))] = struct{}{}
+		}
+	}
 	return nil
 }
 
@@ -244,13 +245,12 @@ func (f *file) write(btx *bbolt.Tx, b *engine.Batch) (next extent, err error) {
 
 // Close implements [engine.Log].
 func (f *file) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.giveUpCopy(errClosed)
 	var removed error
 	if err := f.Check(); err != nil && !f.readOnly {
 		removed = fmt.Errorf("%w; unless it was only moved, what was registered is lost with it", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.db != nil {
 		removed = errors.Join(removed, guard(f.db.Close))
 		f.db = nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,7 +23,8 @@ import (
 // A Store is a [storage.Store] in one file.
 type Store struct {
 	*engine.Store
-	file *file
+	file    *file
+	copying sync.Mutex // held while a copy is made
 }
 
 // Options are for the tests of this package.
@@ -30,6 +32,7 @@ type Options struct {
 	pace        engine.Pace
 	enoughPages int    // see there
 	trimBlocks  uint64 // the same
+	copyStep    int    // the same
 	noSync      bool   // whether to do without flushes
 }
 
@@ -94,7 +97,7 @@ func open(path string, opts *Options, readOnly bool) (*Store, error) {
 	if err == nil {
 		var s *engine.Store
 		if s, err = engine.Open(f, f.pace); err == nil {
-			return &Store{s, f}, nil
+			return &Store{Store: s, file: f}, nil
 		}
 	}
 	f.close()
@@ -103,7 +106,7 @@ func open(path string, opts *Options, readOnly bool) (*Store, error) {
 
 func newFile(path string, opts *Options, readOnly bool) *file {
 	if opts == nil {
-		opts = &Options{enoughPages: enoughPages, trimBlocks: trimBlocks}
+		opts = &Options{enoughPages: enoughPages, trimBlocks: trimBlocks, copyStep: copyStep}
 	}
 	return &file{path: path, readOnly: readOnly, Options: *opts, openBolt: openBolt, commitBolt: (*bbolt.Tx).Commit, now: time.Now}
 }

@@ -15,6 +15,7 @@ var quick = &Options{
 	pace:        engine.Pace{Log: 4000, Names: 6, Part: 12},
 	enoughPages: 8,
 	trimBlocks:  8,
+	copyStep:    2 * pageSize,
 	noSync:      true,
 }
 

@@ -28,7 +28,7 @@ type trouble struct {
 // failed deals with a failure to begin or to commit a transaction, which would have left the log as next says; next is
 // nil if there was nothing to commit. It returns nil if the transaction is durable after all.
 func (f *file) failed(next *extent, cause error) error {
-	f.trouble = &trouble{cause: cause}
+	f.trouble, f.changed = &trouble{cause: cause}, nil
 	if next != nil {
 		// What is not in the file now never will be: nothing is being written.
 		if found, err := f.stored(); err != nil || found.End != f.extent.End {
@@ -128,6 +128,8 @@ func (f *file) close() {
 // Check implements [engine.Log]. The file stays open: it can still be read, and if it is put back all is well again. What
 // keeps the path from being looked at proves nothing, and is no error.
 func (f *file) Check() error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 	info, err := os.Stat(f.path)
 	gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 	if gone || err == nil && !os.SameFile(info, f.info) {

@@ -133,6 +133,21 @@ func (s *Store) Recorded(id foyer.ID) (may bool) {
 	return may
 }
 
+// Pause runs fn between two Updates. What the log has in front of the position needed will not be read again.
+func (s *Store) Pause(fn func(needed uint64) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if err := s.settle(); err != nil {
+		return unavailable(err)
+	}
+	return fn(min(s.state.Outcomes, s.state.Snapshot))
+}
+
+var errClosed = storage.Unavailable(errors.New("the store is closed"))
+
 // Close implements [storage.Store]. It writes what the snapshot lacks, so that opening takes less time; a failure of that
 // does no harm.
 func (s *Store) Close() error {

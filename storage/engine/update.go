@@ -12,7 +12,7 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.closed {
-		return storage.Unavailable(errors.New("the store is closed"))
+		return errClosed
 	}
 	if err := s.settle(); err != nil {
 		return unavailable(err)
