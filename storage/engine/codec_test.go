@@ -45,6 +45,14 @@ func sampleRecords() []record {
 	}
 }
 
+// exitsRecord is the first of sampleRecords, with exits.
+func exitsRecord() record {
+	r := sampleRecords()[0]
+	r.registration.Exits = "n:Study\nd:Wine Cellar"
+	r.hold = storage.Hold{Name: sample.Name, Since: sample.RegisteredAt, Until: sample.RegisteredAt.Add(time.Hour)}
+	return r
+}
+
 func sampleGroup(position uint64) []byte {
 	g := group{at: storage.Instant{Wall: sample.RegisteredAt, Lease: time.Hour}}
 	g.outcomes = appendOutcome(nil, &storage.Outcome{ID: foyer.ID{1, 2, 3}, Fingerprint: [16]byte{4}, Reply: []byte("OK")})
@@ -95,7 +103,9 @@ func TestRegistrationRoundTrip(t *testing.T) {
 		{
 			Name: foyer.Name(strings.Repeat("n", foyer.MaxName)), Address: foyer.Address(strings.Repeat("x", foyer.MaxAddress)),
 			RegisteredAt: sample.RegisteredAt, TTL: maxTTL * time.Second, From: netip.MustParseAddr("::1"),
+			Exits: foyer.Exits(strings.Repeat("x", maxExits)),
 		},
+		{Name: "exits", Address: "room://h:1", RegisteredAt: sample.RegisteredAt, Exits: "n:a"},
 	} {
 		r := record{registration: g, registered: true}
 		if !fits(&g) {
@@ -117,6 +127,7 @@ func TestRegistrationRoundTrip(t *testing.T) {
 		{Name: "a", Address: "a", TTL: -time.Second},
 		{Name: "a", Address: "a", TTL: (maxTTL + 1) * time.Second},
 		{Name: "a", Address: "a", TTL: math.MaxInt64},
+		{Name: "a", Address: "a", Exits: foyer.Exits(strings.Repeat("x", maxExits+1))},
 	} {
 		if fits(&g) {
 			t.Errorf("%+v fits", g)
@@ -143,7 +154,7 @@ func sameRecord(a, b *record) bool {
 
 func TestEntry(t *testing.T) {
 	var all []byte
-	for _, want := range sampleRecords() {
+	for _, want := range append(sampleRecords(), exitsRecord()) {
 		b := want.append(nil)
 		all = append(all, b...)
 		var got record
@@ -169,7 +180,10 @@ func TestEntry(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "entries.golden", all)
+	exits := exitsRecord()
+	n := len(exits.append(nil))
+	golden(t, "entries.golden", all[:len(all)-n])
+	golden(t, "exits.golden", all[len(all)-n:])
 	// The usual history is one event, of the registration itself.
 	usual := record{registration: sample, registered: true, history: sampleEvents()[:1]}
 	if n := entryOf(&usual).historyLen(); n != 2 {
@@ -186,6 +200,7 @@ func TestLargestEntry(t *testing.T) {
 		r.Address = foyer.Address(strings.Repeat(string(rune('a'+i)), foyer.MaxAddress))
 		r.From = netip.AddrFrom16([16]byte{15: byte(i)})
 		r.Owner[0] = byte(i + 1)
+		r.Exits = foyer.Exits(strings.Repeat("x", maxExits))
 		r.LeaseEnd, r.TTL, r.RegisteredAt = math.MinInt64+time.Duration(i), maxTTL*time.Second, time.UnixMilli(math.MinInt32*int64(i+1)).UTC()
 		e := storage.Event{Kind: storage.Replaced, Time: time.UnixMilli(1e15).UTC(), Registration: r, From: netip.AddrFrom16([16]byte{0: byte(i)})}
 		want.registration, want.hold.Name = r, r.Name
@@ -327,7 +342,7 @@ func FuzzGroup(f *testing.F) {
 // FuzzEntry reads entries of the fuzzer's making. Those that decode can be written
 // again and say the same.
 func FuzzEntry(f *testing.F) {
-	for _, r := range sampleRecords() {
+	for _, r := range append(sampleRecords(), exitsRecord()) {
 		f.Add(r.append(nil))
 	}
 	f.Add([]byte{})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -39,6 +40,7 @@ const (
 	ttlShift = iota
 	hasExits = 1 << 31
 	maxTTL   = hasExits>>ttlShift - 1 // seconds: more than two years
+	maxExits = foyer.MaxExits * 3 / 4 // bytes of what a tag encodes
 )
 
 var le = binary.LittleEndian
@@ -100,8 +102,8 @@ func (e *entry) name() string    { return viewString(e.part(0, e.nameLen())) }
 func (e *entry) address() string { return viewString(e.part(e.nameLen(), e.addressLen())) }
 
 // registration returns what the entry of a registered name holds. It does not allocate.
-func (e *entry) registration() foyer.Registration {
-	r := foyer.Registration{
+func (e *entry) registration() (r foyer.Registration) {
+	r = foyer.Registration{
 		Name:         foyer.Name(e.name()),
 		Address:      foyer.Address(e.address()),
 		RegisteredAt: time.UnixMilli(int64(le.Uint64(e.header[0:]))).UTC(),
@@ -179,11 +181,8 @@ func (r *record) apply(e *storage.Event, ended endOrder) {
 		r.registration, r.registered, r.ended = foyer.Registration{Name: e.Registration.Name}, false, ended
 	}
 	if e.Kind.Remembered() {
-		if len(r.history) < storage.HistoryPerName {
-			r.history = append(r.history, storage.Event{})
-		}
-		copy(r.history[1:], r.history)
-		r.history[0] = *e
+		r.history = slices.Insert(r.history, 0, *e)
+		r.history = r.history[:min(len(r.history), storage.HistoryPerName)]
 		r.history[0].Registration.Exits = ""
 	}
 }
@@ -192,7 +191,7 @@ func (r *record) apply(e *storage.Event, ended endOrder) {
 // negative nor longer than two years, and its exits fit into a tag.
 func fits(r *foyer.Registration) bool {
 	return r.Name != "" && len(r.Name) <= foyer.MaxName && r.Address != "" && len(r.Address) <= foyer.MaxAddress &&
-		r.TTL >= 0 && r.TTL/time.Second <= maxTTL && len(r.Exits) <= foyer.MaxExits
+		r.TTL >= 0 && r.TTL/time.Second <= maxTTL && len(r.Exits) <= maxExits
 }
 
 func (r *record) append(b []byte) []byte {

@@ -83,8 +83,8 @@ func (tx *modelTx) Apply(e storage.Event) error {
 
 	switch e.Kind {
 	case storage.Registered, storage.Replaced, storage.Extended:
-		if r.Name == "" || r.Address == "" {
-			return fmt.Errorf("%w: a name or an address is empty", storage.ErrMisfit)
+		if r.Name == "" || r.Address == "" || len(r.Exits) > mostExits {
+			return fmt.Errorf("%w: a name or an address is empty, or the exits are too long", storage.ErrMisfit)
 		}
 		if holder, err := tx.NameAt(r.Address); err == nil && holder != r.Name {
 			return fmt.Errorf("%w: %q has the address of %q", storage.ErrMisfit, holder, r.Name)

@@ -18,7 +18,7 @@ import (
 // addresses and ids are drawn from small pools, so that they collide.
 type Walk struct {
 	rand  *rand.Rand
-	holds *rand.Rand // nil: no names are held
+	holds *rand.Rand
 	exits *rand.Rand // nil: no room has any
 	names int
 	now   storage.Instant
@@ -27,12 +27,6 @@ type Walk struct {
 // NewWalk returns a Walk through about the given number of names.
 func NewWalk(seed uint64, names int) *Walk {
 	return &Walk{rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), names, storage.Instant{Wall: epoch}}
-}
-
-// WithoutHolds returns the same walk, except that no names are held.
-func (w *Walk) WithoutHolds() *Walk {
-	w.holds = nil
-	return w
 }
 
 // WithoutExits returns the same walk, except that no room has exits.
@@ -65,7 +59,7 @@ func (w *Walk) Next() Step {
 	for range w.rand.IntN(12) {
 		s.requests = append(s.requests, w.request())
 	}
-	if r := w.holds; r != nil && r.IntN(8) == 0 {
+	if r := w.holds; r.IntN(8) == 0 {
 		s.hold = &storage.Hold{Name: foyer.Name(fmt.Sprintf("room %x", r.IntN(w.names)))}
 		if r.IntN(3) > 0 {
 			s.hold.Since = w.now.Wall.Truncate(time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ func Test(t *testing.T, setup func(t *testing.T) (open func() storage.Store)) {
 		{"AnEndFreesNameAndAddress", testEnds},
 		{"AnExtensionIsNotRemembered", testExtended},
 		{"ALateRenewalIsOnlyRemembered", testRenewedLate},
+		{"ExitsAreOfTheRegistrationOnly", testExits},
 		{"AnOutcomeIsKeptInFull", testOutcome},
 		{"AnOutcomeIsRecordedOnce", testOutcomeTwice},
 		{"OutcomesAgeByTheLeaseClock", testOutcomeAge},
@@ -141,6 +143,13 @@ func plain(name foyer.Name, port int) foyer.Registration {
 		RegisteredAt: epoch,
 		From:         netip.AddrFrom4([4]byte{10, 0, 0, 1}),
 	}
+}
+
+const mostExits = foyer.MaxExits * 3 / 4 // bytes of text, which in a tag take a third more
+
+func withExits(r foyer.Registration, e string) foyer.Registration {
+	r.Exits = foyer.Exits(e)
+	return r
 }
 
 func event(k storage.Kind, r foyer.Registration) storage.Event {
@@ -296,6 +305,7 @@ func testMisfit(t *testing.T, p *place) {
 		{"nothing to evict", event(storage.Evicted, plain("Cellar", 3))},
 		{"no name", event(storage.Registered, plain("", 3))},
 		{"no address", event(storage.Registered, foyer.Registration{Name: "Cellar"})},
+		{"too long exits", event(storage.Registered, withExits(plain("Cellar", 3), strings.Repeat("x", mostExits+1)))},
 		{"no such kind", event(0, lobby)},
 		{"no such kind", event(99, lobby)},
 	} {
@@ -389,4 +399,64 @@ func testRenewedLate(t *testing.T, p *place) {
 	p.reopen()
 	p.wantFound(r)
 	p.wantHistory("Foyer", late, event(storage.Registered, r))
+}
+
+func testExits(t *testing.T, p *place) {
+	bare, many := plain("Foyer", 1), withExits(plain("Foyer", 1), "n:Study\nd:"+strings.Repeat("x", mostExits-len("n:Study\nd:")))
+	few := withExits(bare, "s:Hall")
+	few.TTL, few.LeaseEnd, few.Owner = 10*time.Minute, time.Hour, foyer.Key{5}
+	longer := few
+	longer.LeaseEnd *= 2
+	history := []storage.Event{} // without exits
+	for _, c := range []struct {
+		kind storage.Kind
+		r    foyer.Registration
+		want foyer.Registration // what is found then
+	}{
+		{storage.Registered, many, many},
+		{storage.RenewedLate, bare, many},
+		{storage.Replaced, few, few},
+		{storage.Extended, longer, longer},
+		{storage.Replaced, bare, bare},
+		{storage.Replaced, many, many},
+		{storage.Expired, many, foyer.Registration{}},
+		{storage.Registered, bare, bare},
+	} {
+		e := event(c.kind, c.r)
+		p.apply(e)
+		if e.Kind.Remembered() {
+			e.Registration.Exits = ""
+			history = slices.Insert(history, 0, e)
+		}
+		for range 2 {
+			if c.want.Name == "" {
+				p.wantUnknown("Foyer")
+			} else {
+				p.wantFound(c.want)
+				p.update(func(tx storage.Tx) error {
+					if got, err := tx.Get("Foyer"); got != c.want || err != nil {
+						t.Errorf("Get: %+v, %v, want %+v", got, err, c.want)
+					}
+					return nil
+				})
+				if list, err := p.List("", 2); len(list) != 1 || list[0] != c.want || err != nil {
+					t.Errorf("List: %+v, %v, want %+v", list, err, c.want)
+				}
+			}
+			p.wantHistory("Foyer", history...)
+			p.reopen()
+		}
+	}
+	// A hold on the name does not touch them.
+	p.apply(event(storage.Replaced, many))
+	hold := storage.Hold{Name: "Foyer", Since: epoch, Until: epoch.Add(time.Hour)}
+	p.update(func(tx storage.Tx) error { return tx.Hold(hold) })
+	p.reopen()
+	p.wantFound(many)
+	p.update(func(tx storage.Tx) error {
+		if h, held := tx.Held("Foyer"); !held || h != hold {
+			t.Errorf("Held: %+v, %v, want %+v", h, held, hold)
+		}
+		return nil
+	})
 }

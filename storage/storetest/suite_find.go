@@ -23,7 +23,7 @@ func testFindArgument(t *testing.T, p *place) {
 }
 
 func testFindAllocations(t *testing.T, p *place) {
-	p.apply(event(storage.Registered, plain("Foyer", 1)))
+	p.apply(event(storage.Registered, withExits(plain("Foyer", 1), "n:Study")))
 	found, missing := []byte("Foyer"), []byte("Attic")
 	queries := []storage.Query{{Name: found}, {Name: missing}, {Name: found}}
 	if n := testing.AllocsPerRun(100, func() {
