@@ -74,6 +74,48 @@ func TestRequests(t *testing.T) {
 
 // TestLossyNetwork is what the protocol is made for: a fifth of everything lost
 // each way, a tenth duplicated, a tenth reordered.
+// A room's exits are told when it is registered, and again when it is registered
+// anew; to registries of the plain dialect it says what it always did.
+func TestExits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := udptest.New(1)
+		r, old := newFakeRegistry(t, n, 7666, false), newFakeRegistry(t, n, 7667, true)
+		foyerRoom := client.Registration{Name: "Foyer", Address: foyerAt, TTL: 30 * time.Second, Key: testKey(1), Exits: "n:Study\ns:Caf\u00e9"}
+		k := keep(t, newClient(t, n, client.Options{}, r), foyerRoom)
+		k.after(15 * time.Second)
+		r.do(func() { clear(r.rooms) })
+		k.after(time.Minute)
+		told := 0
+		for _, got := range r.Received() {
+			q, err := wire.ParseRequest([]byte(got.Line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q.Verb != wire.Register {
+				if q.Exits != nil {
+					t.Errorf("%q tells of exits", got.Line)
+				}
+				continue
+			}
+			told++
+			if exits, err := foyer.DecodeExits(q.Exits); exits != "n:Study\ns:Caf\u00e9" || err != nil {
+				t.Errorf("%q tells of %q, %v", got.Line, exits, err)
+			}
+		}
+		if told != 2 {
+			t.Errorf("told %d times", told)
+		}
+
+		if _, err := newClient(t, n, client.Options{}, old).Register(t.Context(), foyerRoom); err != nil {
+			t.Error(err)
+		}
+		lines := old.Received()
+		if last := lines[len(lines)-1].Line; last != "REGISTER "+string(foyerAt)+" Foyer" {
+			t.Errorf("in the plain dialect %q", last)
+		}
+	})
+}
+
 func TestLossyNetwork(t *testing.T) {
 	s := testenv.Seed(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 // An exchange is a request datagram on its way, with the replies to it so far. It
-// owns the memory of both, some 3 KiB and 28 at most, and belongs to whoever has the
+// owns the memory of both, some 3 KiB and 30 at most, and belongs to whoever has the
 // pointer: reader, verifier or writer.
 type exchange struct {
 	conn  udp.Conn // where it has come in and is answered
@@ -26,7 +26,7 @@ type exchange struct {
 	in     []byte // the datagram
 	unread int    // where in it the lines begin that have not been read
 
-	// requests are lines that have been read, stepLength at most, of 456 bytes each;
+	// requests are lines that have been read, stepLength at most, of 496 bytes each;
 	// those before at are answered. A datagram can have 600 lines: whoever needs the
 	// next ones reads them, so that few wait in memory.
 	requests []request

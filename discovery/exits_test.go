@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+	"time"
 
 	"foyer"
 )
@@ -43,6 +44,14 @@ func TestExits(t *testing.T) {
 		if exits("Attic") != "d:Foyer" {
 			t.Errorf("%q after they have changed", exits("Attic"))
 		}
+		// Neither a longer lease, nor its end being written, nor a late renewal.
+		b.expectCode(b.signed(1, ";ttl=600", "RENEW room://192.0.2.10:3 Attic"), "OK")
+		time.Sleep(9 * time.Minute)
+		b.expectCode(b.signed(1, "", "RENEW room://192.0.2.10:3 Attic"), "OK")
+		time.Sleep(checkpointEvery + time.Minute)
+		if exits("Attic") != "d:Foyer" {
+			t.Errorf("%q after renewals", exits("Attic"))
+		}
 		b.expectCode(owned(2, exitsTag("d:Hall")), foyer.NotOwner)
 		forged := strings.Replace(owned(1, exitsTag("d:Foyer")), exitsTag("d:Foyer"), exitsTag("d:Fiyer"), 1)
 		b.expectCode(forged, foyer.BadSignature)
@@ -50,7 +59,7 @@ func TestExits(t *testing.T) {
 		if exits("Attic") != "" {
 			t.Errorf("%q after it has told none", exits("Attic"))
 		}
-		if got := kinds(b, "Attic"); got != "replaced replaced registered" {
+		if got := kinds(b, "Attic"); got != "replaced renewed late replaced registered" {
 			t.Errorf("the history is %s", got)
 		}
 

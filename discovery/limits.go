@@ -11,8 +11,8 @@ import (
 // The limits of the service. Each says what it bounds.
 const (
 	// queueLength bounds the datagrams that wait for the writer, and those that it
-	// works on. An exchange is some 3 KiB and 28 at most, so that is 15 MB of memory,
-	// and 130 if every datagram is made for it. A full queue answers busy.
+	// works on. An exchange is some 3 KiB and 30 at most, so that is 15 MB of memory,
+	// and 140 if every datagram is made for it. A full queue answers busy.
 	queueLength = 2048
 
 	// sourceShare bounds how many of them may come from one source (an IPv4
@@ -49,7 +49,8 @@ const (
 	outcomesPerName = 3
 	minOutcomeNames = 1024
 
-	// maxNames bounds the names in all: 16 million take some 5 GB of memory.
+	// maxNames bounds the names in all: 16 million take some 5 GB of memory,
+	// and exits up to 452 bytes more for each that tells of them.
 	// storage.MaxOutcomes bounds the outcomes. Of both, one reservedPart-th is
 	// for trusted keys alone.
 	maxNames     = 16 << 20

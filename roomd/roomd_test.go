@@ -18,6 +18,7 @@ import (
 	"foyer/client"
 	"foyer/discovery"
 	"foyer/internal/udp"
+	"foyer/storage"
 	"foyer/storage/storetest"
 )
 
@@ -27,6 +28,7 @@ const patience = 20 * time.Second
 // registry is a real one on a store in memory.
 type registry struct {
 	*discovery.Server
+	store   storage.Store
 	address string
 	stop    func()
 }
@@ -37,11 +39,12 @@ func startRegistry(t *testing.T, address string) *registry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := discovery.New(storetest.NewModel(storetest.Sabotage{}), discovery.Options{})
+	store := storetest.NewModel(storetest.Sabotage{})
+	server := discovery.New(store, discovery.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, conn) }()
-	r := &registry{Server: server, address: conn.LocalAddr().String()}
+	r := &registry{Server: server, store: store, address: conn.LocalAddr().String()}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -219,6 +222,35 @@ func TestServeAndStop(t *testing.T) {
 				t.Errorf("looked up after the end: %v", err)
 			}
 		})
+	}
+}
+
+// The registry is told of the exits, in the plain dialect of none, and of those
+// that fit if the names are too long.
+func TestExits(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", foyer.MaxName)
+	for _, c := range []struct {
+		args    []string
+		want    string
+		omitted bool
+	}{
+		{[]string{"-n", "Kitchen, the", "--up", "The: Loft"}, "n:Kitchen, the\nu:The: Loft", false},
+		{[]string{"-n", "Kitchen", "--plain"}, "", false},
+		{nil, "", false},
+		{[]string{"-n", long, "-s", long, "-d", "Cellar"}, "n:" + long + "\nd:Cellar", true},
+	} {
+		r := startRegistry(t, "127.0.0.1:0")
+		p := start(t, append(c.args, "--discovery", r.address, "--state", t.TempDir(), "Great Hall", "A long table.")...)
+		p.address()
+		if got, err := r.store.Find([]byte("Great Hall")); string(got.Exits) != c.want || err != nil {
+			t.Errorf("%q: the exits are %q, %v, want %q", c.args, got.Exits, err, c.want)
+		}
+		p.interrupt()
+		p.wait(0)
+		if log := p.stderr.String(); strings.Contains(log, "is not told of all exits") != c.omitted {
+			t.Errorf("%q: the log is %s", c.args, log)
+		}
 	}
 }
 

@@ -129,9 +129,9 @@ func TestReplies(t *testing.T) {
 func TestSign(t *testing.T) {
 	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 	key := foyer.Key(private.Public().(ed25519.PublicKey))
-	r := Request{Tags: Tags{ID: []byte(anID), Key: []byte(key.String())}, Verb: Register, Address: []byte("room://h:1"), Name: []byte("Great Hall")}
+	r := Request{Tags: Tags{ID: []byte(anID), Key: []byte(key.String()), Exits: foyer.Exits("n:Study\ns:Hall").Encode()}, Verb: Register, Address: []byte("room://h:1"), Name: []byte("Great Hall")}
 	line := Sign(AppendRequest(nil, &r), private)
-	prefix := "@id=" + anID + ";key=" + key.String() + ";sig="
+	prefix := "@id=" + anID + ";key=" + key.String() + ";exits=bjpTdHVkeQpzOkhhbGw;sig="
 	if want := " REGISTER room://h:1 Great Hall"; !strings.HasPrefix(string(line), prefix) || !strings.HasSuffix(string(line), want) {
 		t.Fatalf("Sign() = %q", line)
 	}
@@ -188,7 +188,7 @@ func TestAllocations(t *testing.T) {
 
 func FuzzParseRequest(f *testing.F) {
 	for _, s := range []string{
-		"LOOKUP Foyer", "REGISTER room://h:1 Great Hall", "@id=" + anID + ";ttl=30;key=a;sig=b RENEW room://h:1 x", "@x=1;;y= DEREGISTER a",
+		"LOOKUP Foyer", "REGISTER room://h:1 Great Hall", "@id=" + anID + ";ttl=30;key=a;sig=b RENEW room://h:1 x", "@x=1;;y= DEREGISTER a", "@exits=bjpTdHVkeQ REGISTER room://h:1 a",
 	} {
 		f.Add([]byte(s))
 	}
@@ -207,7 +207,7 @@ func FuzzParseRequest(f *testing.F) {
 		again := AppendRequest(nil, &r)
 		s, err := ParseRequest(again)
 		if err != nil || s.Verb != r.Verb || !bytes.Equal(s.Address, r.Address) || !bytes.Equal(s.Name, r.Name) ||
-			!bytes.Equal(s.ID, r.ID) || s.UUID != r.UUID || s.TTL != r.TTL || s.HasTTL != r.HasTTL || !bytes.Equal(s.Key, r.Key) {
+			!bytes.Equal(s.ID, r.ID) || s.UUID != r.UUID || s.TTL != r.TTL || s.HasTTL != r.HasTTL || !bytes.Equal(s.Key, r.Key) || !bytes.Equal(s.Exits, r.Exits) {
 			t.Errorf("%q was appended as %q, which is %+v, %v", line, again, s, err)
 		}
 	})
