@@ -73,6 +73,8 @@ func (a *Admin) routes() []route {
 		{"GET /v1/watch", a.serveWatch},
 		{"POST " + importPath, a.serveImport},
 		{"GET /openapi.yaml", serveDescription},
+		{"GET /{$}", servePage},
+		{"GET /assets/{file}", serveAssets},
 	}
 	if a.options.Pprof {
 		all = append(all, route{"GET /debug/pprof/", serveProfile})
