@@ -6,7 +6,9 @@ const steps = {
 };
 export const directions = Object.keys(steps);
 
-const most = 400; // rooms of a part of the world that is pushed apart; in larger ones a room that is in the way is passed
+// A part of the world of so many rooms is pushed apart where something is in the way, and
+// then squeezed, which takes the square of that; in a larger one a room looks for another place.
+const most = 400;
 
 // layout returns { places, ways, apart, width, height }: places by name, each with x and y
 // and whether it is a ghost, which is not registered; the ways between them; and the names
@@ -24,7 +26,9 @@ export function layout(rooms) {
   }
   const parts = [];
   const seen = new Set();
-  for (const name of [...neighbours.keys()].sort()) {
+  // Where most ways meet is the middle.
+  const degree = (name) => neighbours.get(name).length;
+  for (const name of [...neighbours.keys()].sort((a, b) => degree(b) - degree(a) || (a < b ? -1 : 1))) {
     if (!seen.has(name)) parts.push(place(name, neighbours, seen));
   }
   parts.sort((a, b) => b.places.size - a.places.size);
@@ -67,53 +71,83 @@ function place(start, neighbours, seen) {
     const around = neighbours.get(from).sort(([a], [b]) => directions.indexOf(a) - directions.indexOf(b));
     for (const [direction, to] of around) {
       if (seen.has(to)) {
-        if (places.has(to) && lines.length < most) lines.push([from, to]);
+        if (places.size <= most) lines.push([from, to, direction]);
         continue;
       }
       seen.add(to);
       queue.push(to);
       put(to, from, steps[direction], places, taken, lines);
-      lines.push([from, to]);
+      lines.push([from, to, direction]);
     }
+  }
+  if (places.size <= most) {
+    squeeze(places, lines, "x");
+    squeeze(places, lines, "y");
   }
   return { places };
 }
 
 function put(name, from, [dx, dy], places, taken, lines) {
   const origin = places.get(from);
-  let x = origin.x + dx;
-  let y = origin.y + dy;
-  const small = places.size <= most;
-  if (taken.has(x + "," + y) || (small && isCrossed(x, y, places, lines))) {
-    if (small) {
-      push(places, taken, origin, dx, dy);
-      x = origin.x + dx;
-      y = origin.y + dy;
-    } else {
-      [x, y] = nearest(x, y, dx, dy, taken);
+  const square = () => [origin.x + dx, origin.y + dy];
+  let [x, y] = square();
+  if (places.size > most) {
+    if (taken.has(x + "," + y)) [x, y] = nearest(x, y, dx, dy, taken);
+  } else {
+    for (let tries = 0; tries < 4; tries++) {
+      const axis = taken.has(x + "," + y) ? (dy ? "y" : "x") : crossing(x, y, places, lines);
+      if (axis === "x" && dx) push(places, taken, origin, "x", dx);
+      else if (axis === "y" && dy) push(places, taken, origin, "y", dy);
+      else break;
+      [x, y] = square();
     }
   }
   places.set(name, { x, y });
   taken.set(x + "," + y, name);
 }
 
-// isCrossed returns whether a way goes straight over a square.
-function isCrossed(x, y, places, lines) {
-  return lines.some(([from, to]) => {
+// crossing returns along which axis the square must be left by a way that goes straight
+// over it, or "".
+function crossing(x, y, places, lines) {
+  for (const [from, to] of lines) {
     const [a, b] = [places.get(from), places.get(to)];
-    return (a.x === x && b.x === x && (a.y - y) * (b.y - y) < 0) || (a.y === y && b.y === y && (a.x - x) * (b.x - x) < 0);
-  });
+    if (a.x === x && b.x === x && (a.y - y) * (b.y - y) < 0) return "x";
+    if (a.y === y && b.y === y && (a.x - x) * (b.x - x) < 0) return "y";
+  }
+  return "";
 }
 
 // push moves all that is beyond a room in a direction one further, which keeps what is
 // north of what.
-function push(places, taken, origin, dx, dy) {
-  const { x, y } = origin;
+function push(places, taken, origin, axis, step) {
+  const at = origin[axis];
   taken.clear();
   for (const [name, p] of places) {
-    if (dx && (p.x - x) * dx > 0) p.x += dx;
-    if (dy && (p.y - y) * dy > 0) p.y += dy;
+    if ((p[axis] - at) * step > 0) p[axis] += step;
     taken.set(p.x + "," + p.y, name);
+  }
+}
+
+// squeeze takes out columns (of "x") or rows (of "y") without which everything is still
+// where it should be.
+function squeeze(places, lines, axis) {
+  const all = [...places.values()];
+  const index = axis === "x" ? 0 : 1;
+  const right = () => {
+    if (new Set(all.map((p) => p.x + "," + p.y)).size < all.length) return false;
+    for (const [from, to, direction] of lines) {
+      const step = steps[direction][index];
+      const [a, b] = [places.get(from), places.get(to)];
+      if (step && (before.get(b) - before.get(a)) * step > 0 && (b[axis] - a[axis]) * step <= 0) return false;
+    }
+    return all.every((p) => !crossing(p.x, p.y, places, lines));
+  };
+  let before = new Map(all.map((p) => [p, p[axis]]));
+  const least = Math.min(...before.values());
+  for (let at = Math.max(...before.values()); at > least; at--) {
+    before = new Map(all.map((p) => [p, p[axis]]));
+    for (const p of all) if (p[axis] >= at) p[axis]--;
+    if (!right()) for (const p of all) p[axis] = before.get(p);
   }
 }
 

@@ -84,7 +84,7 @@ export class WorldMap extends EventTarget {
     this.fit();
     const { clientWidth: w, clientHeight: h } = this.#canvas;
     const v = this.#view;
-    if (w > 700 || v.scale >= 0.55 || this.plan.places.size > 500) return;
+    if (innerWidth > 640 || v.scale >= 0.55 || this.plan.places.size > 500) return;
     const [name] = this.plan.places.keys();
     const p = this.plan.places.get(name);
     v.scale = 0.7;
@@ -324,7 +324,7 @@ const broken = new Map(); // names as lines that fit into a box; emptied when th
 function paintBox(c, name, place, [x, y], colors, scale, selected) {
   c.beginPath();
   c.roundRect(x - box.width / 2, y - box.height / 2, box.width, box.height, 9);
-  c.fillStyle = colors.box;
+  c.fillStyle = scale < 0.15 ? colors.line : colors.box; // from afar a box is a dot
   c.fill();
   c.lineWidth = selected ? 3 : 1.5;
   c.strokeStyle = selected ? colors.accent : place.ghost ? colors.warn : colors.edge;
