@@ -87,7 +87,7 @@ var (
 	registrations      = describe("registrations", "Names that are registered.")
 	leases             = describe("leases", "Leases that end in less than that time; 24h has all of them.", "remaining_under")
 	holds              = describe("holds", "Names that are held back by the operator.")
-	outcomes           = describe("outcomes", "Answers kept for retries, as of the last transaction.")
+	outcomes           = describe("outcomes", "Answers kept for retries, as of the last transaction; 0 before the first.")
 	storeWritable      = describe("store_writable", "1 if the last transaction could be written, else 0.")
 )
 

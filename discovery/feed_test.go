@@ -26,7 +26,6 @@ func TestLatestIsBehindAllThatCanBeRead(t *testing.T) {
 	run(t, func(b *bench) {
 		b.stop()
 		b.serveOn(tardyStore{b.store})
-		time.Sleep(2 * time.Second) // it begins with an Update of its own
 		w := b.server.Watch()
 		defer w.Close()
 		b.send("192.0.2.10", "REGISTER room://192.0.2.10:1 Foyer") // waits for a moment only

@@ -158,13 +158,6 @@ func (c *commits) done(took time.Duration, j *journal, outcomes int) {
 	c.outcomes = outcomes
 }
 
-// kept notes how many outcomes there are when the writer begins.
-func (c *commits) kept(outcomes int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.outcomes = outcomes
-}
-
 func (c *commits) group(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -50,7 +50,7 @@ type Stats struct {
 	Registrations int
 	Leases        []LeaseCount // in ascending order of Under; the last has all that run
 	Holds         int          // names that are held back now
-	Outcomes      int          // kept for retries, when the last transaction was durable
+	Outcomes      int          // kept for retries, when the last transaction was durable; 0 before the first
 	Writable      bool         // as Healthy says
 }
 

@@ -111,10 +111,6 @@ func (w *writer) loadLeases() error {
 		w.leases.put(&r, asked, unheard)
 		w.quota.count(counted(r.From), 1)
 	}
-	_ = w.store.Update(w.clock.instant(), func(tx storage.Tx) error {
-		w.commits.kept(tx.Outcomes())
-		return errUnchanged
-	})
 	w.clock.resume()
 	return nil
 }
