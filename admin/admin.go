@@ -39,6 +39,10 @@ type Options struct {
 	// Store says how the place is doing where the store is kept. It may be called
 	// from any goroutine.
 	Store func() Store
+
+	// Backup says how the regular backups are doing, in the same way; it is nil if
+	// there are none.
+	Backup func() Backup
 }
 
 // New returns an Admin for a server on the store that view reads. What goes on without

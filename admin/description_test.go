@@ -203,6 +203,8 @@ func TestDescription(t *testing.T) {
 		ask("GET", "/v1/rooms?limit=x", "", 400)
 		ask("GET", "/v1/rooms/Foyer", "", 200)
 		ask("GET", "/v1/rooms/Attic", "", 404)
+		backup := Backup{LastSuccessAt: b.server.Now(), LastError: "the disk is full", Failures: 1}
+		b.admin.options.Backup = func() Backup { return backup }
 		ask("GET", "/v1/status", "", 200)
 		time.Sleep(2 * time.Second)
 		ask("GET", "/v1/rates", "", 200)
@@ -219,6 +221,7 @@ func TestDescription(t *testing.T) {
 		const line = `{"name":"Cellar","address":"room://192.0.2.10:9","registered_at":"2026-01-31T20:15:04.123Z","ttl_seconds":60,"owner":""}` + "\n"
 		ask("POST", "/v1/import", line, 200)
 		ask("POST", "/v1/import", strings.Replace(line, ":9", ":10", 1), 200)
+		ask("POST", "/v1/import", strings.Replace(line, ":9", ":10", 1)+strings.NewReplacer("Cellar", "Hall", ":9", ":11").Replace(line), 200)
 		ask("GET", "/metrics", "", 200)
 		ask("GET", "/openapi.yaml", "", 200)
 		ask("GET", "/", "", 200)

@@ -48,6 +48,9 @@ func newMetrics(server *discovery.Server, o *Options) *metrics {
 	}, func() float64 { return 1 })
 	m.MustRegister(info, m.requests, m.cutOff, watchers, serverMetrics{server}, storeMetrics(o.Store),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if o.Backup != nil {
+		m.MustRegister(backupMetrics(o.Backup))
+	}
 	return m
 }
 
@@ -186,4 +189,26 @@ func (c storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	if s.DiskFree != nil {
 		ch <- prometheus.MustNewConstMetric(storeDiskFree, prometheus.GaugeValue, float64(*s.DiskFree))
 	}
+}
+
+var (
+	backupLastSuccess = describe("backup_last_success_timestamp_seconds", "When the last backup was complete, in seconds since 1970; 0 if there is none.")
+	backupFailures    = describe("backup_failures_total", "Regular backups that failed.")
+)
+
+// backupMetrics collects those of regular backups.
+type backupMetrics func() Backup
+
+// Describe implements [prometheus.Collector].
+func (c backupMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements [prometheus.Collector].
+func (c backupMetrics) Collect(ch chan<- prometheus.Metric) {
+	b := c()
+	last := 0.0
+	if !b.LastSuccessAt.IsZero() {
+		last = float64(b.LastSuccessAt.UnixMilli()) / 1000
+	}
+	ch <- prometheus.MustNewConstMetric(backupLastSuccess, prometheus.GaugeValue, last)
+	ch <- prometheus.MustNewConstMetric(backupFailures, prometheus.CounterValue, float64(b.Failures))
 }

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -163,5 +165,27 @@ func TestWatchersAreCounted(t *testing.T) {
 		close(w.released)
 		<-done
 		expect("0", "1")
+	})
+}
+
+// Regular backups have metrics if there are any.
+func TestBackupMetrics(t *testing.T) {
+	run(t, func(b *bench) {
+		scrape := func(o Options) string {
+			o.Store = func() Store { return b.store }
+			_, body := b.ask(newMetrics(b.server, &o).handler(slog.New(slog.DiscardHandler)), httptest.NewRequest("GET", "/metrics", nil))
+			return body
+		}
+		if got := scrape(Options{}); strings.Contains(got, "foyer_backup") {
+			t.Errorf("without backups:\n%s", got)
+		}
+		status := Backup{}
+		for _, want := range []string{"foyer_backup_last_success_timestamp_seconds 0\n", "foyer_backup_last_success_timestamp_seconds 1.5e+09\n"} {
+			got := scrape(Options{Backup: func() Backup { return status }})
+			if !strings.Contains(got, want) || !strings.Contains(got, fmt.Sprintf("foyer_backup_failures_total %d\n", status.Failures)) {
+				t.Errorf("want %s in\n%s", want, got)
+			}
+			status = Backup{LastSuccessAt: time.Unix(1_500_000_000, 0), Failures: 3}
+		}
 	})
 }

@@ -28,6 +28,7 @@ type Status struct {
 	Ready         bool      `json:"ready"`
 	Problem       string    `json:"problem,omitempty"` // one line: why it is not
 	Store         Store     `json:"store"`
+	Backup        *Backup   `json:"backup,omitempty"` // nil without regular backups
 }
 
 // Requests are how many requests were answered since the registry began, by verb.
@@ -37,6 +38,13 @@ type Requests struct {
 	Renew      uint64 `json:"renew"`
 	Deregister uint64 `json:"deregister"`
 	Other      uint64 `json:"other"` // lines that were no requests
+}
+
+// Backup is how the regular backups are doing.
+type Backup struct {
+	LastSuccessAt time.Time `json:"last_success_at,omitzero"` // RFC 3339, UTC; zero if there is none
+	LastError     string    `json:"last_error,omitempty"`     // why the last one failed, in one line
+	Failures      int       `json:"failures"`                 // since the registry began
 }
 
 // Store is how the place is doing where the store is kept; sizes are in bytes.
@@ -64,6 +72,9 @@ func (a *Admin) status() Status {
 		Commits:       done.Commits,
 		Writable:      stats.Writable,
 		Store:         a.options.Store(),
+	}
+	if a.options.Backup != nil {
+		s.Backup = new(a.options.Backup())
 	}
 	if err := a.ready(&s.Store); err != nil {
 		s.Problem = err.Error()

@@ -396,6 +396,9 @@ func TestRegularBackups(t *testing.T) {
 		names := ours()
 		return len(names) == 2 && names[0] != first
 	})
+	if got, stderr, status := output("status", "--store", store); status != 0 || !strings.Contains(got, "\nbackups    the last ") {
+		t.Errorf("status %d, %s%s", status, got, stderr)
+	}
 	p.stop(t)
 	names := ours()
 	if got := rowsIn(t, names[1]); got["Foyer"] == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"foyer/admin"
 	"foyer/internal/command"
 )
 
@@ -63,21 +64,29 @@ func (b *backups) start(ctx context.Context, c *copier, log *slog.Logger) (wait 
 	return func() { <-ended }
 }
 
-// Status returns when the last backup was complete, also of an earlier process, and why
-// the one after it has failed; failures are those since the start.
-func (b *backups) Status() (lastSuccess time.Time, failures int, lastError error) {
+// status says how the backups are doing; the last success may be that of an earlier
+// process.
+func (b *backups) status() admin.Backup {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.lastSuccess, b.failures, b.lastError
+	s := admin.Backup{LastSuccessAt: b.lastSuccess.UTC().Truncate(time.Second), Failures: b.failures}
+	if b.lastError != nil {
+		s.LastError = b.lastError.Error()
+	}
+	return s
 }
 
 func (b *backups) run(ctx context.Context) {
 	b.removeTemporary()
+	var last time.Time
 	if names, err := b.list(); err == nil && len(names) > 0 {
-		b.lastSuccess, _ = b.timeOf(names[len(names)-1])
+		last, _ = b.timeOf(names[len(names)-1])
 	}
+	b.mu.Lock()
+	b.lastSuccess = last
+	b.mu.Unlock()
 	// So that a registry that is often restarted makes as many as others.
-	timer := time.NewTimer(min(max(0, b.every-time.Since(b.lastSuccess)), b.every))
+	timer := time.NewTimer(min(max(0, b.every-time.Since(last)), b.every))
 	defer timer.Stop()
 	for {
 		select {

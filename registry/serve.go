@@ -130,10 +130,14 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
 	}
-	o.admin = admin.New(ctx, server, store, admin.Options{
+	adminOptions := admin.Options{
 		Log: o.log, Version: command.Version(), Listen: addresses(conns), Host: hostName(o.http), Pprof: o.pprof,
 		Store: func() admin.Store { return usage(store, o.store) },
-	})
+	}
+	if o.backups.dir != "" {
+		adminOptions.Backup = o.backups.status
+	}
+	o.admin = admin.New(ctx, server, store, adminOptions)
 	o.admin.SetToken(token)
 	go o.rereadAt(ctx, hangups, server)
 	copies := newCopier(store, o.store.file())

@@ -172,6 +172,16 @@ func (s *status) print(w io.Writer) error {
 		}
 		line("file", "%s: %s, %s of it free%s", s.Store.Path, byteSize(s.Store.File), byteSize(s.Store.Free), free)
 	}
+	if b := s.Backup; b != nil {
+		text := "none yet"
+		if !b.LastSuccessAt.IsZero() {
+			text = fmt.Sprintf("the last %s ago, at %s", time.Since(b.LastSuccessAt).Round(time.Second), clockTime(b.LastSuccessAt))
+		}
+		if b.LastError != "" {
+			text += "; failed since: " + b.LastError
+		}
+		line("backups", "%s", text)
+	}
 	if s.Running {
 		line("listening", "%s", strings.Join(s.Listen, ", "))
 		line("uptime", "%s, since %s", time.Duration(s.UptimeSeconds)*time.Second, clockTime(s.StartedAt))
