@@ -33,10 +33,10 @@ type bench struct {
 	store  *storetest.Model
 	stall  *stallingStore
 	server *Server
-	skew   time.Duration // of the system's clock
-	log    *slog.Logger  // of servers that are started from now on
-	any    bool          // Options.AnyAddress of the next start,
-	names  int           // and Options.MaxNamesPerHost
+	skew   atomic.Int64 // of the system's clock
+	log    *slog.Logger // of servers that are started from now on
+	any    bool         // Options.AnyAddress of the next start,
+	names  int          // and Options.MaxNamesPerHost
 	stop   func()
 	ids    uint64
 	hosts  map[string]*udptest.Conn
@@ -66,7 +66,7 @@ func (b *bench) serveOn(store storage.Store) {
 		b.t.Fatal(err)
 	}
 	b.server = New(store, Options{
-		Log: b.log, SystemClock: func() time.Time { return time.Now().Add(b.skew) }, AnyAddress: b.any, MaxNamesPerHost: b.names,
+		Log: b.log, SystemClock: func() time.Time { return time.Now().Add(time.Duration(b.skew.Load())) }, AnyAddress: b.any, MaxNamesPerHost: b.names,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)

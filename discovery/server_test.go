@@ -157,11 +157,11 @@ func TestClockJumps(t *testing.T) {
 		b.expectCode(old, foyer.StaleRequest)
 		register := "@id=" + b.id(0) + ";ttl=60 REGISTER room://192.0.2.10:5001 Foyer"
 		first := b.ask(register)
-		b.skew = -time.Hour
+		b.skew.Store(int64(-time.Hour))
 		b.expectCode(old, foyer.StaleRequest)
 		b.restart()
 		b.expectCode(old, foyer.StaleRequest)
-		b.skew = 24 * time.Hour
+		b.skew.Store(int64(24 * time.Hour))
 		b.expect(register, first)
 		b.expectCode("@id="+b.id(0)+" DEREGISTER Foyer", foyer.StaleRequest)
 		b.expectCode("@id="+b.id(24*time.Hour)+" LOOKUP Foyer", "OK")
