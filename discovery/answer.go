@@ -176,16 +176,17 @@ func (s *Server) renew(x *exchange, r *request) (fits, answered bool) {
 	if reg.TTL == 0 {
 		return true, true
 	}
-	switch s.leases.renew(r.name, reg.Address, s.clock.leaseNow(), asked) {
-	case renewed:
-		return true, true
-	case renewedLate:
+	now := s.clock.leaseNow()
+	became := s.leases.renew(r.name, reg.Address, now, asked)
+	if became == renewedLate {
 		select {
 		case s.late <- *reg:
 		default: // so many are late that some more make no difference
 		}
+	}
+	if became <= renewedLate && !outruns(reg, now) {
 		return true, true
 	}
-	x.out = before // the writer knows what has become of it
+	x.out = before // the writer knows what has become of it, or writes it down
 	return false, false
 }

@@ -22,10 +22,6 @@ type lease struct {
 
 	late bool // this lease's lateness was reported
 
-	// One more than its index in leases.dirty, which is where a lease is that is
-	// long and was renewed since its end was last written; else 0.
-	dirty int32
-
 	// The list of leases in the same slot of the wheel; slot is out while the
 	// lease is taken out to expire.
 	slot       int32
@@ -53,7 +49,6 @@ type leases struct {
 	counts [wheelSlots]int32  // of the leases in each list
 	listed int                // in all
 	done   int64              // slots up to this second have been emptied
-	dirty  []*lease           // long leases of byName to checkpoint, each of them once
 
 	// No lease ends before floor plus its ttl, or plus leaseGrace if that is
 	// less: the lease clock's reading at the start or the last stall.
@@ -100,6 +95,13 @@ func (t *leases) drop(name foyer.Name) {
 	t.remove(name)
 }
 
+// outruns reports whether the lease of reg, if it is renewed now, ends later than
+// loadLeases makes of the end that is written. Then the new end is written before the
+// renewal is answered.
+func outruns(reg *foyer.Registration, now time.Duration) bool {
+	return reg.TTL > longLease && now+tick+reg.TTL > reg.LeaseEnd+checkpointEvery
+}
+
 // renew starts the lease of name at addr anew, for a request of the time asked
 // that wants it to be as long as it is, or 0 if it did not say. It takes bytes so
 // that the caller need not allocate.
@@ -115,22 +117,6 @@ func (t *leases) renew(name []byte, addr foyer.Address, now time.Duration, asked
 	}
 	l.asked = max(l.asked, asked)
 	return t.extend(l, now)
-}
-
-// claim notes that the owner of name registers it anew, at the time asked.
-func (t *leases) claim(name foyer.Name, asked int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if l := t.byName[name]; l != nil {
-		l.asked = asked
-	}
-}
-
-// lacks reports whether name has no lease in the table.
-func (t *leases) lacks(name foyer.Name) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.byName[name] == nil
 }
 
 // ask notes that a request of the time asked says how long the lease of name is to
@@ -171,9 +157,6 @@ func (t *leases) extend(l *lease, now time.Duration) renewal {
 	}
 	l.end = end
 	t.insert(l)
-	if l.ttl > longLease {
-		t.markDirty(l)
-	}
 	if report {
 		return renewedLate
 	}
@@ -242,56 +225,6 @@ func (t *leases) restore(names []foyer.Name, now time.Duration) {
 	}
 }
 
-// checkpoints takes up to limit long leases that were renewed since their end
-// was last written, and appends their names and ends.
-func (t *leases) checkpoints(ends []leaseEnd, limit int) []leaseEnd {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(t.dirty) > 0 && len(ends) < limit {
-		l := t.dirty[len(t.dirty)-1]
-		t.unmarkDirty(l)
-		ends = append(ends, leaseEnd{l.name, l.addr, l.end})
-	}
-	return ends
-}
-
-// recheck gives leases back whose ends could not be written.
-func (t *leases) recheck(ends []leaseEnd) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range ends {
-		if l := t.byName[ends[i].name]; l != nil && l.ttl > longLease {
-			t.markDirty(l)
-		}
-	}
-}
-
-// markDirty puts a lease on the list of those to checkpoint, unless it is there.
-func (t *leases) markDirty(l *lease) {
-	if l.dirty == 0 {
-		t.dirty = append(t.dirty, l)
-		l.dirty = int32(len(t.dirty))
-	}
-}
-
-// unmarkDirty takes a lease off the list of those to checkpoint, if it is there.
-func (t *leases) unmarkDirty(l *lease) {
-	if l.dirty == 0 {
-		return
-	}
-	last := len(t.dirty) - 1
-	moved := t.dirty[last]
-	t.dirty[l.dirty-1], moved.dirty = moved, l.dirty
-	t.dirty[last], t.dirty = nil, t.dirty[:last]
-	l.dirty = 0
-}
-
-type leaseEnd struct {
-	name foyer.Name
-	addr foyer.Address
-	end  time.Duration
-}
-
 // at returns when the lease of name at addr ends and when its room was last heard.
 func (t *leases) at(name foyer.Name, addr foyer.Address) (end, heard time.Duration, ok bool) {
 	t.mu.Lock()
@@ -329,7 +262,6 @@ func (t *leases) under(now time.Duration) (n [len(leaseBounds)]int) {
 func (t *leases) remove(name foyer.Name) {
 	if l := t.byName[name]; l != nil {
 		delete(t.byName, name)
-		t.unmarkDirty(l)
 		if l.slot != out {
 			t.unlink(l)
 		}

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"foyer/internal/testenv"
 )
 
-// seed returns the seed of a random test: FOYER_SEED, or another one each time.
 // The wheel against a table that looks at every lease.
 func TestLeasesAgainstModel(t *testing.T) {
 	s := testenv.Seed(t)
@@ -90,14 +88,8 @@ func TestLeasesAgainstModel(t *testing.T) {
 		if table.len() != len(model) {
 			t.Fatalf("step %d: %d leases, want %d", step, table.len(), len(model))
 		}
-		if len(table.dirty) > len(model) {
-			t.Fatalf("step %d: %d leases to checkpoint, of %d", step, len(table.dirty), len(model))
-		}
 		if r.IntN(100) == 0 {
 			expectUnder(t, table, now)
-		}
-		if r.IntN(5000) == 0 {
-			table.recheck(table.checkpoints(nil, r.IntN(100)))
 		}
 	}
 }
@@ -115,46 +107,6 @@ func expectUnder(t *testing.T, table *leases, now time.Duration) {
 	}
 	if got := table.under(now); got != want {
 		t.Fatalf("at %v there are leases with %v left: %v, want %v", now, leaseBounds, got, want)
-	}
-}
-
-// A name that is registered, renewed and given up over and over between two
-// checkpoints is to be checkpointed once, and with its last lease.
-func TestCheckpointsAreBounded(t *testing.T) {
-	table := newLeases(0)
-	register := func(name foyer.Name, addr foyer.Address) {
-		table.put(&foyer.Registration{Name: name, Address: addr, TTL: time.Hour, LeaseEnd: time.Hour}, 0, 0)
-	}
-	for i := range 1000 {
-		for _, name := range []foyer.Name{"Foyer", "Hall", "Inn", "Attic"} {
-			addr := foyer.Address(strconv.Itoa(i))
-			register(name, addr)
-			if got := table.renew([]byte(name), addr, time.Duration(i)*time.Second, 0); got != renewed {
-				t.Fatalf("%s: %v", name, got)
-			}
-			if i%2 == 0 && name == "Inn" {
-				table.drop(name)
-			}
-		}
-		if len(table.dirty) > 4 {
-			t.Fatalf("%d leases to checkpoint, of %d", len(table.dirty), table.len())
-		}
-	}
-	register("Hall", "new") // a registration says itself when it ends
-	table.drop("Attic")
-	ends := table.checkpoints(nil, 10)
-	slices.SortFunc(ends, func(a, b leaseEnd) int { return strings.Compare(string(a.name), string(b.name)) })
-	end := 999*time.Second + tick + time.Hour
-	if want := []leaseEnd{{"Foyer", "999", end}, {"Inn", "999", end}}; !slices.Equal(ends, want) {
-		t.Errorf("got %v, want %v", ends, want)
-	}
-	if again := table.checkpoints(nil, 10); len(again) != 0 {
-		t.Errorf("again %v", again)
-	}
-	table.recheck(ends)
-	table.recheck(ends)
-	if again := table.checkpoints(nil, 10); len(again) != 2 {
-		t.Errorf("%v were given back", again)
 	}
 }
 

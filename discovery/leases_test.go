@@ -1,12 +1,16 @@
 package discovery
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"foyer"
+	"foyer/storage"
+	"foyer/storage/storetest"
 	"foyer/wire"
 )
 
@@ -147,6 +151,48 @@ func TestRenewalsInOneTransaction(t *testing.T) {
 	})
 }
 
+// A RENEW that is as far behind the REGISTER of its name as a datagram can be long
+// changes the lease like one that is next to it.
+func TestRenewalFarBehindItsRegistration(t *testing.T) {
+	run(t, func(b *bench) {
+		first, last := b.id(0), b.id(0)
+		lines := []string{"@id=" + first + ";ttl=60 REGISTER room://a:1 a"}
+		end := "@id=" + last + ";ttl=120 RENEW room://a:1 a"
+		for i := range (wire.MaxDatagram - len(lines[0]) - len(end) - 2) / len("REGISTER room://a:99 bb\n") {
+			lines = append(lines, fmt.Sprintf("REGISTER room://a:%d b%c", 10+i, 'a'+rune(i%26)+'A'-'a'+rune(i/26*32)))
+		}
+		replies := strings.Split(b.ask(strings.Join(append(lines, end), "\n")), "\n")
+		for i, reply := range replies[1 : len(replies)-1] {
+			if reply != "OK" {
+				t.Errorf("%q got %q", lines[i+1], reply)
+			}
+		}
+		if want := "@id=" + last + ";ttl=120 OK"; len(lines) < 40 || replies[len(replies)-1] != want {
+			t.Errorf("behind %d lines the RENEW got %q, want %q", len(lines), replies[len(replies)-1], want)
+		}
+	})
+}
+
+// A REGISTER that was not carried out, because nothing could be written or its reply
+// did not fit any more, says nothing of how long the lease is to be.
+func TestFailedRegistrationsChangeNoLease(t *testing.T) {
+	run(t, func(b *bench) {
+		again := func() string { return b.signed(1, ";ttl=30;key="+publicKey(1), "REGISTER room://192.0.2.10:1 Foyer") }
+		b.expectCode(again(), "OK")
+		time.Sleep(time.Second)
+		older := again()
+		time.Sleep(time.Second)
+		short := b.signed(1, ";ttl=5", "RENEW room://192.0.2.10:1 Foyer")
+		time.Sleep(time.Second)
+		b.expectCode(b.signed(1, ";ttl=3600", "RENEW room://192.0.2.10:1 Foyer"), "OK")
+		b.store.Fail(storetest.Refused)
+		b.expectCode(older, foyer.Unavailable)
+		b.expectCode(short, "OK") // as it is
+		time.Sleep(10 * time.Second)
+		b.expectCode("@x= LOOKUP Foyer", "OK")
+	})
+}
+
 // A lease without an owner is renewed by the host that registered it and by
 // nobody else.
 func TestStrangersRenewNothing(t *testing.T) {
@@ -264,6 +310,79 @@ func TestCheckpoints(t *testing.T) {
 		time.Sleep(1000 * time.Second)
 		b.expect("LOOKUP Long", "NOTOK no room of that name is registered")
 	})
+}
+
+// kill ends the server as kill -9 does, and starts another one on what the store has.
+func (b *bench) kill() {
+	b.store = b.store.Reopen() // the old server cannot write any more
+	b.stop()
+	b.start()
+}
+
+// What a renewal was answered holds, however long after the one before it came and
+// whenever the registry is killed after it.
+func TestRenewalsSurviveKills(t *testing.T) {
+	for _, apart := range []time.Duration{time.Second, 4 * time.Minute, 301 * time.Second, 20 * time.Minute, 59 * time.Minute} {
+		for _, later := range []time.Duration{time.Second, 200 * time.Second, 11 * time.Minute} {
+			run(t, func(b *bench) {
+				b.expectCode("@ttl=3600 REGISTER room://192.0.2.10:1 Foyer", "OK")
+				for range 3 {
+					time.Sleep(apart)
+					b.expectCode("@x= RENEW room://192.0.2.10:1 Foyer", "OK")
+				}
+				time.Sleep(later)
+				b.kill()
+				time.Sleep(time.Hour - later - time.Second)
+				if got := codeOf(t, b.ask("LOOKUP Foyer")); got != "OK" {
+					t.Errorf("renewed every %v and killed %v later: %s before the lease is over", apart, later, got)
+				}
+				time.Sleep(2*checkpointEvery + time.Minute) // the clock stood still for one, the end is known to the other
+				if got := codeOf(t, b.ask("LOOKUP Foyer")); got == "OK" {
+					t.Errorf("renewed every %v and killed %v later: the lease never ends", apart, later)
+				}
+			})
+		}
+	}
+}
+
+// A renewal that would have to be written, and cannot be, is not said to hold; but the
+// lease goes on as long as the registry runs.
+func TestRenewalsWhileNothingCanBeWritten(t *testing.T) {
+	run(t, func(b *bench) {
+		b.stop()
+		down := &downStore{Store: b.store}
+		b.serveOn(down)
+		b.expectCode("@ttl=3600 REGISTER room://192.0.2.10:1 Long", "OK")
+		b.expectCode("@ttl=60 REGISTER room://192.0.2.10:2 Short", "OK")
+		down.down.Store(true)
+		for i := range 180 {
+			time.Sleep(40 * time.Second)
+			want := foyer.Code("OK")
+			if time.Duration(i+1)*40*time.Second > checkpointEvery {
+				want = foyer.Unavailable
+			}
+			b.expectCode("@x= RENEW room://192.0.2.10:1 Long", want)
+			b.expectCode("@x= RENEW room://192.0.2.10:2 Short", "OK")
+		}
+		down.down.Store(false)
+		time.Sleep(45 * time.Second)
+		b.expectCode("@x= LOOKUP Long", "OK")
+		b.expectCode("@x= LOOKUP Short", "OK")
+		b.expectCode("@x= RENEW room://192.0.2.10:1 Long", "OK")
+	})
+}
+
+// A downStore cannot be written while it is down.
+type downStore struct {
+	storage.Store
+	down atomic.Bool
+}
+
+func (s *downStore) Update(now storage.Instant, fn func(storage.Tx) error) error {
+	if s.down.Load() {
+		return storage.Unavailable(errors.New("down"))
+	}
+	return s.Store.Update(now, fn)
 }
 
 func TestStallCostsNoLease(t *testing.T) {

@@ -71,9 +71,9 @@ type transaction struct {
 	server  *Server
 	journal *journal
 	effects []effect
-	changed bool // something was applied or recorded
-	ended   bool // a request has ended a registration
-	holds   bool // a name was held, or let go
+	asks    map[foyer.Name]int64 // of leases that it has granted to a REGISTER, as in lease.asked
+	changed bool                 // something was applied or recorded
+	holds   bool                 // a name was held, or let go
 }
 
 // An effect changes the table of leases.
@@ -155,12 +155,16 @@ func (t *transaction) carryOutLine(x *exchange, r *request) (fits bool, err erro
 			return false, err
 		}
 		e := effect{registration: d.event.Registration, kind: d.event.Kind, was: d.was, ends: d.event.Kind.Ends(), asked: t.asked(r), heard: true}
-		t.ended = t.ended || e.ends
+		if r.Verb == wire.Register && d.ttl > 0 {
+			t.grantedAt(e.registration.Name, e.asked)
+		}
 		t.effects = append(t.effects, e)
 		t.server.quota.used(d.event.Kind, &e)
 	}
 	if d.rescue {
-		t.effects = append(t.effects, effect{registration: d.event.Registration, was: d.event.Registration.From, rescue: true})
+		if err := t.rescue(d.event.Registration); err != nil {
+			return false, err
+		}
 	}
 	if once {
 		t.changed = true
@@ -267,9 +271,6 @@ func (t *transaction) register(x *exchange, r *request, name foyer.Name, reg *fo
 			return refuse(err), nil
 		}
 	}
-	if kind == storage.Replaced || t.ended { // the name may have a lease in the table: also for the rest of this transaction
-		t.server.leases.claim(name, t.asked(r))
-	}
 	d := decision{event: storage.Event{
 		Kind: kind,
 		Time: t.now.Wall,
@@ -323,8 +324,7 @@ func (t *transaction) renew(x *exchange, r *request, reg *foyer.Registration) de
 	}
 	d := renewAsGranted(reg)
 	// Whoever says again what is granted is to be noted as well.
-	latest := reg.TTL > 0 && r.recorded() && r.checkTime(t.now.Wall) == nil &&
-		(t.server.leases.ask(reg.Name, r.idTime()) || t.justRegistered(reg.Name, r.idTime()))
+	latest := reg.TTL > 0 && r.recorded() && r.checkTime(t.now.Wall) == nil && t.ask(reg.Name, r.idTime())
 	if ttl := grant(r.TTL); latest && ttl != reg.TTL {
 		d.ttl, d.rescue = ttl, false
 		d.event.Kind, d.event.Time, d.event.From = storage.Extended, t.now.Wall, x.from()
@@ -334,17 +334,39 @@ func (t *transaction) renew(x *exchange, r *request, reg *foyer.Registration) de
 	return d
 }
 
-// justRegistered reports whether one of the last effects of this transaction gives
-// name its lease, which is in no table yet, and no later request than one of the time
-// asked has said how long it is to be. A REGISTER and a RENEW of one datagram are no
-// further apart than that.
-func (t *transaction) justRegistered(name foyer.Name, asked int64) bool {
-	for i := len(t.effects) - 1; i >= max(0, len(t.effects)-maxLines); i-- {
-		if e := &t.effects[i]; e.registration.Name == name && !e.rescue {
-			return !e.ends && asked >= e.asked && t.server.leases.lacks(name)
+// rescue starts the lease of reg anew as it was granted, and writes its end if that is
+// due.
+func (t *transaction) rescue(reg foyer.Registration) error {
+	if outruns(&reg, t.now.Lease) {
+		reg.LeaseEnd = t.now.Lease + tick + reg.TTL
+		t.changed = true
+		if err := t.Apply(storage.Event{Kind: storage.Extended, Time: t.now.Wall, Registration: reg}); err != nil {
+			return err
 		}
 	}
-	return false
+	t.effects = append(t.effects, effect{registration: reg, was: reg.From, rescue: true})
+	return nil
+}
+
+// grantedAt notes when a lease was asked for that is in no table yet.
+func (t *transaction) grantedAt(name foyer.Name, asked int64) {
+	if t.asks == nil {
+		t.asks = make(map[foyer.Name]int64)
+	}
+	t.asks[name] = asked
+}
+
+// ask is leases.ask, also for the leases of this transaction.
+func (t *transaction) ask(name foyer.Name, asked int64) (latest bool) {
+	at, here := t.asks[name]
+	if !here {
+		return t.server.leases.ask(name, asked)
+	}
+	if asked < at {
+		return false
+	}
+	t.asks[name] = asked
+	return true
 }
 
 // checkRenew says whether the request may renew reg.

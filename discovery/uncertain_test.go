@@ -69,6 +69,29 @@ func TestUncertainReplacementHasItsLease(t *testing.T) {
 	})
 }
 
+// A name whose lease runs out while it is not known whether its owner has registered
+// it anew is free only if that had not happened, and else as long as the new lease
+// says: whenever in between that becomes known.
+func TestLeaseRunsOutInDoubt(t *testing.T) {
+	for refusals := range 40 {
+		run(t, func(b *bench) {
+			b.expectCode(b.signed(1, ";ttl=5;key="+publicKey(1), "REGISTER room://192.0.2.10:1 Foyer"), "OK")
+			time.Sleep(4 * time.Second)
+			again := b.signed(1, ";ttl=60;key="+publicKey(1), "REGISTER room://192.0.2.10:2 Foyer")
+			b.store.Fail(storetest.Kept)
+			b.store.Fail(slices.Repeat([]storetest.Fault{storetest.Refused}, refusals)...)
+			if got := b.send("192.0.2.10", again); len(got) != 0 {
+				t.Errorf("got %q for an uncertain outcome", got)
+			}
+			time.Sleep(20 * time.Second)
+			b.expectCode(again, "OK") // as is recorded
+			if got := codeOf(t, b.ask("@x= LOOKUP Foyer")); got != "OK" {
+				t.Errorf("known after %d refusals: the registration that was answered OK is gone, %s", refusals, got)
+			}
+		})
+	}
+}
+
 // Replies of the plain dialect are told apart by their order: behind a line that is
 // met with silence nothing is answered.
 func TestNothingIsAnsweredBehindSilence(t *testing.T) {

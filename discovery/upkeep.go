@@ -8,12 +8,16 @@ import (
 	"foyer/storage"
 )
 
-// catchUp ends leases and writes checkpoints, as many of each as a transaction
-// may. If that leaves some the writer comes back to it as soon as it has served
-// those who wait: neither holds up the other for longer than that.
+// catchUp ends leases, as many as a transaction may. If that leaves some the writer
+// comes back to it as soon as it has served those who wait: neither holds up the other
+// for longer than that. Which leases there are must be known first: one that seems to
+// have run out may have begun anew in a transaction in doubt.
 func (w *writer) catchUp() {
-	more := w.expire()
-	w.behind = w.keepTime() || more
+	if w.behind = false; w.settle() != nil {
+		return
+	}
+	w.behind = w.expire()
+	w.keepTime(checkpointEvery)
 }
 
 // always is ready.
@@ -61,41 +65,12 @@ func (t *transaction) end(reg *foyer.Registration, kind storage.Kind) error {
 	return t.Apply(storage.Event{Kind: kind, Time: t.now.Wall, Registration: *reg})
 }
 
-// keepTime writes the ends of long leases that were renewed, and with them the
-// lease clock itself, every checkpointEvery: without leases there is nothing
-// to write. It reports whether there is more of it.
-func (w *writer) keepTime() (more bool) {
-	now := w.clock.leaseNow()
-	if !w.checkpointing {
-		if now-w.checkpointed < checkpointEvery || w.leases.len() == 0 {
-			return false
-		}
-		// From here on, so that the next round begins in time if this one takes long.
-		w.checkpointing, w.checkpointed = true, now
+// keepTime writes the lease clock if that was not done for a while: what is not written
+// has not passed when the registry is killed. Without leases that does not matter.
+func (w *writer) keepTime(every time.Duration) {
+	if w.leases.len() > 0 && w.clock.leaseNow()-w.store.Last().Lease >= every {
+		_ = w.update(func(*transaction) error { return nil })
 	}
-	w.ends = w.leases.checkpoints(w.ends[:0], expiryBatch)
-	err := w.update(func(t *transaction) error {
-		for _, e := range w.ends {
-			reg, err := t.Get(e.name)
-			if errors.Is(err, foyer.ErrUnknownName) || err == nil && reg.Address != e.addr {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			reg.LeaseEnd = e.end
-			if err := t.Apply(storage.Event{Kind: storage.Extended, Time: t.now.Wall, Registration: reg}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.leases.recheck(w.ends)
-		return false
-	}
-	w.checkpointing = len(w.ends) == expiryBatch
-	return w.checkpointing
 }
 
 // noteLate writes the late renewals of the last tick into the names' histories.

@@ -17,7 +17,7 @@ import (
 // waiting and commits it as one transaction; what arrives meanwhile is the next
 // one. It never waits for company. If it cannot begin it calls giveUp.
 func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
-	w := writer{Server: s, intakes: intakes, meter: s.newMeter(), checkpointed: s.clock.leaseNow()}
+	w := writer{Server: s, intakes: intakes, meter: s.newMeter()}
 	defer w.journal.sum(w.log, true)
 	if err := w.loadLeases(); err != nil {
 		giveUp()
@@ -45,8 +45,7 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 		case <-idle:
 		case x, ok := <-s.toWrite:
 			if !ok {
-				w.checkpointed = -checkpointEvery
-				w.keepTime()
+				w.keepTime(0)
 				return nil
 			}
 			s.writing.Store(true)
@@ -72,16 +71,10 @@ type writer struct {
 	group   []*exchange    // at most queueLength, and a batch
 	out     []udp.Datagram // their replies
 	names   []foyer.Name
-	ends    []leaseEnd
 	journal journal
 	removed bool      // the store failed because its database was removed
 	failed  time.Time // when it last did
-	behind  bool      // leases have ended, or are to be checkpointed, that the last catchUp had no room for
-
-	// When the writing of checkpoints last began, by the lease clock, and
-	// whether it goes on.
-	checkpointed  time.Duration
-	checkpointing bool
+	behind  bool      // leases have ended that the last catchUp had no room for
 
 	// uncertain is true while it is not known whether a transaction happened, and
 	// doubtful are the names that it may have changed. Until that is settled there
@@ -92,8 +85,8 @@ type writer struct {
 
 // loadLeases starts the leases of all registrations. Look-ups are answered
 // meanwhile; whatever changes something waits. While the registry was down no
-// lease ran: a short one begins anew, as renewals are not written; a long one
-// goes on from its last checkpoint, at most one interval back.
+// lease ran: a short one begins anew, as its renewals are not written; a long one
+// ends at most checkpointEvery after the end that is written, see outruns.
 func (w *writer) loadLeases() error {
 	if err := w.loadRestored(); err != nil {
 		return err
@@ -133,7 +126,6 @@ func (w *writer) tick() {
 		w.log.Warn("the registry was stalled; leases are extended", "grace", leaseGrace)
 		w.leases.setFloor(w.clock.leaseNow())
 	}
-	_ = w.settle()
 	w.noteLate()
 	w.catchUp()
 	w.checkStore()
@@ -220,7 +212,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	defer func() { <-w.feed.commits }()
 	began, outcomes := w.since(), 0
 	err := w.store.Update(now, func(tx storage.Tx) error {
-		t.Tx, t.now, t.effects, t.changed, t.ended = tx, now, t.effects[:0], false, false
+		t.Tx, t.now, t.effects, t.asks, t.changed = tx, now, t.effects[:0], nil, false
 		t.journal.begin()
 		w.quota.begin()
 		if err := fn(t); err != nil {
