@@ -72,7 +72,7 @@ func (s *Store) Compact(ctx context.Context, path string, progress func(done, of
 			return err
 		}
 		c.mu.Lock()
-		old, c.db, c.info, c.extent.Head, c.to = c.db, c.to, c.toInfo, c.head, nil
+		old, c.db, c.info, c.extent.bounds, c.to = c.db, c.to, c.toInfo, c.sealed, nil
 		c.mu.Unlock()
 		if err := syncFolder(filepath.Dir(path)); err != nil { // a crash might bring the old file back
 			c.trouble = &trouble{cause: err, final: true}
@@ -90,6 +90,7 @@ type copier struct {
 	toInfo     os.FileInfo
 	wrote      func(bytes int) error
 	head, next uint64 // the copy has the blocks from head to next
+	sealed     bounds // what seal has written
 }
 
 func (s *Store) copy(ctx context.Context, path string, progress func(int64, int64), finish func(*copier) error) (err error) {
@@ -228,12 +229,13 @@ func (c *copier) seal(needed uint64) error {
 			for n := first; n < c.head; n++ {
 				err = cmp.Or(err, btx.Bucket(bucketLog).Delete(blockKey(n)))
 			}
-			x, meta := extent{bounds{c.head, c.extent.End, uint64(btx.ID())}, c.extent.last}, btx.Bucket(bucketMeta)
+			c.sealed = bounds{c.head, c.extent.End, uint64(btx.ID())}
+			x, meta := extent{c.sealed, c.extent.last}, btx.Bucket(bucketMeta)
 			if state != nil { // there was an Update
 				err = cmp.Or(err, meta.Put(keyState, state))
 			}
 			format := binary.BigEndian.AppendUint32(nil, c.format) // an older program can read it, if the file is not new
-			return cmp.Or(err, meta.Put(keyFormat, format), meta.Put(keyLog, x.encode()))
+			return cmp.Or(err, meta.Put(keyFormat, format), meta.Put(keyExtent, x.encode()))
 		})
 	}))
 }

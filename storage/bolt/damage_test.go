@@ -117,12 +117,12 @@ func editHidden(t *testing.T, path string, fn func(btx *bbolt.Tx) error) {
 	t.Helper()
 	edit(t, path, func(btx *bbolt.Tx) error {
 		meta := btx.Bucket(bucketMeta)
-		x, err := readExtentOf(meta.Get(keyLog))
+		x, err := readExtentOf(meta.Get(keyExtent))
 		if err != nil {
 			return err
 		}
 		x.Txid = uint64(btx.ID())
-		return errors.Join(fn(btx), meta.Put(keyLog, x.encode()))
+		return errors.Join(fn(btx), meta.Put(keyExtent, x.encode()))
 	})
 }
 
@@ -611,7 +611,7 @@ func TestPutBack(t *testing.T) {
 	if err := os.WriteFile(copied, now, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, copied, func(btx *bbolt.Tx) error { return btx.Bucket(bucketMeta).Put(keyLog, oldExtent.encode()) })
+	edit(t, copied, func(btx *bbolt.Tx) error { return btx.Bucket(bucketMeta).Put(keyExtent, oldExtent.encode()) })
 	if err := refusal(t, copied); !errors.Is(err, storage.ErrDamaged) {
 		t.Errorf("the extent: %v", err)
 	}

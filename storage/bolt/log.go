@@ -20,7 +20,7 @@ import (
 // The buckets, and the keys of the last of them.
 var (
 	bucketLog, bucketSnapshot, bucketMeta = []byte("log"), []byte("snapshot"), []byte("meta")
-	keyFormat, keyLog, keyState           = []byte("format"), []byte("log"), []byte("state")
+	keyFormat, keyExtent, keyState        = []byte("format"), []byte("log"), []byte("state")
 )
 
 // formatVersion is that of the format. Version 3 is the same without exits: a file of it is of this version after the first
@@ -84,7 +84,7 @@ func (x *extent) encode() []byte {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func readExtent(btx *bbolt.Tx) (x extent, err error) {
-	b := btx.Bucket(bucketMeta).Get(keyLog)
+	b := btx.Bucket(bucketMeta).Get(keyExtent)
 	if n := binary.Size(x.bounds); len(b) >= 4+n && binary.BigEndian.Uint32(b) == crc32.Checksum(b[4:], castagnoli) {
 		_, err = binary.Decode(b[4:], binary.BigEndian, &x.bounds)
 		x.last = slices.Clone(b[4+n:])
@@ -240,20 +240,16 @@ func (f *file) write(btx *bbolt.Tx, b *engine.Batch) (next extent, err error) {
 	if f.format != formatVersion {
 		err = cmp.Or(err, meta.Put(keyFormat, version()))
 	}
-	return next, cmp.Or(err, meta.Put(keyLog, next.encode()), meta.Put(keyState, b.State))
+	return next, cmp.Or(err, meta.Put(keyExtent, next.encode()), meta.Put(keyState, b.State))
 }
 
 // Close implements [engine.Log].
 func (f *file) Close() error {
-	var removed error
-	if err := f.Check(); err != nil && !f.readOnly {
-		removed = fmt.Errorf("%w; unless it was only moved, what was registered is lost with it", err)
+	err := f.Check()
+	if f.readOnly {
+		err = nil
+	} else if err != nil {
+		err = fmt.Errorf("%w; unless it was only moved, what was registered is lost with it", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.db != nil {
-		removed = errors.Join(removed, guard(f.db.Close))
-		f.db = nil
-	}
-	return removed
+	return errors.Join(err, f.closeDB())
 }

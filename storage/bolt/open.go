@@ -100,7 +100,7 @@ func open(path string, opts *Options, readOnly bool) (*Store, error) {
 			return &Store{Store: s, file: f}, nil
 		}
 	}
-	f.close()
+	_ = f.closeDB()
 	return nil, err
 }
 
@@ -119,7 +119,7 @@ func (f *file) open() (err error) {
 	}
 	err = cmp.Or(checkOutline(f.path, f.info.Size()), err)
 	if err == nil && !f.readOnly {
-		f.close()
+		_ = f.closeDB()
 		f.db, f.info, err = openBolt(f.path, false)
 	}
 	if err != nil {
@@ -220,7 +220,7 @@ func initialize(btx *bbolt.Tx) error {
 	}
 	meta := btx.Bucket(bucketMeta)
 	errs = append(errs, meta.Put(keyFormat, version()))
-	errs = append(errs, meta.Put(keyLog, (&extent{bounds: bounds{Txid: uint64(btx.ID())}}).encode()))
+	errs = append(errs, meta.Put(keyExtent, (&extent{bounds: bounds{Txid: uint64(btx.ID())}}).encode()))
 	return errors.Join(errs...)
 }
 

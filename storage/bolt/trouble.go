@@ -29,18 +29,19 @@ type trouble struct {
 // nil if there was nothing to commit. It returns nil if the transaction is durable after all.
 func (f *file) failed(next *extent, cause error) error {
 	f.trouble, f.changed = &trouble{cause: cause}, nil
+	before := f.extent.bounds
 	if next != nil {
 		// What is not in the file now never will be: nothing is being written.
-		if found, err := f.stored(); err != nil || found.End != f.extent.End {
+		if found, err := f.stored(); err != nil || found.bounds != before {
 			f.trouble.doubt = next
 		}
 	}
-	f.close()
+	_ = f.closeDB()
 	err := f.reopen()
 	switch {
 	case err != nil && f.trouble.doubt != nil:
 		return fmt.Errorf("%w: %w", storage.ErrUncertain, err)
-	case err == nil && (next == nil || f.extent.End != next.End):
+	case err == nil && f.extent.bounds == before:
 		return cause
 	}
 	return err
@@ -67,24 +68,26 @@ func (f *file) reopen() error {
 	found, err := f.openAgain()
 	switch {
 	case err != nil:
-	case found.End == f.extent.End: // it never happened
+	case found.bounds == f.extent.bounds: // it never happened
 	case t.doubt != nil && found.End == t.doubt.End:
-		// Seen in the file is not yet on the disk: only another commit, with its flushes, makes sure.
-		err = guard(func() error {
-			return f.db.Update(func(btx *bbolt.Tx) error {
-				found.Txid = uint64(btx.ID())
-				return btx.Bucket(bucketMeta).Put(keyLog, found.encode())
+		// Seen in the file is not yet on the disk: only another commit, with its flushes, makes sure; and one more, as each
+		// writes one of the two meta pages, and the last one may be in the kernel's cache only.
+		for n := 0; n < 2 && err == nil; n++ {
+			err = guard(func() error {
+				return f.db.Update(func(btx *bbolt.Tx) error {
+					found.Txid = uint64(btx.ID())
+					return btx.Bucket(bucketMeta).Put(keyExtent, found.encode())
+				})
 			})
-		})
+		}
 	default:
 		t.final = true
 		err = errors.New("another process has changed the database")
 	}
 	if err != nil {
-		f.close()
+		_ = f.closeDB()
 		return fmt.Errorf("%w: %w", t.cause, err)
 	}
-	f.db.NoSync, f.db.AllocSize = f.noSync, allocSize
 	f.extent, f.trouble = found, nil
 	return nil
 }
@@ -102,6 +105,7 @@ func (f *file) openAgain() (found extent, err error) {
 	if err != nil {
 		return found, err
 	}
+	db.NoSync, db.AllocSize = f.noSync, allocSize
 	f.mu.Lock()
 	f.db = db
 	f.mu.Unlock()
@@ -116,13 +120,14 @@ func (f *file) stored() (x extent, err error) {
 	return x, err
 }
 
-func (f *file) close() {
+func (f *file) closeDB() (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.db != nil {
-		guard(f.db.Close)
+		err = guard(f.db.Close)
 		f.db = nil
 	}
+	return err
 }
 
 // Check implements [engine.Log]. The file stays open: it can still be read, and if it is put back all is well again. What

@@ -15,6 +15,7 @@ import (
 	"foyer"
 	"foyer/internal/testenv"
 	"foyer/storage"
+	"foyer/storage/engine"
 	"foyer/storage/storetest"
 )
 
@@ -162,7 +163,7 @@ func TestACommitThatFailsHasNotHappened(t *testing.T) {
 }
 
 // Seen in the file is not yet on the disk: another commit, with its flushes, is
-// made before the Update is said to have happened.
+// made for each meta page before the Update is said to have happened.
 func TestACommitThatHasHappenedIsMadeDurable(t *testing.T) {
 	s := newTroubled(t)
 	var txid uint64
@@ -173,13 +174,86 @@ func TestACommitThatHasHappenedIsMadeDurable(t *testing.T) {
 	if err := s.register("during", time.Second); err != nil {
 		t.Errorf("Update: %v", err)
 	}
-	if found, err := s.file.stored(); err != nil || found.Txid != txid+1 || s.file.extent.Txid != txid+1 {
+	if found, err := s.file.stored(); err != nil || found.Txid != txid+2 || s.file.extent.Txid != txid+2 {
 		t.Errorf("the transaction was %d, and the last in the file is %d, %v", txid, found.Txid, err)
 	}
 	s.want("during", true)
 	s.wantRecorded("during", true)
 	s.Close()
 	verify(t, s.path)
+}
+
+// When the flush of a meta page has failed the kernel's cache still shows it, but
+// counts it as written: it reaches the disk only if it is written again. So before the
+// Update has happened both meta pages are, and the file is sound without what was
+// lost.
+func TestAMetaPageThatIsLost(t *testing.T) {
+	s := newTroubled(t)
+	for _, name := range []foyer.Name{"one", "two", "three"} {
+		if err := s.register(name, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before, after []byte
+	s.failing(func(btx *bbolt.Tx) error {
+		before, _ = os.ReadFile(s.path)
+		err := lostSync(btx)
+		after, _ = os.ReadFile(s.path)
+		return err
+	})
+	if err := s.register("during", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := os.ReadFile(s.path) // when the power fails
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range 2 {
+		at := id * pageSize
+		if page := disk[at : at+pageSize]; string(page) == string(after[at:at+pageSize]) {
+			copy(page, before[at:])
+		}
+	}
+	path := filepath.Join(t.TempDir(), "rooms.db")
+	if err := os.WriteFile(path, disk, fileMode); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.Find([]byte("during")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A batch without a group moves no end, and is told apart all the same.
+func TestABatchWithoutAGroupThatFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		commit  func(*bbolt.Tx) error
+		happens bool
+	}{"a full disk": {fullDisk, false}, "a lost flush": {lostSync, true}} {
+		t.Run(name, func(t *testing.T) {
+			s := newTroubled(t)
+			if err := s.register("before", time.Second); err != nil {
+				t.Fatal(err)
+			}
+			state, end, err := s.file.Load(func() func(string, []byte) error { return func(string, []byte) error { return nil } })
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.failing(c.commit)
+			err = s.file.Append(&engine.Batch{Position: end, State: state, Pieces: map[string][]byte{"piece": []byte("new")}})
+			there := false
+			_, _, loadErr := s.file.Load(func() func(string, []byte) error {
+				return func(key string, _ []byte) error { there = true; return nil }
+			})
+			if (err == nil) != c.happens || there != c.happens || loadErr != nil {
+				t.Errorf("Append: %v, and the piece is there: %v, %v", err, there, loadErr)
+			}
+		})
+	}
 }
 
 // TestUncertainty takes the file away while it is to be asked what became of a
@@ -433,4 +507,34 @@ func TestRandomTrouble(t *testing.T) {
 	s.file.commitBolt = (*bbolt.Tx).Commit // closing commits, too
 	s.Close()
 	verify(t, path)
+}
+
+// A commit that fails behind Compact is as any other: the file is the compact one.
+func TestTroubleAfterCompact(t *testing.T) {
+	for name, c := range map[string]struct {
+		commit  func(*bbolt.Tx) error
+		happens bool
+	}{"a full disk": {fullDisk, false}, "a lost flush": {lostSync, true}} {
+		t.Run(name, func(t *testing.T) {
+			s := newTroubled(t)
+			for _, name := range []foyer.Name{"one", "two", "three"} {
+				if err := s.register(name, time.Second); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := s.Compact(t.Context(), s.path+".compact", nil); err != nil {
+				t.Fatal(err)
+			}
+			s.failing(c.commit)
+			if err := s.register("during", time.Second); (err == nil) != c.happens || errors.Is(err, storage.ErrUncertain) {
+				t.Errorf("Update: %v", err)
+			}
+			s.want("during", c.happens)
+			if err := s.register("after", time.Second); err != nil {
+				t.Error(err)
+			}
+			s.Close()
+			verify(t, s.path)
+		})
+	}
 }

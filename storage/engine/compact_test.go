@@ -30,6 +30,51 @@ func churned(name string, number, n int) foyer.Registration {
 	return r
 }
 
+// Updates that come to nothing leave nothing in memory, whether their function fails,
+// or the log, or nobody knows for a while and then they have not happened.
+func TestFailuresBoundMemory(t *testing.T) {
+	log := storetest.NewMemoryLog()
+	s, err := engine.Open(log, engine.Pace{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	register := func(from, to int, result error) error {
+		return s.Update(storage.Instant{}, func(tx storage.Tx) error {
+			for i := from; i < to; i++ {
+				name := fmt.Sprint(strings.Repeat("x", 200), i)
+				if err := tx.Apply(storage.Event{Kind: storage.Registered, Registration: churned(name, i, i+1)}); err != nil {
+					return err
+				}
+			}
+			return result
+		})
+	}
+	if err := register(0, 10, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 { // a mebibyte each
+		var result error
+		switch i % 3 {
+		case 0:
+			result = errGivenUp
+		case 1:
+			log.Fail(storetest.Refused)
+		default:
+			log.Fail(storetest.Lost)
+		}
+		if err := register(10, 4000, result); err == nil {
+			t.Fatal("nothing has failed")
+		}
+		if in := inspect(t, s); in.Chunks > 5 {
+			t.Fatalf("after %d failures there are %d chunks for %d bytes", i+1, in.Chunks, in.Live)
+		}
+	}
+	if err := register(10, 4000, nil); err != nil {
+		t.Error(err)
+	}
+	inspect(t, s)
+}
+
 // TestCompactBoundsMemory changes names over and over again, in steps of many
 // sizes, some of which are given up.
 func TestCompactBoundsMemory(t *testing.T) {

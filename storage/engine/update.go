@@ -22,16 +22,20 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 		now.Wall = s.state.last.Wall
 	}
 	t := s.begin(now)
-	if err := fn(t); err != nil {
-		return err
+	err := fn(t)
+	if err == nil {
+		err = t.err
 	}
-	if t.err != nil {
-		return t.err
+	if err == nil {
+		err = unavailable(t.prepare())
 	}
-	if err := t.prepare(); err != nil {
-		return unavailable(err)
+	if err == nil {
+		err = unavailable(s.append(t))
 	}
-	return unavailable(s.append(t))
+	if err != nil && s.doubt == nil { // what it has written to the arena is of no use
+		s.arena.dropUnused(s.entries.number)
+	}
+	return err
 }
 
 func (s *Store) append(t *tx) error {
