@@ -90,7 +90,7 @@ func (a *actor) choose() *operation {
 		district: a.district.number, actor: a.number, from: a.number,
 		name: r.IntN(namesPerDistrict), address: r.IntN(addressesPerDistrict), owner: r.IntN(keysPerDistrict+1) + none,
 	}
-	own := r.Float64() < 0.7
+	own := r.Float64() < a.world.climate.own
 	if own {
 		op.name, op.address, op.owner = a.name, a.address, a.owner
 	}
@@ -100,7 +100,7 @@ func (a *actor) choose() *operation {
 	case what < 0.3:
 		op.verb, op.address, op.owner = wire.Lookup, none, none
 		op.name = r.IntN(namesPerDistrict)
-	case what < 0.55:
+	case what < 0.3+a.world.climate.registers:
 		op.verb = wire.Register
 		if own { // with another address: a takeover, if it has a key
 			op.address = r.IntN(addressesPerDistrict)

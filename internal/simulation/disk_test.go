@@ -39,6 +39,10 @@ type diskFaults struct {
 
 var errInjected = errors.New("an injected fault")
 
+// retryInterval is how often, at most, a store looks what became of a transaction in
+// doubt, as storage/bolt does.
+const retryInterval = 250 * time.Millisecond
+
 // A disk is the store of one run of the registry: a real one, with faults,
 // delays, and a journal of what has become durable. What is not set once is
 // owned by the goroutine that calls Update.
@@ -53,7 +57,8 @@ type disk struct {
 
 	rand    *rand.Rand
 	doubted *page     // of the transaction in doubt; nil when there is none
-	settled time.Time // when it will be known
+	settled time.Time // when it can be known
+	tried   time.Time // when that was last tried
 
 	killed chan struct{} // closed when the registry is
 	kill   func()        // closes it; may be called again
@@ -73,10 +78,15 @@ func (d *disk) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	if !d.wait(before) {
 		return errUncertain
 	}
-	if d.doubted != nil && time.Now().Before(d.settled) {
-		return storage.Unavailable(errInjected)
+	if d.doubted != nil {
+		if time.Since(d.tried) < retryInterval {
+			return storage.Unavailable(errInjected)
+		}
+		if d.tried = time.Now(); d.tried.Before(d.settled) {
+			return storage.Unavailable(errInjected)
+		}
+		d.doubted = nil
 	}
-	d.doubted = nil
 	err := d.write(now, fn, f, doubt)
 	if !d.wait(after) {
 		return errUncertain
@@ -183,7 +193,8 @@ func (d *disk) write(now storage.Instant, fn func(storage.Tx) error, f fault, do
 		return storage.Unavailable(errInjected)
 	default:
 		if doubt > 0 {
-			d.doubted, d.settled = &p, time.Now().Add(doubt)
+			d.tried = time.Now()
+			d.doubted, d.settled = &p, d.tried.Add(doubt)
 		}
 		return errUncertain
 	}

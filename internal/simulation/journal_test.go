@@ -70,6 +70,10 @@ func (j *journal) commit(p *page) {
 			changes++
 			delete(j.rooms, r.Name)
 		case storage.Expired, storage.Evicted:
+			was := j.rooms[r.Name]
+			if e.Kind == storage.Expired && (was.TTL == 0 || p.now.Lease < was.LeaseEnd) {
+				j.problems.add("a lease of %q ended at %v, and what is written is %v", r.Name, p.now.Lease, was)
+			}
 			delete(j.rooms, r.Name)
 		}
 	}

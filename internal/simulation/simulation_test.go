@@ -14,12 +14,18 @@ import (
 )
 
 // planOf returns the plan of a seed's world: an odd seed makes a small one, an
-// even one a large one, and one in four uses the real store, which is slower
-// than its model.
+// even one a large one, one in four uses the real store, which is slower than its
+// model, and one in eight each has long leases or is full of doubt.
 func planOf(t *testing.T, seed uint64) plan {
 	p := plan{seed: seed, districts: 3, actors: 5, operations: 40}
 	if seed%2 == 0 {
 		p = plan{seed: seed, districts: 6, actors: 6, operations: 60}
+	}
+	switch seed % 8 {
+	case 5:
+		p.climate = slowly
+	case 7:
+		p.climate = doubtfully
 	}
 	if seed/2%4 == 0 {
 		p.medium = newFolder(t.TempDir(), p.stream("folder", 0))
@@ -133,6 +139,25 @@ func TestDoubtIsNotDenied(t *testing.T) {
 		if wrong := simulate(t, p).verdict(); wrong != "" {
 			t.Errorf("seed %d: %s", seed, wrong)
 		}
+	}
+}
+
+// No lease ends early: neither a long one, at whatever times it was renewed and the
+// registry killed after that, nor one that runs out while it is unknown whether its
+// owner, who is alone in the district, has registered anew.
+func TestNoLeaseEndsEarly(t *testing.T) {
+	for name, c := range map[string]struct {
+		change             func(*climate)
+		actors, operations int
+	}{"long": {slowly, 3, 60}, "in doubt": {doubtfully, 1, 150}} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(7) {
+				p := plan{seed: seed, districts: 3, actors: c.actors, operations: c.operations, medium: newMemory(storetest.Sabotage{}), climate: c.change}
+				if wrong := simulate(t, p).verdict(); wrong != "" {
+					t.Errorf("seed %d: %s", seed, wrong)
+				}
+			}
+		})
 	}
 }
 

@@ -18,6 +18,11 @@ type climate struct {
 	kinds   []trouble     // each is one of these
 	replays time.Duration // between two datagrams of a stranger, on average
 	pause   time.Duration // between two operations of a client, on average
+	ttls    []time.Duration
+
+	// The share of operations that concern what a client has registered itself, and of
+	// REGISTERs, 0.5 at most; the more there are, the fewer RENEWs.
+	own, registers float64
 }
 
 // climateOf draws a climate. Most worlds have all kinds of faults, but not all
@@ -49,7 +54,25 @@ func climateOf(r *rand.Rand) climate {
 		kinds:   []trouble{killed, killed, stopped, partition, clockSet, diskFull},
 		replays: span(100*time.Millisecond, time.Second, time.Minute),
 		pause:   span(200*time.Millisecond, time.Second, 2*time.Second),
+		own:     0.7, registers: 0.25,
+		ttls: []time.Duration{5 * time.Second, 7 * time.Second, 12 * time.Second, 40 * time.Second, 6 * time.Minute},
 	}
+}
+
+// slowly changes a climate to one of leases so long that their ends are written, in
+// which hours pass: they are renewed at any time, and so is the registry killed.
+func slowly(c *climate) {
+	c.pause, c.trouble, c.replays = 4*time.Minute, 3*time.Minute, time.Minute
+	c.ttls = []time.Duration{6 * time.Minute, 40 * time.Minute, time.Hour, 2 * time.Hour}
+}
+
+// doubtfully changes a climate to one in which it is often unknown for seconds whether
+// a transaction happened, while leases run out.
+func doubtfully(c *climate) {
+	c.disk = diskFaults{lost: 0.02, kept: 0.2, doubt: 1, settles: 4 * time.Second, usual: 100 * time.Millisecond, stalled: time.Second}
+	c.pause, c.trouble = 3*time.Second, time.Hour
+	c.ttls = []time.Duration{5 * time.Second, 40 * time.Second}
+	c.own, c.registers = 1, 0.5
 }
 
 // A trouble is something that happens to the registry as a whole.

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -117,7 +118,7 @@ func (w *world) populate(t *testing.T) {
 	for i := range w.districts {
 		var ttls [ttlsPerDistrict]time.Duration
 		for i := range ttls {
-			ttls[i] = []time.Duration{5 * time.Second, 7 * time.Second, 12 * time.Second, 40 * time.Second, 6 * time.Minute}[r.IntN(5)]
+			ttls[i] = w.climate.ttls[r.IntN(len(w.climate.ttls))]
 		}
 		d := newDistrict(i, ttls)
 		w.journal.addresses = append(w.journal.addresses, d.addresses[:]...)
@@ -147,7 +148,7 @@ func (w *world) populate(t *testing.T) {
 // settle lets every lease expire and every outcome be forgotten, replays
 // everything ever sent, and looks every name up.
 func (w *world) settle() {
-	time.Sleep(storage.OutcomeRetention + time.Minute)
+	time.Sleep(max(storage.OutcomeRetention, slices.Max(w.climate.ttls)+storage.OutcomeRetention/2) + time.Minute)
 	synctest.Wait() // the writer owns the journal
 	changes := w.journal.changes
 	for _, s := range w.tap.seen {
