@@ -11,7 +11,7 @@ import (
 
 // lookups asks the store for several names at once. It is the memory of one
 // goroutine; the answers that are left in it may each keep a mebibyte of the store's,
-// see Find in storage/bolt.
+// see Find in storage/engine.
 type lookups struct {
 	queries [stepLength]storage.Query
 	lines   []request // memory to lend, see swap

@@ -11,8 +11,8 @@ import (
 // The limits of the service. Each says what it bounds.
 const (
 	// queueLength bounds the datagrams that wait for the writer, and those that it
-	// works on. An exchange is some 3 KiB and 30 at most, so that is 15 MB of memory,
-	// and 140 if every datagram is made for it. A full queue answers busy.
+	// works on. An exchange is some 3 KiB, at most 30 KiB, so that is 15 MB of memory,
+	// and 140 MB if every datagram is made for it. A full queue answers busy.
 	queueLength = 2048
 
 	// sourceShare bounds how many of them may come from one source (an IPv4
@@ -134,8 +134,8 @@ func (s *shares) release(a netip.Addr) {
 }
 
 // buckets holds a token bucket for each source that used some of its tokens of
-// late. When the table is full, it and the previous one change places: a source
-// is forgotten only after watchedSources/2 others came, and whoever has so many
+// late. When the table is full it becomes the old one, and the one that was old is
+// dropped: a source is forgotten only after watchedSources/2 others came, and whoever has so many
 // addresses, or forges them, can at most have the buckets start full again. What
 // bounds those is a limit on all sources together: the number of verifiers, and
 // what there may be of outcomes in all.

@@ -147,7 +147,7 @@ func (c *commits) failed(result int, took time.Duration) {
 }
 
 // done notes a durable transaction.
-func (c *commits) done(took time.Duration, j *journal, outcomes int) {
+func (c *commits) done(took time.Duration, j *changeLog, outcomes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.results[commitDone]++

@@ -67,13 +67,13 @@ func (d *decision) lasts(r *request) bool {
 // be done in memory once it is durable.
 type transaction struct {
 	storage.Tx
-	now     storage.Instant
-	server  *Server
-	journal *journal
-	effects []effect
-	asks    map[foyer.Name]int64 // of leases that it has granted to a REGISTER, as in lease.asked
-	changed bool                 // something was applied or recorded
-	holds   bool                 // a name was held, or let go
+	now       storage.Instant
+	server    *Server
+	changeLog *changeLog
+	effects   []effect
+	asks      map[foyer.Name]int64 // of leases that it has granted to a REGISTER, as in lease.asked
+	changed   bool                 // something was applied or recorded
+	holds     bool                 // a name was held, or let go
 }
 
 // An effect changes the table of leases.

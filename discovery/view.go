@@ -149,7 +149,7 @@ func Rows(v View, prefix foyer.Name) iter.Seq2[Row, error] {
 // --evicted` and the admin interface write it in JSON.
 type Held struct {
 	Name  foyer.Name `json:"name"`
-	Since time.Time  `json:"since"` // RFC 3339, UTC, as is
+	Since time.Time  `json:"since"` // RFC 3339, UTC, like Until
 	Until time.Time  `json:"until"`
 }
 

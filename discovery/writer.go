@@ -18,7 +18,7 @@ import (
 // one. It never waits for company. If it cannot begin it calls giveUp.
 func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 	w := writer{Server: s, intakes: intakes, meter: s.newMeter()}
-	defer w.journal.sum(w.log, true)
+	defer w.changeLog.sum(w.log, true)
 	if err := w.loadLeases(); err != nil {
 		giveUp()
 		w.refuseAll()
@@ -64,17 +64,17 @@ func (s *Server) writeLoop(giveUp func(), intakes []*intake) error {
 // writer is the writer's own state.
 type writer struct {
 	*Server
-	intakes []*intake // one for each socket
-	meter   *meter
-	lookups lookups
-	effects []effect       // of the last transaction, for the next
-	group   []*exchange    // at most queueLength, and a batch
-	out     []udp.Datagram // their replies
-	names   []foyer.Name
-	journal journal
-	removed bool      // the store failed because its database was removed
-	failed  time.Time // when it last did
-	behind  bool      // leases have ended that the last catchUp had no room for
+	intakes   []*intake // one for each socket
+	meter     *meter
+	lookups   lookups
+	effects   []effect       // of the last transaction, for the next
+	group     []*exchange    // at most queueLength, and a batch
+	out       []udp.Datagram // their replies
+	names     []foyer.Name
+	changeLog changeLog
+	removed   bool      // the store failed because its database was removed
+	failed    time.Time // when it last did
+	behind    bool      // leases have ended that the last catchUp had no room for
 
 	// uncertain is true while it is not known whether a transaction happened, and
 	// doubtful are the names that it may have changed. Until that is settled there
@@ -131,7 +131,7 @@ func (w *writer) tick() {
 	w.checkStore()
 	w.probe()
 	w.feed.rest()
-	w.journal.sum(w.log, false)
+	w.changeLog.sum(w.log, false)
 }
 
 // gather takes what else is waiting, also what the readers have not come to yet:
@@ -207,13 +207,13 @@ func (w *writer) update(fn func(*transaction) error) error {
 // effects to the leases.
 func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	now := w.clock.instant()
-	t.journal = &w.journal
+	t.changeLog = &w.changeLog
 	w.feed.commits <- struct{}{}
 	defer func() { <-w.feed.commits }()
 	began, outcomes := w.since(), 0
 	err := w.store.Update(now, func(tx storage.Tx) error {
 		t.Tx, t.now, t.effects, t.asks, t.changed = tx, now, t.effects[:0], nil, false
-		t.journal.begin()
+		t.changeLog.begin()
 		w.quota.begin()
 		if err := fn(t); err != nil {
 			return err
@@ -243,8 +243,8 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 		return err
 	}
 	if !unchanged {
-		w.commits.done(took, &w.journal, outcomes)
-		w.journal.durable(w.log)
+		w.commits.done(took, &w.changeLog, outcomes)
+		w.changeLog.durable(w.log)
 	}
 	w.quota.commit(t.effects)
 	for i := range t.effects {

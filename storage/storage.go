@@ -5,9 +5,10 @@
 //
 // A [Store] changes in transactions. Everything that happens to a name is an
 // [Event], and applying an event within [Store.Update] is the only way to change
-// a registration: state and history cannot disagree. storage/bolt is the
-// implementation on an embedded database; storage/storetest is the suite that
-// every implementation passes, and a model of one in memory.
+// a registration: state and history cannot disagree. storage/engine implements it
+// on any log; storage/bolt is that log in one file, and what a registry opens.
+// storage/storetest is the suite that every implementation passes, and a model of
+// one in memory.
 package storage
 
 import (
@@ -98,20 +99,20 @@ type Outcome struct {
 	Reply       []byte   // the reply's line, byte for byte
 }
 
-// A Hold keeps a name from being registered for a while: the operator has taken
-// it off. The store only remembers it: a name that is held can be registered, as
+// A Hold keeps a name from being registered for a while: the operator has
+// withdrawn it. The store only remembers it: a name that is held can be registered, as
 // far as the store is concerned.
 type Hold struct {
 	Name  foyer.Name // canonical
-	Since time.Time  // in UTC and whole milliseconds, as is
+	Since time.Time  // in UTC and whole milliseconds, like Until
 	Until time.Time  // when the hold is over, by the registry's wall clock
 }
 
 // What a Store keeps, and for how long.
 const (
 	// OutcomeRetention is how long an outcome can be found, at least, by the
-	// lease clock. An id that is not found is refused if it is more than 5
-	// minutes old or ahead, so by then it could not take effect any more.
+	// lease clock. After 5 minutes discovery refuses an id that is not recorded, so
+	// a retry that comes after the outcome is gone changes nothing.
 	OutcomeRetention = 10 * time.Minute
 
 	// MaxOutcomes is the most outcomes that a Store can be asked to keep at a
@@ -161,8 +162,9 @@ type Store interface {
 	// cannot be sure of that returns an error that wraps [ErrUncertain]. Later
 	// calls try anew.
 	//
-	// Calls run one after the other. fn must not keep the Tx, and may be run
-	// again if the transaction conflicts with another process's.
+	// Calls run one after the other. fn must not keep the Tx. It may be run again;
+	// no store does so today. If another process has changed what is stored, Update
+	// fails.
 	Update(now Instant, fn func(Tx) error) error
 
 	// Recorded reports whether there may be an outcome under id, of an Update
@@ -173,7 +175,7 @@ type Store interface {
 
 	// Check returns an error that wraps [ErrRemoved] if what an Update writes now
 	// could not be found after a restart. It takes a few microseconds and may be
-	// called from any goroutine, also within an Update, which does not check.
+	// called from any goroutine, also within an Update; Update does not call it.
 	Check() error
 
 	// List returns up to limit registrations in ascending order of their

@@ -28,7 +28,8 @@ var (
 const formatVersion, oldestFormat = 4, 3
 
 // blockSize is chosen so that five blocks, with their keys, fill a page: bytes that were appended are written once, not
-// again with each of the next. And what does not fill a block leaves meta so small that bbolt keeps it in another page.
+// again with each of the next. And what does not fill a block leaves meta so small that bbolt keeps it inline, in its
+// parent's page.
 const blockSize = 791
 
 // A file is an [engine.Log] in one file of bbolt's.

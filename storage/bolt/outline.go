@@ -18,11 +18,12 @@ import (
 // use, for they are written over; a branch with a wrong key, for pages are written elsewhere than they are found; and
 // pages that are reached twice, in a circle perhaps, or that overlap.
 //
-// So the outline is looked at here, of bbolt's format 2: a page begins with its number, 8 bytes, its kind, 2, a count, 2,
-// and over how many further pages it goes, 4. A branch follows with an element for each page below: from there to its
-// first key, 4 bytes, the length of that, 4, and the number of the page, 8. A leaf has elements of 1 for a bucket, 4
-// bytes, from there to the key, 4, and the lengths of key and value, 4 each. A bucket's value begins with the number of
-// its root page, 8 bytes, or 0.
+// So the outline is looked at here, of bbolt's format 2:
+//
+//	page            number, 8 bytes | kind, 2 | count of elements, 2 | further pages that it goes over, 4 | elements...
+//	branch element  from here to the first key of a page below, 4 bytes | length of that key, 4 | number of the page, 8
+//	leaf element    1 for a bucket, 4 bytes | from here to the key, 4 | length of the key, 4 | length of the value, 4
+//	bucket's value  number of its root page, 8 bytes, or 0 | ...
 const (
 	pageHeader, elementSize                      = 16, 16
 	branchPage, leafPage, metaPage, freelistPage = 0x01, 0x02, 0x04, 0x10

@@ -13,8 +13,8 @@ import (
 // What was written to a chunk never changes. Chunks of which less than half is in use are emptied by sweeps of the snapshot,
 // see compact, and dropped. One that was dropped lives on while somebody holds a string in it.
 //
-// It is bounded by the entries: what is not in use is at most as much as what is, and as Updates write during a sweep.
-// 512 GiB of chunks can be numbered.
+// It is bounded by the entries: what is not in use is at most as much as what is, and as Updates write during a sweep; what
+// one that failed has written is dropped at once. 512 GiB of chunks can be numbered.
 type arena struct {
 	chunks atomic.Pointer[[]*chunk] // by number; nil those that were dropped
 

@@ -188,7 +188,7 @@ func (d *decoder) ip() netip.Addr {
 // viewString returns a string that lives and changes with b.
 func viewString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func number(b bool) (n int) {
+func boolToInt(b bool) (n int) {
 	if b {
 		n = 1
 	}

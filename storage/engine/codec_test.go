@@ -168,7 +168,7 @@ func TestEntry(t *testing.T) {
 		if d, err := decodeEntry(all[len(all)-len(b):]); err != nil || d.size() != len(b) || e.size() != len(b) || len(b)%entryAlign != 0 {
 			t.Errorf("it has %d bytes, %v; want %d", e.size(), err, len(b))
 		}
-		if says := want.registered || len(want.history) > 0 || !want.hold.Until.IsZero(); e.says() != says {
+		if says := want.registered || len(want.history) > 0 || !want.hold.Until.IsZero(); e.known() != says {
 			t.Errorf("%+v says something: %v", want, !says)
 		}
 		if ended := !want.registered && len(want.history) > 0; e.isEnded() != ended {

@@ -5,7 +5,8 @@
 //
 // A registration has to be durable before it is answered, and names come in no order. Written where it belongs in a tree of
 // a million names, each would cost a page or more. So what an Update changes becomes one group (group.go), which is
-// appended to the log. When that is durable, the state in memory changes and Update returns.
+// appended to the log (log.go). When that is durable, the state in memory changes and Update returns (update.go). A running
+// Update is in tx.go, what is read without one in store.go, and how all of it is encoded in codec.go.
 //
 // The state is a function of the groups: the same ones give the same state on every machine. A snapshot (snapshot.go) lets
 // older ones go. The log is kept from the first group that is not wholly in the snapshot, or whose outcomes may still be

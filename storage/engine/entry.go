@@ -50,11 +50,11 @@ func (e *entry) historyLen() int      { return int(le.Uint16(e.header[20:])) }
 func (e *entry) nameLen() int         { return int(e.header[22]) }
 func (e *entry) addressLen() int      { return int(e.header[23]) }
 
-// says reports whether anything is known of the name.
-func (e *entry) says() bool { return e.has(isRegistered|isHeld) || e != nil && e.historyLen() > 0 }
+// known reports whether anything is known of the name.
+func (e *entry) known() bool { return e.has(isRegistered|isHeld) || e != nil && e.historyLen() > 0 }
 
 // isEnded reports whether e is in the queue of those whose history is forgotten when there are too many.
-func (e *entry) isEnded() bool { return e.says() && !e.has(isRegistered) && e.historyLen() > 0 }
+func (e *entry) isEnded() bool { return e.known() && !e.has(isRegistered) && e.historyLen() > 0 }
 
 func (e *entry) endOrder() endOrder {
 	return endOrder{le.Uint64(e.header[0:]), le.Uint64(e.header[8:])}

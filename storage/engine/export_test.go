@@ -54,8 +54,8 @@ func (s *Store) Inspect() (in Inside, err error) {
 					fail("%q is at %x and its address at %x", e.name(), r, at)
 				}
 			}
-			held += number(e.has(isHeld))
-			ended += number(e.isEnded())
+			held += boolToInt(e.has(isHeld))
+			ended += boolToInt(e.isEnded())
 			found[r.number()] += e.size()
 			n++
 		}

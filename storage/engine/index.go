@@ -135,9 +135,9 @@ func (x *index) next(p *probe) (slot, *entry) {
 
 // resolve returns the entry of s, which was read from slot i of t, the shard for h, or nil if that has changed since.
 //
-// The chunk may have been dropped meanwhile, and its number given to another. But before that the slot was changed, or
-// the whole shard: if they are still as they were after the chunk was found by its number, it is the one that is meant.
-// An entry is moved without being taken away in between.
+// The chunk may have been dropped meanwhile, and its number given to another. A chunk is dropped only after every slot that
+// led to it was changed. So if slot and shard are still the same after the chunk was fetched, it is the right chunk. A moved
+// entry's slot goes from old to new in one store.
 func (x *index) resolve(h uint64, t *shard, i uint64, s slot) *entry {
 	c := x.arena.chunk(s.ref().number())
 	if x.shard(h).Load() != t || slot(t.at(i).Load()) != s {

@@ -73,7 +73,7 @@ func (l *loader) newWorker() func(key string, value []byte) error {
 		p := &part{from: strings.Clone(key), written: true, sum: binary.BigEndian.Uint32(value)}
 		p.refs = make([]ref, 0, len(value)/64)
 		err := eachEntry(value[pieceHeader:], func(e *entry) error {
-			if e.name() < key || !e.says() {
+			if e.name() < key || !e.known() {
 				return malformed("%q is not one of the names of its piece", e.name())
 			}
 			at, _ := entries.add(e.bytes())
@@ -111,7 +111,7 @@ func (s *Store) setParts(parts []*part) {
 		parts = slices.Insert(parts, 0, &part{})
 	}
 	for i, p := range parts {
-		if i+1 < len(parts) { // see snapshot.go
+		if i+1 < len(parts) { // of names from the next key on a piece is out of date
 			p.refs = slices.DeleteFunc(p.refs, func(r ref) bool { return s.order.name(r) >= parts[i+1].from })
 		}
 		s.order.n += len(p.refs)
@@ -145,7 +145,7 @@ func (s *Store) replay() error {
 			return nil
 		})
 		return eachEntry(g.entries, func(e *entry) error {
-			n := named{name: e.name()}
+			n := nameChange{name: e.name()}
 			n.oldAt, n.old = s.names.get(n.name)
 			if n.old != nil && string(n.old.bytes()) == string(e.bytes()) {
 				// As about half of them: their piece was written since. Only who has the address may not be known.
@@ -167,7 +167,7 @@ func (s *Store) indexOutcomes() error {
 			s.outcomes.add(o.ID, at)
 		}
 		if len(g.outcomes) > 0 {
-			s.groups = append(s.groups, groupAt{position, g.outcomesAt + uint64(len(g.outcomes)+len(g.entries)), g.at.Lease})
+			s.outcomeGroups = append(s.outcomeGroups, groupAt{position, g.outcomesAt + uint64(len(g.outcomes)+len(g.entries)), g.at.Lease})
 		}
 		return nil
 	})
@@ -206,8 +206,8 @@ func (s *Store) eachGroup(from, to uint64, yield func(position uint64, g *group)
 func (s *Store) check() error {
 	n := 0
 	for _, e := range s.order.all {
-		n += number(e.has(isRegistered))
-		s.held += number(e.has(isHeld))
+		n += boolToInt(e.has(isRegistered))
+		s.held += boolToInt(e.has(isHeld))
 		s.ended.change(nil, e)
 	}
 	sortEnded(s.ended.queue)

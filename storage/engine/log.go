@@ -6,7 +6,7 @@ import (
 )
 
 // A Log is what a backend provides: it keeps the groups of an engine, one behind the other, and its snapshot, and looks into
-// neither. One goroutine at a time calls its methods, but for Check, and ReadAt while an engine is opened. The position of
+// neither. The engine calls methods one at a time, but for Check, and ReadAt while an engine is opened. The position of
 // a group is the number of bytes that were appended before it.
 type Log interface {
 	// ReadAt reads what was appended from a position on.
@@ -40,7 +40,7 @@ var ErrConflict = errors.New("the log does not end where it was thought to")
 // A Batch is what is appended at once. A log does not keep the memory of it.
 type Batch struct {
 	Position uint64            // where the log ends and the group begins
-	Group    []byte            // may be empty
+	Group    []byte            // the engine's are never empty: without one, End does not tell what became of an uncertain batch
 	Pieces   map[string][]byte // of the snapshot, by key; nil takes one away
 	State    []byte            // takes the place of the one before
 	Needed   uint64            // what is in front of this position will not be read again

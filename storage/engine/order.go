@@ -23,8 +23,7 @@ type part struct {
 	from string
 	refs []ref
 
-	// What the snapshot has of it. A part that was split in two has no piece for the second half: the first one's covers
-	// both until that is written.
+	// What the snapshot has of it, see there.
 	written bool   // there is a piece with the key from
 	dirty   bool   // the piece is not up to date
 	sum     uint32 // the checksum of the piece

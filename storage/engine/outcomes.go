@@ -128,12 +128,12 @@ func (g *groupAt) expired(now storage.Instant) bool {
 // outcomesFrom returns the position of the first group whose outcomes count. Updates let go of those in front of it a few
 // at a time.
 func (s *Store) outcomesFrom(now storage.Instant) uint64 {
-	return s.groupFrom(sort.Search(len(s.groups), func(i int) bool { return !s.groups[i].expired(now) }))
+	return s.groupFrom(sort.Search(len(s.outcomeGroups), func(i int) bool { return !s.outcomeGroups[i].expired(now) }))
 }
 
 func (s *Store) groupFrom(i int) uint64 {
-	if i < len(s.groups) {
-		return s.groups[i].from
+	if i < len(s.outcomeGroups) {
+		return s.outcomeGroups[i].from
 	}
 	return s.state.End
 }
@@ -141,8 +141,8 @@ func (s *Store) groupFrom(i int) uint64 {
 // expireOutcomes lets go of outcomes that have been kept long enough, those of four groups at most: an Update adds but one.
 func (t *tx) expireOutcomes() (err error) {
 	s := t.store
-	for ; err == nil && t.groups < min(4, len(s.groups)) && s.groups[t.groups].expired(t.now); t.groups++ {
-		g := &s.groups[t.groups]
+	for ; err == nil && t.expiredGroups < min(4, len(s.outcomeGroups)) && s.outcomeGroups[t.expiredGroups].expired(t.now); t.expiredGroups++ {
+		g := &s.outcomeGroups[t.expiredGroups]
 		err = s.eachGroup(g.from, g.to, func(_ uint64, g *group) error {
 			for at, o := range g.eachOutcome() {
 				t.expired[at] = o.ID
@@ -150,7 +150,7 @@ func (t *tx) expireOutcomes() (err error) {
 			return nil
 		})
 	}
-	t.next.Outcomes = s.groupFrom(t.groups)
+	t.next.Outcomes = s.groupFrom(t.expiredGroups)
 	return err
 }
 
@@ -159,10 +159,10 @@ func (s *Store) publishOutcomes(t *tx) {
 		s.outcomes.add(id, t.group.outcomesAt+uint64(at))
 	}
 	if len(t.outcomes) > 0 {
-		s.groups = append(s.groups, groupAt{s.state.End, t.next.End, t.now.Lease})
+		s.outcomeGroups = append(s.outcomeGroups, groupAt{s.state.End, t.next.End, t.now.Lease})
 	}
 	for at, id := range t.expired {
 		s.outcomes.remove(id, at)
 	}
-	s.groups = s.groups[t.groups:]
+	s.outcomeGroups = s.outcomeGroups[t.expiredGroups:]
 }

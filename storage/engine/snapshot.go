@@ -11,8 +11,10 @@ import (
 //
 //	piece: checksum of key and rest, 4 bytes | entries...
 //
-// What a piece says of names from the key of the next piece on is out of date: its part was split, and the second half
-// has been written since. In descending order the second half comes first, so it is always in one of the two.
+// What a piece says of names from the key of the next piece on is out of date. For when the part "a" of a, b, c, d is split
+// in two, the piece "a" has all four until it is written again. In descending order the piece "c" comes first: from then on
+// it counts for c and d, although they still are in "a" as well, and at no time are they in neither. When the parts are
+// joined, "c" is taken away and "a" written with all four at once. On opening, setParts leaves out what does not count.
 const pieceHeader = 4
 
 func piecePlace(key string) string { return fmt.Sprintf("the piece %q", key) }
@@ -20,7 +22,7 @@ func piecePlace(key string) string { return fmt.Sprintf("the piece %q", key) }
 // Pace says how the snapshot follows the log: bytes written are traded against log to be read on opening. The zero Pace
 // stands for the usual one; others are for tests.
 type Pace struct {
-	Log   int // bytes of log that a sweep takes, unless three quarters of what the entries take is more: then that
+	Log   int // bytes of log that a sweep takes, at least; three quarters of the entries' bytes if that is more
 	Names int // names that are swept at a time, at least, so that neighbors share the pages of a tree
 	Part  int // names at which a part is split in two
 }

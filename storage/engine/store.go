@@ -25,17 +25,17 @@ type Store struct {
 	mu    sync.RWMutex // guards what follows: List and Holds read it while Update writes
 	order order
 
-	writing   sync.Mutex // held by Update and Close; guards what follows
-	closed    bool
-	doubt     *tx // what may be in the log or not; nil mostly
-	addresses index
-	entries   appender // writes those of Updates
-	outcomes  outcomeIndex
-	ended     endedNames
-	held      int       // names with a hold
-	state     state     // as the last group left it
-	sweep     sweep     // through the parts, for the snapshot
-	groups    []groupAt // those with outcomes, 24 bytes each
+	writing       sync.Mutex // held by Update and Close; guards what follows
+	closed        bool
+	doubt         *tx // what may be in the log or not; nil mostly
+	addresses     index
+	entries       appender // writes those of Updates
+	outcomes      outcomeIndex
+	ended         endedNames
+	held          int       // names with a hold
+	state         state     // as the last group left it
+	sweep         sweep     // through the parts, for the snapshot
+	outcomeGroups []groupAt // those with outcomes, 24 bytes each
 
 	spare *tx // an earlier one, whose memory the next one uses
 }

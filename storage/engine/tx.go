@@ -16,11 +16,11 @@ type tx struct {
 	now   storage.Instant
 	err   error // of an event that did not fit: the transaction can only be given up
 
-	names     map[string]*named // those that were looked up
-	changed   []*named
+	names     map[string]*nameChange // those that were looked up
+	changed   []*nameChange
 	addresses map[string]string // address -> name or, if it is free, ""
 	outcomes  map[foyer.ID]int  // where in group.outcomes they begin
-	ends      uint64            // of registrations
+	endCount  uint64            // registrations that it has ended
 	held      int               // names with a hold
 
 	record record // the one that is being changed
@@ -28,16 +28,16 @@ type tx struct {
 	group  group
 
 	// Made by prepare.
-	encoded []byte // the group
-	next    state
-	expired map[uint64]foyer.ID // outcomes by position
-	groups  int                 // from the first on, those whose outcomes are all expired
-	pieces  map[string][]byte
-	swept   []sweptPart
-	sweep   sweep
+	encoded       []byte // the group
+	next          state
+	expired       map[uint64]foyer.ID // outcomes by position
+	expiredGroups int                 // from the first on, those whose outcomes are all expired
+	pieces        map[string][]byte
+	swept         []sweptPart
+	sweep         sweep
 }
 
-type named struct {
+type nameChange struct {
 	name  string
 	old   *entry // nil if nothing was known of it
 	oldAt ref
@@ -49,7 +49,7 @@ func (s *Store) begin(now storage.Instant) *tx {
 	t := s.spare
 	if s.spare = nil; t == nil {
 		t = &tx{
-			names: map[string]*named{}, addresses: map[string]string{}, outcomes: map[foyer.ID]int{},
+			names: map[string]*nameChange{}, addresses: map[string]string{}, outcomes: map[foyer.ID]int{},
 			expired: map[uint64]foyer.ID{}, pieces: map[string][]byte{},
 		}
 	}
@@ -67,20 +67,20 @@ func (s *Store) begin(now storage.Instant) *tx {
 	return t
 }
 
-// named returns what becomes of a name, as far as that is decided.
-func (t *tx) named(name string) *named {
+// nameChange returns what becomes of a name, as far as that is decided.
+func (t *tx) nameChange(name string) *nameChange {
 	c := t.names[name]
 	if c == nil {
 		at, e := t.store.names.get(name)
-		c = &named{name: name, old: e, oldAt: at, new: e, newAt: at}
+		c = &nameChange{name: name, old: e, oldAt: at, new: e, newAt: at}
 		t.names[name] = c
 	}
 	return c
 }
 
 // change has fn change what is known of a name.
-func (t *tx) change(name string, fn func(*record)) (*named, error) {
-	c := t.named(name)
+func (t *tx) change(name string, fn func(*record)) (*nameChange, error) {
+	c := t.nameChange(name)
 	if err := t.record.read(name, c.new); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (t *tx) change(name string, fn func(*record)) (*named, error) {
 
 // Get implements [storage.Tx].
 func (t *tx) Get(name foyer.Name) (foyer.Registration, error) {
-	return registrationOf(t.named(string(name)).new)
+	return registrationOf(t.nameChange(string(name)).new)
 }
 
 // NameAt implements [storage.Tx].
@@ -120,10 +120,10 @@ func (t *tx) Apply(e storage.Event) error {
 		return t.err
 	}
 	name := string(e.Registration.Name)
-	if before := t.named(name).new; before.has(isRegistered) && e.Kind != storage.RenewedLate {
+	if before := t.nameChange(name).new; before.has(isRegistered) && e.Kind != storage.RenewedLate {
 		t.addresses[before.address()] = ""
 	}
-	c, err := t.change(name, func(r *record) { r.apply(&e, endOrder{t.next.End, t.ends}) })
+	c, err := t.change(name, func(r *record) { r.apply(&e, endOrder{t.next.End, t.endCount}) })
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (t *tx) Apply(e storage.Event) error {
 		t.addresses[c.new.address()] = c.new.name()
 	}
 	if e.Kind.Ends() {
-		t.ends++
+		t.endCount++
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (t *tx) check(e *storage.Event) error {
 		return fmt.Errorf("%w: the kind %d is unknown", storage.ErrMisfit, e.Kind)
 	case !fits(r):
 		return fmt.Errorf("%w: a name, an address or a lease that cannot be kept", storage.ErrMisfit)
-	case t.named(string(r.Name)).new.has(isRegistered) == (e.Kind == storage.Registered):
+	case t.nameChange(string(r.Name)).new.has(isRegistered) == (e.Kind == storage.Registered):
 		return fmt.Errorf("%w: %q %s", storage.ErrMisfit, r.Name, e.Kind)
 	case e.Kind > storage.Extended:
 		return nil
@@ -157,7 +157,7 @@ func (t *tx) check(e *storage.Event) error {
 
 // Held implements [storage.Tx].
 func (t *tx) Held(name foyer.Name) (storage.Hold, bool) {
-	h := t.named(string(name)).new.hold()
+	h := t.nameChange(string(name)).new.hold()
 	return h, !h.Until.IsZero()
 }
 
@@ -177,7 +177,7 @@ func (t *tx) Hold(h storage.Hold) error {
 
 func (t *tx) setHold(h storage.Hold) error {
 	_, err := t.change(string(h.Name), func(r *record) {
-		t.held += number(!h.Until.IsZero()) - number(!r.hold.Until.IsZero())
+		t.held += boolToInt(!h.Until.IsZero()) - boolToInt(!r.hold.Until.IsZero())
 		r.hold = h
 	})
 	return err
@@ -200,9 +200,9 @@ func (t *tx) dropHolds() error {
 // forget drops the histories of the names that ended longest ago, those in excess of what is kept.
 func (t *tx) forget() error {
 	excess := t.store.ended.n - storage.HistoryNames
-	var ending []*named
+	var ending []*nameChange
 	for _, c := range t.changed {
-		excess += number(c.new.isEnded()) - number(c.old.isEnded())
+		excess += boolToInt(c.new.isEnded()) - boolToInt(c.old.isEnded())
 		if c.new.isEnded() {
 			ending = append(ending, c)
 		}
@@ -210,7 +210,7 @@ func (t *tx) forget() error {
 	if excess <= 0 {
 		return nil
 	}
-	slices.SortFunc(ending, func(a, b *named) int { return a.new.endOrder().compare(b.new.endOrder()) })
+	slices.SortFunc(ending, func(a, b *nameChange) int { return a.new.endOrder().compare(b.new.endOrder()) })
 	var names []string
 	for name := range t.store.ended.all(&t.store.names) {
 		if c := t.names[name]; c == nil || c.new == c.old {

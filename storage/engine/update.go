@@ -81,7 +81,7 @@ func (t *tx) prepare() error {
 	t.group.at = t.now
 	for _, c := range t.changed {
 		t.group.entries = append(t.group.entries, c.new.bytes()...)
-		t.next.Registered += uint64(number(c.new.has(isRegistered)) - number(c.old.has(isRegistered)))
+		t.next.Registered += uint64(boolToInt(c.new.has(isRegistered)) - boolToInt(c.old.has(isRegistered)))
 	}
 	t.encoded = t.group.append(t.encoded, t.next.End)
 	if err := t.expireOutcomes(); err != nil {
@@ -113,14 +113,14 @@ func (s *Store) publish(t *tx) {
 	s.last.Store(&last)
 }
 
-func (s *Store) publishName(c *named) {
+func (s *Store) publishName(c *nameChange) {
 	if c.old.has(isRegistered) {
 		s.addresses.remove(c.old) // unless another name has it by now
 	}
 	if c.new.has(isRegistered) {
 		s.addresses.put(c.newAt, c.new)
 	}
-	if c.new.says() {
+	if c.new.known() {
 		s.names.put(c.newAt, c.new)
 	} else if c.newAt = 0; c.old == nil {
 		return

@@ -21,9 +21,9 @@ var told = [...]struct{ one, more string }{
 	storage.Evicted:      {"evicted by the operator", "more evicted by the operator"},
 }
 
-// A journal logs who registered, was replaced and left, once that is durable. It
+// A changeLog logs who registered, was replaced and left, once that is durable. It
 // is the writer's.
-type journal struct {
+type changeLog struct {
 	noted  [len(told)]notes // by the transaction under way
 	counts [len(told)]int   // of what was logged and counted in this second,
 	began  time.Time        // which began then
@@ -36,7 +36,7 @@ type notes struct {
 }
 
 // begin starts the notes of a transaction.
-func (j *journal) begin() { clear(j.noted[:]) }
+func (l *changeLog) begin() { clear(l.noted[:]) }
 
 // Apply implements [storage.Tx], and notes the event for the log and the counters,
 // unless it is a checkpoint, which nobody has asked for.
@@ -44,7 +44,7 @@ func (t *transaction) Apply(e storage.Event) error {
 	if e.Kind == storage.Extended && !e.From.IsValid() {
 		return t.Tx.Apply(e)
 	}
-	of := &t.journal.noted[e.Kind]
+	of := &t.changeLog.noted[e.Kind]
 	if of.n < toldPerSecond {
 		of.first[of.n] = e
 	}
@@ -53,9 +53,9 @@ func (t *transaction) Apply(e storage.Event) error {
 }
 
 // durable logs what the transaction has noted.
-func (j *journal) durable(log *slog.Logger) {
-	for kind := range j.noted {
-		of, count := &j.noted[kind], &j.counts[kind]
+func (l *changeLog) durable(log *slog.Logger) {
+	for kind := range l.noted {
+		of, count := &l.noted[kind], &l.counts[kind]
 		if told[kind].one == "" {
 			continue
 		}
@@ -72,16 +72,16 @@ func (j *journal) durable(log *slog.Logger) {
 }
 
 // sum logs how many more changes there were, if the second is over or at the end.
-func (j *journal) sum(log *slog.Logger, end bool) {
+func (l *changeLog) sum(log *slog.Logger, end bool) {
 	now := time.Now()
-	if now.Sub(j.began) < time.Second && !end {
+	if now.Sub(l.began) < time.Second && !end {
 		return
 	}
-	j.began = now
-	for kind, n := range j.counts {
+	l.began = now
+	for kind, n := range l.counts {
 		if n > toldPerSecond {
 			log.LogAttrs(context.Background(), slog.LevelInfo, told[kind].more, slog.Int("count", n-toldPerSecond))
 		}
-		j.counts[kind] = 0
+		l.counts[kind] = 0
 	}
 }
