@@ -256,15 +256,12 @@ func (s *Store) Usage() (u Usage, err error) {
 	}
 	stats := s.file.db.Stats()
 	u.Free = int64(stats.FreePageN+stats.PendingPageN) * pageSize
-	file, err := os.Open(s.file.path)
+	info, err := os.Stat(s.file.path)
 	if err != nil {
 		return u, err
 	}
-	defer file.Close()
-	if info, err := file.Stat(); err == nil {
-		u.File = info.Size()
-	}
-	if free, err := freeSpace(file); err == nil {
+	u.File = info.Size()
+	if free, err := freeSpace(s.file.path); err == nil {
 		u.DiskFree = &free
 	}
 	return u, nil

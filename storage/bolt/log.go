@@ -47,11 +47,10 @@ type file struct {
 	mu sync.RWMutex // guards db, which copies read, and info
 	db *bbolt.DB    // nil while the file cannot be opened again
 
-	format    uint32              // of the file
-	extent    extent              // as the last commit left it
-	changed   map[string]struct{} // pieces that were written since they were copied; nil if no copy is being made
-	trouble   *trouble            // nil while the file can be written
-	unwritten []byte              // memory for what is being appended
+	format  uint32              // of the file
+	extent  extent              // as the last commit left it
+	changed map[string]struct{} // pieces that were written since they were copied; nil if no copy is being made
+	trouble *trouble            // nil while the file can be written
 }
 
 // An extent says where the log is.
@@ -217,8 +216,7 @@ func (f *file) write(btx *bbolt.Tx, b *engine.Batch) (next extent, err error) {
 	log, snapshot, meta := btx.Bucket(bucketLog), btx.Bucket(bucketSnapshot), btx.Bucket(bucketMeta)
 	log.FillPercent = 1 // it only grows at its end
 	next.bounds = bounds{f.extent.Head, f.extent.End + uint64(len(b.Group)), uint64(btx.ID())}
-	f.unwritten = append(append(f.unwritten[:0], f.extent.last...), b.Group...)
-	rest := f.unwritten
+	rest := slices.Concat(f.extent.last, b.Group)
 	for n := f.extent.blocks(); n < next.blocks() && err == nil; n++ {
 		err = log.Put(blockKey(n), rest[:blockSize:blockSize])
 		rest = rest[blockSize:]

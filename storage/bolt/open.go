@@ -64,9 +64,8 @@ func Open(path string, opts *Options) (*Store, error) {
 	return s, openError(path, err)
 }
 
-// OpenReadOnly opens an existing database file that no server holds, without ever changing it: Update fails. It waits a
-// second at most for a server to let go of the file. Its errors are those of [Open]; where there is no file it makes
-// none.
+// OpenReadOnly opens an existing database file that no server holds, without ever changing it: Update fails. It waits a second
+// at most for a server to let go of the file. Its errors are those of [Open]; where there is no file it makes none.
 func OpenReadOnly(path string) (*Store, error) {
 	s, err := open(path, nil, true)
 	return s, openError(path, err)
@@ -213,15 +212,14 @@ func create(path string) error {
 }
 
 func initialize(btx *bbolt.Tx) error {
-	var errs []error
-	for _, name := range [][]byte{bucketLog, bucketSnapshot, bucketMeta} {
-		_, err := btx.CreateBucket(name)
-		errs = append(errs, err)
+	_, errLog := btx.CreateBucket(bucketLog)
+	_, errSnapshot := btx.CreateBucket(bucketSnapshot)
+	meta, err := btx.CreateBucket(bucketMeta)
+	if err = cmp.Or(errLog, errSnapshot, err); err != nil {
+		return err
 	}
-	meta := btx.Bucket(bucketMeta)
-	errs = append(errs, meta.Put(keyFormat, version()))
-	errs = append(errs, meta.Put(keyExtent, (&extent{bounds: bounds{Txid: uint64(btx.ID())}}).encode()))
-	return errors.Join(errs...)
+	err = meta.Put(keyFormat, version())
+	return cmp.Or(err, meta.Put(keyExtent, (&extent{bounds: bounds{Txid: uint64(btx.ID())}}).encode()))
 }
 
 // syncFolder makes the names in a folder durable, where a folder can be synced.

@@ -2,16 +2,12 @@
 
 package bolt
 
-import (
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// freeSpace returns how many bytes can be written to the disk that f is on.
-func freeSpace(f *os.File) (uint64, error) {
+// freeSpace returns how many bytes can be written to the disk that has a file.
+func freeSpace(path string) (uint64, error) {
 	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+	if err := unix.Statfs(path, &s); err != nil {
 		return 0, err
 	}
 	return s.Bavail * uint64(s.Bsize), nil

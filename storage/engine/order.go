@@ -100,9 +100,8 @@ func (o *order) all(yield func(ref, *entry) bool) {
 	}
 }
 
-// endedNames are the names that are not registered but have a history, in the order in which they ended. Update forgets
-// the first of them when there are more than storage.HistoryNames, which bounds it; at most half of the queue is out of
-// date.
+// endedNames are the names that are not registered but have a history, in the order in which they ended. Update forgets the
+// first of them when there are more than storage.HistoryNames, which bounds it; at most half of the queue is out of date.
 type endedNames struct {
 	n     int // names
 	queue []endedName

@@ -36,8 +36,6 @@ type Store struct {
 	state         state     // as the last group left it
 	sweep         sweep     // through the parts, for the snapshot
 	outcomeGroups []groupAt // those with outcomes, 24 bytes each
-
-	spare *tx // an earlier one, whose memory the next one uses
 }
 
 // Find implements [storage.Store]. The strings of the registration point into memory that never changes. They may be
@@ -76,8 +74,7 @@ func (s *Store) Len() int { return int(s.count.Load()) }
 // Last implements [storage.Store].
 func (s *Store) Last() storage.Instant { return *s.last.Load() }
 
-// List implements [storage.Store]. An Update that commits meanwhile waits for it, so limit should be some thousands at
-// most.
+// List implements [storage.Store]. An Update that commits meanwhile waits for it, so limit should be some thousands at most.
 func (s *Store) List(after foyer.Name, limit int) ([]foyer.Registration, error) {
 	if limit <= 0 {
 		return nil, nil

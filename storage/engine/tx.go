@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,7 +13,6 @@ import (
 type tx struct {
 	store *Store
 	now   storage.Instant
-	err   error // of an event that did not fit: the transaction can only be given up
 
 	names     map[string]*nameChange // those that were looked up
 	changed   []*nameChange
@@ -46,25 +44,11 @@ type nameChange struct {
 }
 
 func (s *Store) begin(now storage.Instant) *tx {
-	t := s.spare
-	if s.spare = nil; t == nil {
-		t = &tx{
-			names: map[string]*nameChange{}, addresses: map[string]string{}, outcomes: map[foyer.ID]int{},
-			expired: map[uint64]foyer.ID{}, pieces: map[string][]byte{},
-		}
-	}
-	clear(t.names)
-	clear(t.addresses)
-	clear(t.outcomes)
-	clear(t.expired)
-	clear(t.pieces)
-	*t = tx{
+	return &tx{
 		store: s, now: now, next: s.state, sweep: s.sweep, held: s.held,
-		names: t.names, addresses: t.addresses, outcomes: t.outcomes, expired: t.expired, pieces: t.pieces,
-		changed: t.changed[:0], swept: t.swept[:0], record: t.record, buf: t.buf, encoded: t.encoded[:0],
-		group: group{outcomes: t.group.outcomes[:0], entries: t.group.entries[:0]},
+		names: map[string]*nameChange{}, addresses: map[string]string{}, outcomes: map[foyer.ID]int{},
+		expired: map[uint64]foyer.ID{}, pieces: map[string][]byte{},
 	}
-	return t
 }
 
 // nameChange returns what becomes of a name, as far as that is decided.
@@ -116,8 +100,8 @@ func (t *tx) NameAt(addr foyer.Address) (foyer.Name, error) {
 
 // Apply implements [storage.Tx].
 func (t *tx) Apply(e storage.Event) error {
-	if t.err = cmp.Or(t.err, t.check(&e)); t.err != nil {
-		return t.err
+	if err := t.check(&e); err != nil {
+		return err
 	}
 	name := string(e.Registration.Name)
 	if before := t.nameChange(name).new; before.has(isRegistered) && e.Kind != storage.RenewedLate {
@@ -172,10 +156,6 @@ func (t *tx) Hold(h storage.Hold) error {
 			return err
 		}
 	}
-	return t.setHold(h)
-}
-
-func (t *tx) setHold(h storage.Hold) error {
 	_, err := t.change(string(h.Name), func(r *record) {
 		t.held += boolToInt(!h.Until.IsZero()) - boolToInt(!r.hold.Until.IsZero())
 		r.hold = h
@@ -188,7 +168,7 @@ func (t *tx) dropHolds() error {
 	holds, err := t.store.Holds()
 	for _, h := range holds {
 		if h, held := t.Held(h.Name); err == nil && held && !h.Until.After(t.now.Wall) {
-			err = t.setHold(storage.Hold{Name: h.Name})
+			err = t.Hold(storage.Hold{Name: h.Name})
 		}
 	}
 	if err == nil && t.held >= storage.MaxHolds {

@@ -24,9 +24,6 @@ func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
 	t := s.begin(now)
 	err := fn(t)
 	if err == nil {
-		err = t.err
-	}
-	if err == nil {
 		err = unavailable(t.prepare())
 	}
 	if err == nil {
@@ -51,9 +48,6 @@ func (s *Store) append(t *tx) error {
 		s.publish(t)
 	case errors.Is(err, storage.ErrUncertain):
 		s.doubt = t
-	}
-	if err == nil && len(t.encoded) < 1<<20 {
-		s.spare = t
 	}
 	return err
 }
