@@ -60,9 +60,11 @@ func climateOf(r *rand.Rand) climate {
 }
 
 // slowly changes a climate to one of leases so long that their ends are written, in
-// which hours pass: they are renewed at any time, and so is the registry killed.
+// which hours pass: they are renewed at any time, and so is the registry killed. The
+// clock is right, for a replay hours later of what was too far ahead may take effect.
 func slowly(c *climate) {
 	c.pause, c.trouble, c.replays = 4*time.Minute, 3*time.Minute, time.Minute
+	c.kinds = []trouble{killed, killed, stopped, partition, diskFull}
 	c.ttls = []time.Duration{6 * time.Minute, 40 * time.Minute, time.Hour, 2 * time.Hour}
 }
 
