@@ -240,6 +240,7 @@ func forge(line []byte, chance uint64) []byte {
 	copy(forged, otherID(line))
 	forged[chance%uint64(len(forged))] ^= 1 << (chance >> 32 % 8)
 	if bytes.Equal(forged, line) { // the flipped bit of the id has restored the original
+		copy(forged, otherID(line))
 		forged[len(forged)-1] ^= 1
 	}
 	return forged
