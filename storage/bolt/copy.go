@@ -40,11 +40,10 @@ func (s *Store) Copy(ctx context.Context, path string, progress func(done, of in
 // Updates wait meanwhile: 0.1 to 0.2 s for a file of 250 MB.
 func (s *Store) CheckPages() error {
 	return s.Pause(func(uint64) error {
-		info, err := os.Stat(s.file.path)
-		if err = cmp.Or(s.file.Check(), err); err != nil {
+		if err := s.file.Check(); err != nil {
 			return err
 		}
-		return checkOutline(s.file.path, info.Size())
+		return checkOutline(s.file.path)
 	})
 }
 

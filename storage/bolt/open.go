@@ -116,7 +116,7 @@ func (f *file) open() (err error) {
 	if f.db, f.info, err = openBolt(f.path, true); f.info == nil || errors.Is(err, storage.ErrLocked) {
 		return err
 	}
-	err = cmp.Or(checkOutline(f.path, f.info.Size()), err)
+	err = cmp.Or(checkOutline(f.path), err)
 	if err == nil && !f.readOnly {
 		_ = f.closeDB()
 		f.db, f.info, err = openBolt(f.path, false)

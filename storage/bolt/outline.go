@@ -37,20 +37,25 @@ type outline struct {
 	taken []bool // for each page: it is in use, or free
 }
 
-// checkOutline returns an error if a file is not bbolt's, or damaged in one of those ways.
-func checkOutline(path string, size int64) error {
+// checkOutline returns an error if a file is not bbolt's, or damaged in one of those ways. It must be locked: before that,
+// a process that is being killed may still end a commit.
+func checkOutline(path string) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
 	o := &outline{file: file}
 	root, free, pages, err := o.metas()
 	if err != nil {
 		return err
 	}
-	if pages < 4 || pages > uint64(size)/pageSize {
-		return damaged(fmt.Errorf("%d of its %d pages are there", size/pageSize, pages))
+	if pages < 4 || pages > uint64(info.Size())/pageSize {
+		return damaged(fmt.Errorf("%d of its %d pages are there", info.Size()/pageSize, pages))
 	}
 	o.taken = make([]bool, pages)
 	o.taken[0], o.taken[1] = true, true
