@@ -148,4 +148,5 @@ every(500, async () => {
   if (world.state === "broken") health();
 });
 
+window.foyer = { world, table, map, detail }; // for the curious, and for tests
 world.connect();

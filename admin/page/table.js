@@ -139,7 +139,7 @@ export class Table extends EventTarget {
     if (e.target.closest(".head")) return;
     if (e.key in steps && this.rows.length) {
       const at = this.rows.findIndex((r) => r.name === this.selected);
-      const next = Math.min(this.rows.length - 1, Math.max(0, at < 0 ? 0 : at + steps[e.key]));
+      const next = Math.min(this.rows.length - 1, Math.max(0, at + steps[e.key])); // from -1, before the first, if there is none
       this.selected = this.rows[next].name;
       this.#show(next);
     } else if (e.key === "Enter" && this.selected) {
