@@ -213,9 +213,6 @@ func (b progressBar) clear() {
 	}
 }
 
-// megabytes writes a size for people.
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
-
 func compactCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compact",
@@ -258,7 +255,7 @@ and changes only a moment at the end.`,
 			return err
 		}
 		bar.clear()
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s before, %s now\n", store.path, megabytes(before), megabytes(after))
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s before, %s now\n", store.path, byteSize(before), byteSize(after))
 		return err
 	}
 	return c

@@ -87,7 +87,10 @@ a new one by themselves.`,
 			return err
 		}
 		bar.clear()
-		text := fmt.Sprintf("restored %s: %d rooms, as of %s", store.path, rooms, asOf.UTC().Format(time.RFC3339))
+		text := fmt.Sprintf("restored %s: %d rooms", store.path, rooms)
+		if !asOf.IsZero() { // something was written
+			text += ", as of " + clockTime(asOf)
+		}
 		if kept != "" {
 			text += "; what was there is now " + filepath.Join(filepath.Dir(store.path), filepath.Base(kept))
 		}

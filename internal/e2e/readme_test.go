@@ -62,6 +62,7 @@ var changing = []struct {
 	as   string
 }{
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\dT[\d:.]+Z`), "TIME"},
+	{regexp.MustCompile(`\b\d{8}T\d{6}Z\b`), "TIME"},
 	{regexp.MustCompile(`listening on [^/\s]\S*:\d+`), "listening on ADDRESS"},
 	{regexp.MustCompile(`http on \S+:\d+`), "http on ADDRESS"},
 	{regexp.MustCompile(`(room://[\w.]+):\d+`), "$1:PORT"},
