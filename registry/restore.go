@@ -88,6 +88,9 @@ a new one by themselves.`,
 		}
 		bar.clear()
 		text := fmt.Sprintf("restored %s: %d rooms", store.path, rooms)
+		if rooms == 1 {
+			text = fmt.Sprintf("restored %s: 1 room", store.path)
+		}
 		if !asOf.IsZero() { // something was written
 			text += ", as of " + clockTime(asOf)
 		}
