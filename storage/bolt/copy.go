@@ -3,7 +3,6 @@ package bolt
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,7 +83,6 @@ func (s *Store) Compact(ctx context.Context, path string, progress func(done, of
 
 type copier struct {
 	*file
-	ctx        context.Context
 	to         *bbolt.DB
 	toInfo     os.FileInfo
 	wrote      func(bytes int) error
@@ -95,7 +93,7 @@ type copier struct {
 func (s *Store) copy(ctx context.Context, path string, progress func(int64, int64), finish func(*copier) error) (err error) {
 	s.copying.Lock()
 	defer s.copying.Unlock()
-	c := &copier{file: s.file, ctx: ctx}
+	c := &copier{file: s.file}
 	u, err := s.Usage()
 	if err != nil {
 		return err
@@ -111,7 +109,7 @@ func (s *Store) copy(ctx context.Context, path string, progress func(int64, int6
 		}
 		return cmp.Or(err, context.Cause(ctx))
 	}
-	if err := cmp.Or(c.wrote(0), s.Pause(c.begin)); err != nil {
+	if err := c.wrote(0); err != nil {
 		return err
 	}
 	if err := create(path); err != nil {
@@ -130,6 +128,7 @@ func (s *Store) copy(ctx context.Context, path string, progress func(int64, int6
 		return err
 	}
 	c.to.NoSync, c.to.AllocSize = c.noSync, allocSize
+	err = s.Pause(c.begin)
 	for round, over := 0, false; !over && err == nil; round++ {
 		var pieces []string
 		var end uint64
@@ -146,7 +145,10 @@ func (s *Store) copy(ctx context.Context, path string, progress func(int64, int6
 			if err := c.copy(pieces, end); err != nil {
 				return err
 			}
-			return cmp.Or(c.seal(needed), finish(c))
+			if err := c.seal(needed); err != nil { // finish may put the copy in the place of the file
+				return err
+			}
+			return finish(c)
 		})
 		if !over && err == nil {
 			err = c.copy(pieces, end)
@@ -218,25 +220,18 @@ func (c *copier) records(bucket []byte, n int, key func(int) []byte) error {
 func (c *copier) seal(needed uint64) error {
 	first := c.head
 	c.head = max(c.extent.Head, needed/blockSize)
-	var state []byte
-	err := c.view(func(btx *bbolt.Tx) error {
-		state = slices.Clone(btx.Bucket(bucketMeta).Get(keyState))
-		return nil
-	})
-	return cmp.Or(err, guard(func() error {
+	return guard(func() error {
 		return c.to.Update(func(btx *bbolt.Tx) (err error) {
-			for n := first; n < c.head; n++ {
-				err = cmp.Or(err, btx.Bucket(bucketLog).Delete(blockKey(n)))
+			for n := first; n < c.head && err == nil; n++ {
+				err = btx.Bucket(bucketLog).Delete(blockKey(n))
 			}
 			c.sealed = bounds{c.head, c.extent.End, uint64(btx.ID())}
 			x, meta := extent{c.sealed, c.extent.last}, btx.Bucket(bucketMeta)
-			if state != nil { // there was an Update
-				err = cmp.Or(err, meta.Put(keyState, state))
-			}
-			format := binary.BigEndian.AppendUint32(nil, c.format) // an older program can read it, if the file is not new
-			return cmp.Or(err, meta.Put(keyFormat, format), meta.Put(keyExtent, x.encode()))
+			return cmp.Or(err, c.view(func(from *bbolt.Tx) error { // also the format: an older program can read it, if the file is not new
+				return from.Bucket(bucketMeta).ForEach(func(k, v []byte) error { return meta.Put(k, slices.Clone(v)) })
+			}), meta.Put(keyExtent, x.encode()))
 		})
-	}))
+	})
 }
 
 // Usage is the size of a database file, in bytes.

@@ -479,3 +479,40 @@ func TestFileDuringSlowCopies(t *testing.T) {
 		}
 	}
 }
+
+// A copy that could not be completed is not put in the place of the file.
+func TestUnsealedCopyIsNotUsed(t *testing.T) {
+	s := newNumbered(t, 300)
+	path := s.file.path + ".copy"
+	try := func(progress func(done, of int64)) (finished bool, err error) {
+		defer os.Remove(path)
+		err = s.copy(t.Context(), path, progress, func(*copier) error {
+			finished = true
+			return nil
+		})
+		return finished, err
+	}
+	steps := 0
+	if finished, err := try(func(_, _ int64) { steps++ }); !finished || err != nil {
+		t.Fatal(finished, err)
+	}
+	finished, err := try(func(_, _ int64) {
+		if steps--; steps == 0 { // the copy cannot be written any more
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			root, _, _, err := (&outline{file: f}).metas()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt(make([]byte, pageSize), int64(root)*pageSize); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if finished || !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("finished: %v, %v", finished, err)
+	}
+}
