@@ -134,7 +134,10 @@ func saveCopy(ctx context.Context, from, to string, progress func(done, of int64
 	if err := finish(out.Name()); err != nil {
 		return err
 	}
-	if err := cmp.Or(ctx.Err(), os.Rename(out.Name(), to)); err != nil {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := os.Rename(out.Name(), to); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(to))

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -249,6 +251,29 @@ func TestBackupRefusals(t *testing.T) {
 	}
 	os.Remove(store + ".sock")
 	nothingBeside(t, store, "backup.db")
+}
+
+// A copy that was interrupted at its very end does not get its name.
+func TestInterruptedAtTheEnd(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "rooms.db")
+	serveProcess(t, store, "127.0.0.1:0").stop(t)
+	t.Setenv("FOYER_TEST_REGISTRY", "1") // the copy is checked by a process of its own
+	ctx, interrupt := context.WithCancel(t.Context())
+	to := filepath.Join(filepath.Dir(store), "backup.db")
+	err := saveCopy(ctx, store, to, func(_, _ int64) {}, func(string) error {
+		interrupt()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there: %v", err)
+	}
+	succeed(t, "backup", "--store", store, to)
+	if got := succeed(t, "restore", "--store", store, to); !strings.HasPrefix(got, "restored "+store+": 0 rooms; what was there") {
+		t.Errorf("restore printed %q", got)
+	}
 }
 
 // After restore all is as it was, but for what is said of it: the old file is kept, and
