@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,26 @@ func (h *house) register(name string, ttl int, exits ...string) (address string)
 	return address
 }
 
+// roomd runs a real room.
+func (h *house) roomd(name, ttl string) *program {
+	h.t.Helper()
+	dir, err := bin()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c := exec.Command(filepath.Join(dir, "roomd"), name, "A room.", "--ttl", ttl, "--discovery", h.udp.RemoteAddr().String(), "--state", h.t.TempDir())
+	c.Env = ownEnvironment()
+	p, err := launch(c, c.Start)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		_ = c.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
 // furnish registers a house of rooms, with one that leads nowhere, one that does not
 // lead back, one above and one below, and one without exits.
 func (h *house) furnish() {
@@ -205,11 +226,28 @@ func (b *browser) do(actions ...chromedp.Action) {
 // until waits until an expression is true.
 func (b *browser) until(what, expression string) {
 	b.t.Helper()
-	err := chromedp.Run(b.ctx, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(30*time.Second)))
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute) // for a page that hangs
+	defer cancel()
+	err := chromedp.Run(ctx, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(30*time.Second)))
 	if err != nil {
 		var text string
-		_ = chromedp.Run(b.ctx, chromedp.Text("body", &text))
+		ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+		defer cancel()
+		_ = chromedp.Run(ctx, chromedp.Text("body", &text))
 		b.t.Fatalf("%s: %v\n%.2000s", what, err, text)
+	}
+}
+
+// eventually waits until a condition outside of the page is true.
+func (b *browser) eventually(what string, is func() bool) {
+	b.t.Helper()
+	limit := time.After(patience)
+	for tick := time.Tick(20 * time.Millisecond); !is(); {
+		select {
+		case <-tick:
+		case <-limit:
+			b.t.Fatalf("%s: not within %s; %q", what, patience, b.problems)
+		}
 	}
 }
 
@@ -236,22 +274,26 @@ func (b *browser) open(h *house, width, height int64, scheme string) {
 // the registry was asked.
 func (b *browser) sound(h *house, expected ...string) {
 	b.t.Helper()
+	for _, w := range b.wrong(h, expected...) {
+		b.t.Error(w)
+	}
+}
+
+// wrong returns what has gone wrong and is not expected.
+func (b *browser) wrong(h *house, expected ...string) (all []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-problems:
 	for _, p := range b.problems {
-		for _, e := range expected {
-			if strings.Contains(p, e) {
-				continue problems
-			}
+		if !slices.ContainsFunc(expected, func(e string) bool { return strings.Contains(p, e) }) {
+			all = append(all, "in the browser: "+p)
 		}
-		b.t.Errorf("in the browser: %s", p)
 	}
 	for host := range b.hosts {
 		if host != h.http {
-			b.t.Errorf("it has asked %s", host)
+			all = append(all, "it has asked "+host)
 		}
 	}
+	return all
 }
 
 // slash presses "/" as a keyboard does: chromedp.KeyEvent types it as well if the page
@@ -272,8 +314,9 @@ func row(name string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll(".row:not([hidden]):not(.gone)")].some((r) => r.dataset.name === %s)`, quoted(name))
 }
 
-func rowText(name string) string {
-	return fmt.Sprintf(`[...document.querySelectorAll(".row:not([hidden])")].find((r) => r.dataset.name === %s)?.textContent`, quoted(name))
+// leaseText is what a room's row says of its lease.
+func leaseText(name string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll(".row:not([hidden])")].find((r) => r.dataset.name === %s)?.querySelector(".left").textContent`, quoted(name))
 }
 
 // click clicks the first element of a selector with a text.
@@ -293,15 +336,26 @@ func TestPageIsLive(t *testing.T) {
 	b.open(h, 1440, 900, "dark")
 	b.until("eleven rooms", `document.querySelector("#count").textContent === "11"`)
 
-	attic := h.register("Attic", 20)
+	parlour, pantry := h.roomd("Parlour", "5s"), h.roomd("Pantry", "1m")
 	h.register("Ghost", 5)
-	b.until("rooms that came", row("Attic")+" && "+row("Ghost"))
-	b.until("a lease that runs down", `parseInt(`+rowText("Attic")+`.split(/\d\d\d\d\d/)[1]) < 19`)
-	h.send("@x= RENEW " + attic + " Attic")
-	b.until("a lease that was renewed", `parseInt(`+rowText("Attic")+`.split(/\d\d\d\d\d/)[1]) >= 19`)
-	b.until("the room that died to go", "!"+row("Ghost"))
+	h.register("Attic", 60)
+	b.until("rooms that came", row("Parlour")+" && "+row("Pantry")+" && "+row("Attic"))
+	b.until("the room that never renews to go", "!"+row("Ghost"))
+
+	// What the page shows of a lease in seconds, each time that it is another figure.
+	b.do(chromedp.Evaluate(`window.shown = []; setInterval(() => {
+		const left = parseInt(`+leaseText("Parlour")+`);
+		if (left !== window.shown.at(-1) && left >= 0) window.shown.push(left);
+	}, 50)`, nil))
+	b.until("a lease that runs down", `shown.some((left, i) => left < shown[i - 1])`)
+	b.until("a lease that was renewed", `shown.some((left, i) => left > shown[i - 1])`)
+
 	h.send("@x= DEREGISTER Attic")
 	b.until("the room that left to go", "!"+row("Attic"))
+	_ = pantry.cmd.Process.Signal(os.Interrupt)
+	b.until("the room that was stopped to go", "!"+row("Pantry"))
+	_ = parlour.cmd.Process.Kill()
+	b.until("the room that was killed to go", "!"+row("Parlour"))
 	b.until("requests a second", `parseFloat(document.querySelector("#requests").textContent) >= 0 && document.querySelector("#requests-plot .line") !== null`)
 
 	// The registry is killed and comes back, and so does what the page shows.
@@ -312,6 +366,27 @@ func TestPageIsLive(t *testing.T) {
 	h.register("Landing", 3600)
 	b.until("what came since", row("Landing")+` && document.querySelector("#health").className === "ok"`)
 	b.sound(h, "Failed to load resource", "net::ERR_")
+}
+
+// What the other tests would not see, they could not find.
+func TestPageProblemsAreSeen(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.furnish()
+	b := newBrowser(t)
+	b.open(h, 1000, 800, "dark")
+	b.sound(h)
+	for _, try := range []struct{ script, seen string }{
+		{`console.error("a word")`, `in the browser: console: "a word"`},
+		{`setTimeout(() => { throw new Error("thrown") })`, "Error: thrown"},
+		{`document.body.setAttribute("style", "color: red")`, "inline style"},
+		{`document.head.append(Object.assign(document.createElement("script"), {textContent: "1"}))`, "inline script"},
+		{`new Image().src = "http://127.0.0.2:9/a.png"`, "violates the following Content Security Policy directive: \"img-src"},
+		{`location.href = "http://127.0.0.2:9/"`, "it has asked 127.0.0.2:9"}, // the last one: it leaves the page
+	} {
+		b.do(chromedp.Evaluate(try.script+"; 0", nil))
+		b.eventually(try.seen, func() bool { return strings.Contains(strings.Join(b.wrong(h), "\n"), try.seen) })
+	}
 }
 
 // Searching, sorting and walking through the list, with the keyboard alone.
