@@ -8,20 +8,19 @@ export class Detail extends EventTarget {
   #panel;
   #events = null; // of the room, newest first; or what went wrong
   #lease = element("dd");
+  #heard = element("dd");
+  #shown = ""; // see #version
 
   constructor(world, panel) {
     super();
     this.#world = world;
     this.#panel = panel;
-    world.addEventListener("change", () => {
-      if (this.name && this.#shown !== this.#version()) this.open(this.name, false);
-    });
   }
 
-  #shown = "";
+  // #version is what is drawn anew if it changes.
   #version() {
-    const r = this.#world.rooms.get(this.name);
-    return r ? r.address + r.registered_at + JSON.stringify(r.exits ?? null) : "";
+    const room = this.#world.rooms.get(this.name);
+    return JSON.stringify([room?.address, room?.registered_at, this.#ways(room)]);
   }
 
   async open(name, focus = true) {
@@ -30,9 +29,11 @@ export class Detail extends EventTarget {
     this.#events = null;
     this.#panel.hidden = false;
     document.body.classList.add("detailed");
+    focus ||= this.#panel.contains(document.activeElement); // which goes now
     this.#draw();
-    if (focus) this.#panel.querySelector("h2").focus();
+    if (focus) this.#panel.querySelector("h2").focus({ preventScroll: true });
     try {
+      if (isOdd(name)) throw new Error("`registry explain` shows it.");
       this.#events = (await ask(`/v1/rooms/${encodeURIComponent(name)}/events`)).events;
     } catch (error) {
       this.#events = error.message;
@@ -47,9 +48,20 @@ export class Detail extends EventTarget {
     this.dispatchEvent(new Event("close"));
   }
 
+  // tick draws what changes by itself, and what has changed.
   tick() {
+    if (!this.name) return;
+    if (this.#shown !== this.#version()) this.open(this.name, false);
+    this.#drawTimes();
+  }
+
+  #drawTimes() {
     const room = this.#world.rooms.get(this.name);
-    if (room) this.#lease.textContent = lease(room);
+    if (room) {
+      this.#lease.textContent = lease(room);
+      this.#heard.textContent = room.last_heard_at ? ago(room.last_heard_at) : "not since the registry began";
+    }
+    for (const time of this.#panel.querySelectorAll("time")) time.textContent = ago(time.dateTime);
   }
 
   #draw() {
@@ -58,26 +70,29 @@ export class Detail extends EventTarget {
     const title = element("h2", { tabindex: "-1" }, this.name);
     const parts = [element("div.title", {}, title, close)];
     if (room) {
-      this.tick();
+      this.#drawTimes();
       parts.push(
         element("dl.facts", {},
           ...fact("Address", room.address, "mono"),
           element("dt", {}, "Lease"), this.#lease,
-          ...fact("Heard", room.last_heard_at ? ago(room.last_heard_at) : "not since the registry began"),
+          element("dt", {}, "Heard"), this.#heard,
           ...fact("Registered", new Date(room.registered_at).toLocaleString()),
           ...fact("From", room.from || "–", "mono"),
           ...fact("Owner", room.owner || "nobody", "mono"),
         ),
-        ...this.#exits(room),
       );
     } else {
-      parts.push(element("p.gone", {}, "No room of this name is registered now."), ...this.#leadsHere());
+      parts.push(element("p.gone", {}, "No room of this name is registered now."));
+    }
+    const ways = this.#ways(room);
+    if (ways.length) {
+      const list = ways.map((w) => element("li", {},
+        element("span.direction", {}, w.direction), this.#link(w.to), w.note ? element("span.note", {}, w.note) : ""));
+      parts.push(element("h3", {}, room?.exits ? "Exits" : "Ways here"), element("ul.exits", {}, ...list));
     }
     parts.push(element("h3", {}, "What happened"), element("ol.events", {}, element("li", {}, "…")));
     if (room) {
-      // A browser takes these two for steps in a path.
-      const odd = this.name === "." || this.name === "..";
-      parts.push(element("p.evict", {}, odd
+      parts.push(element("p.evict", {}, isOdd(this.name)
         ? "A room of this name can be evicted with `registry evict` only."
         : element("button.danger", { type: "button", onclick: () => this.dispatchEvent(new CustomEvent("evict", { detail: this.name })) }, "Evict…")));
     }
@@ -85,27 +100,23 @@ export class Detail extends EventTarget {
     this.#drawEvents();
   }
 
-  #exits(room) {
-    const exits = Object.entries(room.exits ?? {});
-    const list = exits.map(([direction, to]) => {
-      const target = this.#world.rooms.get(to);
-      const back = Object.values(target?.exits ?? {}).includes(this.name);
-      const note = !target ? "leads nowhere: not registered" : back ? "" : "does not come back";
-      return element("li", {},
-        element("span.direction", {}, direction), this.#link(to),
-        note ? element("span.note", {}, note) : "");
-    });
-    return exits.length ? [element("h3", {}, "Exits"), element("ul.exits", {}, ...list)] : this.#leadsHere();
-  }
-
-  #leadsHere() {
-    const from = [...this.#world.rooms.values()].filter((r) => Object.values(r.exits ?? {}).includes(this.name));
-    if (!from.length) return [];
-    const list = from.slice(0, 20).map((r) => {
-      const [direction] = Object.entries(r.exits).find(([, to]) => to === this.name);
-      return element("li", {}, element("span.direction", {}, opposite(direction)), this.#link(r.name), element("span.note", {}, "leads here"));
-    });
-    return [element("h3", {}, "Ways here"), element("ul.exits", {}, ...list)];
+  // #ways returns where the exits of a room lead, or if it has none which lead here.
+  #ways(room) {
+    const exits = Object.entries(room?.exits ?? {});
+    if (exits.length) {
+      return exits.map(([direction, to]) => {
+        const target = this.#world.rooms.get(to);
+        const back = Object.values(target?.exits ?? {}).includes(this.name);
+        return { direction, to, note: !target ? "leads nowhere: not registered" : back ? "" : "does not come back" };
+      });
+    }
+    const ways = [];
+    for (const r of this.#world.rooms.values()) {
+      const way = Object.entries(r.exits ?? {}).find(([, to]) => to === this.name);
+      if (way) ways.push({ direction: opposite(way[0]), to: r.name, note: "leads here" });
+      if (ways.length === 20) break;
+    }
+    return ways;
   }
 
   #link(name) {
@@ -127,6 +138,9 @@ export class Detail extends EventTarget {
     }));
   }
 }
+
+// isOdd tells names that a browser takes for steps in a path.
+const isOdd = (name) => name === "." || name === "..";
 
 function lease(room) {
   const left = remaining(room);

@@ -6,7 +6,6 @@ const kept = "foyer-token";
 export class Evictor {
   #dialog;
   #name = "";
-  #token = sessionStorage.getItem(kept) ?? "";
 
   constructor(dialog) {
     this.#dialog = dialog;
@@ -21,16 +20,15 @@ export class Evictor {
     this.#name = name;
     this.#dialog.querySelector("h2").textContent = `Evict ${name}?`;
     this.#say("");
-    this.#dialog.querySelector("#token").value = this.#token;
-    this.#dialog.querySelector("#keep-token").checked = sessionStorage.getItem(kept) !== null;
+    const token = sessionStorage.getItem(kept);
+    this.#dialog.querySelector("#token").value = token ?? "";
+    this.#dialog.querySelector("#keep-token").checked = token !== null;
     this.#dialog.querySelector("input[name=hold]").checked = true;
     this.#dialog.showModal();
   }
 
   async #evict() {
-    const token = (this.#token = this.#dialog.querySelector("#token").value.trim());
-    if (this.#dialog.querySelector("#keep-token").checked) sessionStorage.setItem(kept, token);
-    else sessionStorage.removeItem(kept);
+    const token = this.#dialog.querySelector("#token").value.trim();
     const hold = this.#dialog.querySelector("input[name=hold]:checked").value;
     const button = this.#dialog.querySelector("#evict-do");
     button.disabled = true;
@@ -39,6 +37,8 @@ export class Evictor {
         method: "DELETE",
         headers: token ? { Authorization: "Bearer " + token } : {},
       });
+      if (this.#dialog.querySelector("#keep-token").checked) sessionStorage.setItem(kept, token);
+      else sessionStorage.removeItem(kept);
       this.#dialog.close();
     } catch (error) {
       this.#say(error.message);

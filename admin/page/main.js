@@ -19,13 +19,18 @@ function open(name) {
   map.reveal(name);
   detail.open(name);
 }
-for (const part of [table, map, detail]) part.addEventListener("open", (e) => open(e.detail));
+let opener; // has the keyboard when the detail is closed
+for (const [part, from] of [[table, $("grid")], [map, $("canvas")], [detail]]) {
+  part.addEventListener("open", (e) => {
+    opener = from ?? opener;
+    open(e.detail);
+  });
+}
 detail.addEventListener("evict", (e) => evictor.open(e.detail));
-detail.addEventListener("close", () => {
-  (document.body.dataset.view === "map" ? $("canvas") : $("grid")).focus();
-});
+detail.addEventListener("close", () => opener.focus());
 
 function show(view) {
+  opener = view === "map" ? $("canvas") : $("grid");
   document.body.dataset.view = view;
   $("show-rooms").setAttribute("aria-pressed", view === "rooms");
   $("show-map").setAttribute("aria-pressed", view === "map");
@@ -42,7 +47,8 @@ $("search").addEventListener("input", (e) => {
 $("search").addEventListener("keydown", (e) => {
   if (e.key === "ArrowDown" || e.key === "Enter") {
     e.preventDefault();
-    $("grid").focus();
+    opener = $("grid");
+    opener.focus();
     if (table.rows.length) table.select(table.rows[0].name);
     if (e.key === "Enter" && table.rows.length) open(table.rows[0].name);
   }
@@ -140,7 +146,8 @@ every(2500, async () => {
   const names = [...new Set([...table.seen(), detail.name])].filter(Boolean).slice(0, 100);
   if (!names.length) return;
   const query = names.map((n) => "name=" + encodeURIComponent(n)).join("&");
-  world.learn((await ask("/v1/rooms?" + query)).rooms);
+  const asked = performance.now();
+  world.learn((await ask("/v1/rooms?" + query)).rooms, asked);
 });
 every(500, async () => {
   table.tick();

@@ -27,7 +27,11 @@ export class WorldMap extends EventTarget {
     this.#section = section;
     const canvas = (this.#canvas = section.querySelector("canvas"));
     world.addEventListener("change", () => this.#later());
-    new ResizeObserver(() => (this.#moved ? this.draw() : this.home())).observe(canvas);
+    new ResizeObserver(() => {
+      if (!this.#moved) this.home();
+      this.reveal(this.selected);
+      this.draw();
+    }).observe(canvas);
     canvas.addEventListener("pointerdown", (e) => this.#down(e));
     canvas.addEventListener("pointermove", (e) => this.#move(e));
     canvas.addEventListener("pointerup", (e) => this.#up(e));
@@ -130,6 +134,7 @@ export class WorldMap extends EventTarget {
     const x = v.x + (p.x + 0.5) * cell.width * v.scale;
     const y = v.y + (p.y + 0.5) * cell.height * v.scale;
     const { clientWidth: w, clientHeight: h } = this.#canvas;
+    if (!w || !h) return; // it is not shown
     if (x < 80 || x > w - 80) v.x += w / 2 - x;
     if (y < 50 || y > h - 50) v.y += h / 2 - y;
     this.draw();

@@ -38,11 +38,13 @@ export class World extends EventTarget {
     };
   }
 
-  // learn takes in rooms that were read otherwise: how long their leases run.
-  learn(rooms) {
+  // learn takes in rooms that were asked for at a time: how long their leases run. What
+  // the stream has told since is newer.
+  learn(rooms, asked) {
     for (const room of rooms) {
-      if (this.rooms.has(room.name)) this.rooms.set(room.name, read(room));
+      if (this.rooms.get(room.name)?.readAt < asked) this.rooms.set(room.name, read(room));
     }
+    this.#changed();
   }
 
   #put(room) {
