@@ -65,7 +65,7 @@ func (a *Admin) status() Status {
 		UptimeSeconds: int64(time.Since(a.began) / time.Second),
 		Listen:        a.options.Listen,
 		Rooms:         stats.Registrations,
-		Leases:        a.server.Leases(),
+		Leases:        stats.Leases[len(stats.Leases)-1].N,
 		Holds:         stats.Holds,
 		Watchers:      a.server.Watches(),
 		Requests:      Requests{done.Lookups, done.Registers, done.Renewals, done.Deregisters, done.Other},

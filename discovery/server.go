@@ -128,9 +128,6 @@ func (s *Server) authorized(k foyer.Key) bool {
 // Now returns the time by the registry's clock, which never runs backwards.
 func (s *Server) Now() time.Time { return s.clock.now() }
 
-// Leases returns how many registrations have a lease that runs.
-func (s *Server) Leases() int { return s.leases.len() }
-
 // since returns the time since the Server was made, by the monotonic clock. It costs
 // half of what time.Now does.
 func (s *Server) since() time.Duration { return time.Since(s.began) }

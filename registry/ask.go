@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -82,8 +80,8 @@ func change(ctx context.Context, store *storeFlag, server func(*adminClient) err
 	write func(tx storage.Tx, now time.Time) error,
 ) error {
 	return store.eitherWay(ctx, server, func() error {
-		if _, err := os.Stat(store.path); err != nil {
-			return fmt.Errorf("%s: %w", store.path, errors.Unwrap(err))
+		if err := store.exists(); err != nil {
+			return err
 		}
 		return withFile(ctx, store.path, func(update updater) error {
 			return update(func(tx storage.Tx, now storage.Instant) error { return write(tx, now.Wall) })

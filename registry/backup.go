@@ -140,7 +140,7 @@ func saveCopy(ctx context.Context, from, to string, progress func(done, of int64
 	if err := os.Rename(out.Name(), to); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(to))
+	return bolt.SyncFolder(filepath.Dir(to))
 }
 
 // plain takes the name of a temporary file out of an error.
@@ -149,19 +149,6 @@ func plain(err error, temporary, name string) error {
 		return fmt.Errorf("%s: %w", name, pathErr.Err)
 	}
 	return err
-}
-
-// syncFolder makes the names in a folder durable, where a folder can be synced.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
-		return err
-	}
-	return nil
 }
 
 // A progressWriter writes to a file until ctx ends. What is written goes to the disk
@@ -244,8 +231,8 @@ and changes only a moment at the end.`,
 			before, after = p.Before, p.After
 			return err
 		}, func() error {
-			if _, err := os.Stat(store.path); err != nil {
-				return fmt.Errorf("%s: %w", store.path, errors.Unwrap(err))
+			if err := store.exists(); err != nil {
+				return err
 			}
 			s, err := bolt.Open(store.file(), nil)
 			if err != nil {

@@ -107,17 +107,25 @@ func (b *backups) save(ctx context.Context, now time.Time) {
 	if ctx.Err() != nil {
 		return
 	}
+	b.note(now, err)
+	if err != nil {
+		b.log.Error("the backup failed", "file", to, "again_in", b.every, "err", err)
+		return
+	}
+	b.log.Info("saved a backup", "file", to, "took", time.Since(now).Round(time.Millisecond))
+	if err := b.prune(); err != nil {
+		b.log.Warn("old backups could not be removed", "err", err)
+	}
+}
+
+// note keeps how a backup went, for status.
+func (b *backups) note(at time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.lastError = err; err != nil {
 		b.failures++
-		b.log.Error("the backup failed", "file", to, "again_in", b.every, "err", err)
-		return
-	}
-	b.lastSuccess = now
-	b.log.Info("saved a backup", "file", to, "took", time.Since(now).Round(time.Millisecond))
-	if err := b.prune(); err != nil {
-		b.log.Warn("old backups could not be removed", "err", err)
+	} else {
+		b.lastSuccess = at
 	}
 }
 

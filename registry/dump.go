@@ -91,9 +91,15 @@ func printTable(w io.Writer, rows iter.Seq2[discovery.Row, error]) error {
 	return nil
 }
 
-func printJSON[T any](w io.Writer, rows iter.Seq2[T, error]) error {
+// newEncoder returns an encoder of JSON for a terminal or a pipe, not for a page.
+func newEncoder(w io.Writer) *json.Encoder {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
+	return out
+}
+
+func printJSON[T any](w io.Writer, rows iter.Seq2[T, error]) error {
+	out := newEncoder(w)
 	for r, err := range rows {
 		if err != nil {
 			return err

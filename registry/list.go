@@ -41,13 +41,7 @@ with name, since and until.`,
 		if format != "table" && format != "json" {
 			return command.Usagef("invalid value %q for --format: it is table or json", format)
 		}
-		prefix := ""
-		if len(args) > 0 {
-			prefix = args[0]
-			if name, err := foyer.ParseName(prefix); err == nil { // in canonical form
-				prefix = string(name)
-			}
-		}
+		prefix := prefixOf(args)
 		out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
 		if *evicted {
 			held, err := ask(c.Context(), store, func(client *adminClient) iter.Seq2[discovery.Held, error] {

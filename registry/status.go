@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -121,8 +120,7 @@ func statusOfFile(store *storeFlag) (*status, error) {
 }
 
 func (s *status) printJSON(w io.Writer) error {
-	out := json.NewEncoder(w)
-	out.SetEscapeHTML(false)
+	out := newEncoder(w)
 	if s.Running {
 		return out.Encode(s)
 	}

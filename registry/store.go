@@ -76,6 +76,14 @@ func (f *storeFlag) file() string {
 // socket returns the path of the admin interface's Unix socket.
 func (f *storeFlag) socket() string { return f.file() + ".sock" }
 
+// exists returns an error that names the file if it is not there.
+func (f *storeFlag) exists() error {
+	if _, err := os.Stat(f.path); err != nil {
+		return fmt.Errorf("%s: %w", f.path, errors.Unwrap(err))
+	}
+	return nil
+}
+
 // hint adds to the error of opening a file what its reader may have forgotten, or
 // may not know.
 func (f *storeFlag) hint(err error) error {

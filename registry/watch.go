@@ -226,10 +226,6 @@ func (w *watcher) mark(event string) error {
 	}{event})
 }
 
-func (w *watcher) encode(v any) error {
-	out := json.NewEncoder(w.out)
-	out.SetEscapeHTML(false)
-	return out.Encode(v)
-}
+func (w *watcher) encode(v any) error { return newEncoder(w.out).Encode(v) }
 
 func clockTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

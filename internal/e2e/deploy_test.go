@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"io"
 	"maps"
@@ -189,32 +188,12 @@ func explainedMetrics(t *testing.T) map[string]bool {
 
 // What a registry tells Prometheus is what docs/operations.md explains.
 func TestMetricsAreThose(t *testing.T) {
-	dir, err := bin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(filepath.Join(dir, "registry"), "serve", "--store", filepath.Join(t.TempDir(), "rooms.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--backup-dir", t.TempDir())
-	c.Env = ownEnvironment()
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		c.Process.Kill()
-		c.Wait()
-	}()
-	var address string
-	for lines := bufio.NewScanner(out); address == "" && lines.Scan(); {
-		if _, after, found := strings.Cut(lines.Text(), "http on "); found {
-			address = after
-		}
-	}
+	h := &house{t: t, args: []string{"serve", "--store", filepath.Join(t.TempDir(), "rooms.db"), "--backup-dir", t.TempDir(), "--log-level", "error"}}
+	h.start("127.0.0.1:0", "127.0.0.1:0")
+	defer h.kill()
 	var page []byte
 	for range 2 { // requests are counted after they were answered
-		r, err := http.Get("http://" + address + "/metrics")
+		r, err := http.Get("http://" + h.http + "/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}

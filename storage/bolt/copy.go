@@ -72,7 +72,7 @@ func (s *Store) Compact(ctx context.Context, path string, progress func(done, of
 		c.mu.Lock()
 		old, c.db, c.info, c.extent.bounds, c.to = c.db, c.to, c.toInfo, c.sealed, nil
 		c.mu.Unlock()
-		if err := syncFolder(filepath.Dir(path)); err != nil { // a crash might bring the old file back
+		if err := SyncFolder(filepath.Dir(path)); err != nil { // a crash might bring the old file back
 			c.trouble = &trouble{cause: err, final: true}
 			return err
 		}

@@ -208,7 +208,7 @@ func create(path string) error {
 			return err
 		}
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 func initialize(btx *bbolt.Tx) error {
@@ -222,8 +222,8 @@ func initialize(btx *bbolt.Tx) error {
 	return cmp.Or(err, meta.Put(keyExtent, (&extent{bounds: bounds{Txid: uint64(btx.ID())}}).encode()))
 }
 
-// syncFolder makes the names in a folder durable, where a folder can be synced.
-func syncFolder(path string) error {
+// SyncFolder makes the names in a folder durable, where a folder can be synced: for whoever gives a database its name.
+func SyncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (s *Store) Recorded(id foyer.ID) (may bool) {
 	return may
 }
 
-// Pause runs fn between two Updates. What the log has in front of the position needed will not be read again.
+// Pause runs fn while no Update does. What the log has in front of the position needed will not be read again.
 func (s *Store) Pause(fn func(needed uint64) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

@@ -9,14 +9,10 @@ import (
 
 // Update implements [storage.Store].
 func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.closed {
-		return errClosed
-	}
-	if err := s.settle(); err != nil {
-		return unavailable(err)
-	}
+	return s.Pause(func(uint64) error { return s.update(now, fn) })
+}
+
+func (s *Store) update(now storage.Instant, fn func(storage.Tx) error) error {
 	now = storage.Instant{Wall: now.Wall.Round(0).UTC(), Lease: max(now.Lease, s.state.last.Lease)} // as it will be read
 	if s.state.last.Wall.After(now.Wall) {
 		now.Wall = s.state.last.Wall
