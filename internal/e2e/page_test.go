@@ -28,7 +28,7 @@ import (
 	"foyer/internal/testenv"
 )
 
-const pageToken = "a token of some length"
+const houseToken = "a-token-of-some-length"
 
 // A house is a registry with its page, and rooms that are registered by hand.
 type house struct {
@@ -42,7 +42,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte(strings.ReplaceAll(pageToken, " ", "-")), 0o600); err != nil {
+	if err := os.WriteFile(token, []byte(houseToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := &house{t: t, args: []string{"serve", "--store", filepath.Join(t.TempDir(), "rooms.db"), "--admin-token-file", token, "--log-level", "error"}}
@@ -475,10 +475,7 @@ func TestPageEvicts(t *testing.T) {
 	evict := func(name, token, hold string) {
 		b.t.Helper()
 		b.click(".row .name", name)
-		b.until("its detail", `document.querySelector("#detail h2")?.textContent === `+quoted(name))
-		b.click("#detail .danger", "Evict")
-		b.until("the dialog", `document.querySelector("#evict").open`)
-		b.do(chromedp.Evaluate(`document.querySelector("#token").value = `+quoted(token), nil), chromedp.Click(`input[name=hold][value="`+hold+`"]`), chromedp.Click("#evict-do"))
+		b.evict(name, token, hold)
 	}
 	problem := func(text string) {
 		b.t.Helper()
@@ -489,7 +486,7 @@ func TestPageEvicts(t *testing.T) {
 	problem("changes need the token of --admin-token-file")
 	evict("Kitchen", "another-token-of-this", "")
 	problem("changes need the token of --admin-token-file")
-	evict("Kitchen", strings.ReplaceAll(pageToken, " ", "-"), "10m")
+	evict("Kitchen", houseToken, "10m")
 	b.until("the room to go", "!"+row("Kitchen")+` && !document.querySelector("#evict").open`)
 	b.until("its history", `document.querySelector("#detail").textContent.includes("held") && document.querySelector("#detail").textContent.includes("evicted")`)
 	b.sound(h, "Failed to load resource: the server responded with a status of 401")
