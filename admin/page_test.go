@@ -18,7 +18,8 @@ func TestPageIsWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		refers := regexp.MustCompile(`(?:from "\./|"/assets/)([^"]+)"`)
+		types := map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+		refers := regexp.MustCompile(`(?:(?:from|import) "\./|"/assets/|url\("?)([^")]+)"?`)
 		inline := regexp.MustCompile(`(?i)<style|<script(?: [^>]*)?>[^<]|\sstyle=|\son[a-z]+=|javascript:`)
 		elsewhere := regexp.MustCompile(`(?:https?:)?//[a-z0-9-]+\.[a-z]`)
 		for _, e := range entries {
@@ -29,14 +30,18 @@ func TestPageIsWhole(t *testing.T) {
 			w := httptest.NewRecorder()
 			b.admin.Public().ServeHTTP(w, request("GET", target, "localhost"))
 			text := w.Body.String()
-			want, _, _ := mime.ParseMediaType(contentTypes[path.Ext(e.Name())])
-			if got, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type")); w.Code != 200 || got != want || got == "" || text == "" {
+			if got, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type")); w.Code != 200 || got != types[path.Ext(e.Name())] || text == "" {
 				t.Errorf("%s: %d, %q of %d bytes", target, w.Code, got, len(text))
 			}
 			again := httptest.NewRecorder()
 			b.admin.Public().ServeHTTP(again, request("GET", target, "localhost", "If-None-Match", w.Header().Get("ETag")))
-			if again.Code != http.StatusNotModified {
+			if again.Code != http.StatusNotModified || again.Body.Len() > 0 {
 				t.Errorf("%s again: %d", target, again.Code)
+			}
+			changed := httptest.NewRecorder()
+			b.admin.Public().ServeHTTP(changed, request("GET", target, "localhost", "If-None-Match", `"of another version"`))
+			if changed.Code != 200 || w.Header().Get("Cache-Control") != "no-cache" {
+				t.Errorf("%s after an upgrade: %d, and is kept as %q", target, changed.Code, w.Header().Get("Cache-Control"))
 			}
 			for _, m := range refers.FindAllStringSubmatch(text, -1) {
 				if _, err := page.ReadFile("page/" + m[1]); err != nil {
@@ -50,8 +55,10 @@ func TestPageIsWhole(t *testing.T) {
 				t.Errorf("%s has %q", e.Name(), found)
 			}
 		}
-		if status, _ := b.ask(b.admin.Public(), request("GET", "/assets/..%2Fpage.go", "localhost")); status != 404 {
-			t.Errorf("what is no asset: %d", status)
+		for _, target := range []string{"/assets/nothing.js", "/assets/", "/assets/..%2Fpage.go"} {
+			if status, _ := b.ask(b.admin.Public(), request("GET", target, "localhost")); status != 404 {
+				t.Errorf("%s: %d", target, status)
+			}
 		}
 	})
 }

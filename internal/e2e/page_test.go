@@ -81,8 +81,16 @@ func (h *house) kill() {
 	h.udp.Close()
 }
 
-// send sends a request, again until it is answered, and wants OK.
+// send sends a request, and wants OK.
 func (h *house) send(line string) {
+	h.t.Helper()
+	if reply := h.ask(line); !strings.Contains(reply, "OK") || strings.Contains(reply, "NOTOK") {
+		h.t.Fatalf("%s: %s", line, reply)
+	}
+}
+
+// ask sends a request, again until it is answered.
+func (h *house) ask(line string) (reply string) {
 	h.t.Helper()
 	buf := make([]byte, 2048)
 	for range 20 {
@@ -91,13 +99,11 @@ func (h *house) send(line string) {
 		}
 		_ = h.udp.SetReadDeadline(time.Now().Add(time.Second))
 		if n, err := h.udp.Read(buf); err == nil {
-			if reply := string(buf[:n]); !strings.Contains(reply, "OK") || strings.Contains(reply, "NOTOK") {
-				h.t.Fatalf("%s: %s", line, reply)
-			}
-			return
+			return string(buf[:n])
 		}
 	}
 	h.t.Fatalf("%s: no answer", line)
+	return ""
 }
 
 // register registers a room with exits like "n:Library", and returns its address.
@@ -440,6 +446,9 @@ func TestPageMap(t *testing.T) {
 	if p, below := at("Observatory"), at("Library"); p.Y >= below.Y {
 		t.Errorf("the observatory is at %v, the library at %v", p, below)
 	}
+	if p, above := at("Cellar"), at("Kitchen"); p.Y <= above.Y {
+		t.Errorf("the cellar is at %v, the kitchen at %v", p, above)
+	}
 	if ghosts := get[[]string](b, `[...foyer.map.plan.places].filter(([, p]) => p.ghost).map(([n]) => n)`); len(ghosts) != 1 || ghosts[0] != "The Open Sea" {
 		t.Errorf("ghosts: %q", ghosts)
 	}
@@ -486,8 +495,14 @@ func TestPageEvicts(t *testing.T) {
 	problem("changes need the token of --admin-token-file")
 	evict("Kitchen", "another-token-of-this", "")
 	problem("changes need the token of --admin-token-file")
+	if strings.Contains(h.ask("LOOKUP Kitchen"), "NOTOK") {
+		t.Error("the room is gone though that was refused")
+	}
 	evict("Kitchen", houseToken, "10m")
 	b.until("the room to go", "!"+row("Kitchen")+` && !document.querySelector("#evict").open`)
+	if reply := h.ask("@ttl=60 REGISTER room://127.0.0.1:20099 Kitchen"); !strings.Contains(reply, "NOTOK") {
+		t.Errorf("the name is not held: %s", reply)
+	}
 	b.until("its history", `document.querySelector("#detail").textContent.includes("held") && document.querySelector("#detail").textContent.includes("evicted")`)
 	b.sound(h, "Failed to load resource: the server responded with a status of 401")
 }
@@ -546,19 +561,22 @@ func TestPageForEverybody(t *testing.T) {
 	h.furnish()
 	b := newBrowser(t)
 	b.do(page.SetBypassCSP(true)) // axe-core is not a part of the page
+	check := func() (found []string) {
+		b.do(chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations.map((v) => v.id + ": " + v.help + " " + v.nodes.map((n) => n.target.join(" "))))`,
+			&found, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+		return found
+	}
 	for _, scheme := range []string{"dark", "light"} {
 		for device, size := range map[string][2]int64{"desktop": {1440, 900}, "phone": {390, 844}} {
 			b.open(h, size[0], size[1], scheme)
 			b.do(chromedp.Evaluate(string(axe), nil))
 			look := func(what string) {
 				t.Helper()
-				var found []string
-				var shot []byte
-				b.do(chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations.map((v) => v.id + ": " + v.help + " " + v.nodes.map((n) => n.target.join(" "))))`,
-					&found, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }), chromedp.CaptureScreenshot(&shot))
-				for _, f := range found {
+				for _, f := range check() {
 					t.Errorf("%s, %s, %s: %s", device, scheme, what, f)
 				}
+				var shot []byte
+				b.do(chromedp.CaptureScreenshot(&shot))
 				if err := os.WriteFile(filepath.Join(shots, fmt.Sprintf("%s-%s-%s.png", device, scheme, what)), shot, 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -577,4 +595,10 @@ func TestPageForEverybody(t *testing.T) {
 		}
 	}
 	b.sound(h)
+
+	// It would find something.
+	b.do(chromedp.Click("#evict-cancel"), chromedp.Evaluate(`document.querySelector("#theme").removeAttribute("aria-label"); document.querySelector("#theme").removeAttribute("title")`, nil))
+	if found := check(); len(found) != 1 || !strings.HasPrefix(found[0], "button-name") {
+		t.Errorf("of a button without a name axe-core says %q", found)
+	}
 }
