@@ -1,181 +1,360 @@
-// Where rooms are on the map. A room is on a square of a grid; the room that an exit
-// leads to is on the next one in that direction, if that can be.
+// Where rooms are on the map. A room is on a square of a grid, in the direction of the
+// exit that leads to it. Rooms that are joined by the compass are a floor, which is laid
+// out for itself; stairs join floors, each of which stays whole.
 
-const steps = {
+export const steps = {
   north: [0, -1], south: [0, 1], east: [1, 0], west: [-1, 0], up: [1, -1], down: [-1, 1],
 };
-export const directions = Object.keys(steps);
+const opposites = { north: "south", south: "north", east: "west", west: "east", up: "down", down: "up" };
 
-// A part of the world of so many rooms is pushed apart where something is in the way, and
-// then squeezed, which takes the square of that; in a larger one a room looks for another place.
-const most = 400;
+export const opposite = (direction) => opposites[direction];
+export const isStair = (direction) => direction === "up" || direction === "down";
+
+// effort bounds how much is done for the looks of a world, in rooms and ways that are
+// visited. When it is used up, a room that finds its square taken goes to the nearest.
+const effort = 1e6;
 
 // layout returns { places, ways, apart, width, height }: places by name, each with x and y
 // and whether it is a ghost, which is not registered; the ways between them; and the names
 // of rooms that no way leads to or from.
 export function layout(rooms) {
   const ways = waysOf(rooms);
-  const neighbours = new Map();
-  const note = (from, direction, to) => {
-    if (!neighbours.has(from)) neighbours.set(from, []);
-    neighbours.get(from).push([direction, to]);
+  const around = new Map(); // by name: [direction, name, firm] of each way from it or to it
+  const note = (from, direction, to, firm) => {
+    if (!around.has(from)) around.set(from, []);
+    around.get(from).push([direction, to, firm]);
   };
   for (const w of ways) {
-    note(w.from, w.direction, w.to);
-    note(w.to, opposite(w.direction), w.from);
+    note(w.from, w.direction, w.to, w.firm);
+    note(w.to, opposite(w.direction), w.from, w.firm);
   }
-  const parts = [];
-  const seen = new Set();
   // Where most ways meet is the middle.
-  const degree = (name) => neighbours.get(name).length;
-  for (const name of [...neighbours.keys()].sort((a, b) => degree(b) - degree(a) || (a < b ? -1 : 1))) {
-    if (!seen.has(name)) parts.push(place(name, neighbours, seen));
+  const middles = [...around.keys()].sort((a, b) => around.get(b).length - around.get(a).length || (a < b ? -1 : 1));
+  const floors = new Map(); // by name of each of its rooms
+  const budget = { left: effort };
+  for (const name of middles) {
+    if (floors.has(name)) continue;
+    const floor = new Floor(around, name, budget);
+    for (const each of floor.places.keys()) floors.set(each, floor);
   }
-  parts.sort((a, b) => b.places.size - a.places.size);
-  const { places, width, height } = pack(parts);
+  const parts = [...new Set(floors.values())].sort((a, b) => b.places.size - a.places.size);
+  const { places, width, height } = pack(join(parts, floors, around));
   for (const [name, p] of places) p.ghost = !rooms.has(name);
+  const taken = new Set([...places.values()].map((p) => cell(p.x, p.y)));
+  for (const w of ways) w.shape = shapeOf(w, places.get(w.from), places.get(w.to), taken);
   const apart = [...rooms.keys()].filter((name) => !places.has(name)).sort();
   return { places, ways, apart, width, height };
 }
 
-// waysOf returns a way for each exit, or for two that lead to and fro.
+// waysOf returns a way for each exit, or for two that lead to and fro: such a way is firm.
 export function waysOf(rooms) {
   const ways = [];
   for (const [from, room] of rooms) {
     for (const [direction, to] of Object.entries(room.exits ?? {})) {
       if (to === from) continue;
       const target = rooms.get(to);
-      const back = Object.entries(target?.exits ?? {}).filter(([, name]) => name === from).map(([d]) => d);
-      const straight = back.includes(opposite(direction));
-      // One of the two exits stands for both.
-      if (straight && (from > to || (from === to && direction > opposite(direction)))) continue;
-      ways.push({ from, direction, to, kind: !target ? "nowhere" : back.length ? "both" : "oneway" });
+      const firm = target?.exits?.[opposite(direction)] === from;
+      if (firm && from > to) continue; // the other exit stands for both
+      const back = Object.values(target?.exits ?? {}).includes(from);
+      ways.push({ from, direction, to, firm, kind: !target ? "nowhere" : back ? "both" : "oneway" });
     }
   }
   return ways;
 }
 
-export function opposite(direction) {
-  return { north: "south", south: "north", east: "west", west: "east", up: "down", down: "up" }[direction];
+// follows reports whether b is straight in a direction of a.
+function follows(a, b, direction) {
+  const [dx, dy] = steps[direction];
+  return dx ? a.y === b.y && (b.x - a.x) * dx > 0 : a.x === b.x && (b.y - a.y) * dy > 0;
 }
 
-// place gives the rooms that can be reached from one their squares, breadth first.
-function place(start, neighbours, seen) {
-  const places = new Map([[start, { x: 0, y: 0 }]]);
-  const taken = new Map([["0,0", start]]);
-  const queue = [start];
-  const lines = []; // ways between rooms that have their squares
-  seen.add(start);
-  for (let i = 0; i < queue.length; i++) {
-    const from = queue[i];
-    const around = neighbours.get(from).sort(([a], [b]) => directions.indexOf(a) - directions.indexOf(b));
-    for (const [direction, to] of around) {
-      if (seen.has(to)) {
-        if (places.size <= most) lines.push([from, to, direction]);
-        continue;
+// shapeOf says how a way is drawn: as "stairs"; "straight"; "around" the rooms that are
+// in between; or as a "bend" to a room that is not where the exit points.
+function shapeOf({ direction }, a, b, taken) {
+  if (isStair(direction)) return "stairs";
+  if (!follows(a, b, direction)) return "bend";
+  const [dx, dy] = steps[direction];
+  for (let x = a.x + dx, y = a.y + dy; x !== b.x || y !== b.y; x += dx, y += dy) {
+    if (taken.has(cell(x, y))) return "around";
+  }
+  return "straight";
+}
+
+const cell = (x, y) => (x + 2 ** 20) * 2 ** 21 + y + 2 ** 20;
+
+// A Floor is the rooms that can be reached from one by the compass.
+class Floor {
+  places = new Map();
+  #around;
+  #lines = []; // ways between rooms that have their squares
+  #taken = new Set(); // cells of rooms
+  #covered = new Map(); // cells that a way goes over; and the axis along which one gets out of it
+  #straight = 0; // of the ways
+  #budget;
+
+  // Firm ways come first: the others are the ones that may contradict.
+  constructor(around, start, budget) {
+    this.#around = around;
+    this.#budget = budget;
+    this.#settle(start, 0, 0);
+    const [firm, loose] = [[], []];
+    const reach = (from) => {
+      for (const [direction, to, isFirm] of around.get(from)) {
+        if (!isStair(direction)) (isFirm ? firm : loose).push([from, direction, to]);
       }
-      seen.add(to);
-      queue.push(to);
-      put(to, from, steps[direction], places, taken, lines);
-      lines.push([from, to, direction]);
+    };
+    reach(start);
+    for (let i = 0, j = 0; i < firm.length || j < loose.length; ) {
+      const [from, direction, to] = i < firm.length ? firm[i++] : loose[j++];
+      if (this.places.has(to)) continue;
+      this.#put(to, from, direction);
+      reach(to);
+    }
+    while (this.#straighten());
+    this.#squeeze("x");
+    this.#squeeze("y");
+  }
+
+  #settle(name, x, y) {
+    this.places.set(name, { x, y });
+    this.#taken.add(cell(x, y));
+    for (const [direction, to, firm] of this.#around.get(name)) {
+      if (isStair(direction) || !this.places.has(to)) continue;
+      const line = { from: name, direction, to, firm };
+      this.#lines.push(line);
+      this.#cover(line);
     }
   }
-  if (places.size <= most) {
-    squeeze(places, lines, "x");
-    squeeze(places, lines, "y");
-  }
-  return { places };
-}
 
-function put(name, from, [dx, dy], places, taken, lines) {
-  const origin = places.get(from);
-  const square = () => [origin.x + dx, origin.y + dy];
-  let [x, y] = square();
-  if (places.size > most) {
-    if (taken.has(x + "," + y)) [x, y] = nearest(x, y, dx, dy, taken);
-  } else {
+  #follows({ from, direction, to }) {
+    return follows(this.places.get(from), this.places.get(to), direction);
+  }
+
+  #cover(line) {
+    if (!this.#follows(line)) return;
+    this.#straight++;
+    const [a, b] = [this.places.get(line.from), this.places.get(line.to)];
+    const [dx, dy] = steps[line.direction];
+    for (let x = a.x + dx, y = a.y + dy; x !== b.x || y !== b.y; x += dx, y += dy) this.#covered.set(cell(x, y), dx ? "y" : "x");
+  }
+
+  #index() {
+    this.#budget.left -= this.places.size + this.#lines.length + 2 * this.#covered.size;
+    this.#straight = 0;
+    this.#taken.clear();
+    for (const p of this.places.values()) this.#taken.add(cell(p.x, p.y));
+    this.#covered.clear();
+    for (const line of this.#lines) this.#cover(line);
+  }
+
+  #isFree(x, y) {
+    return !this.#taken.has(cell(x, y)) && !this.#covered.has(cell(x, y));
+  }
+
+  #put(name, from, direction) {
+    const [dx, dy] = steps[direction];
+    const corner = this.#corner(name);
+    if (corner) return this.#settle(name, corner.x, corner.y);
+    const origin = this.places.get(from);
     for (let tries = 0; tries < 4; tries++) {
-      const axis = taken.has(x + "," + y) ? (dy ? "y" : "x") : crossing(x, y, places, lines);
-      if (axis === "x" && dx) push(places, taken, origin, "x", dx);
-      else if (axis === "y" && dy) push(places, taken, origin, "y", dy);
-      else break;
-      [x, y] = square();
+      const [x, y] = [origin.x + dx, origin.y + dy];
+      if (this.#isFree(x, y)) break;
+      if (this.#budget.left < 0 || (this.#covered.get(cell(x, y)) ?? (dx ? "x" : "y")) !== (dx ? "x" : "y")) break;
+      this.#push(origin, dx ? "x" : "y", dx || dy);
     }
+    let [x, y] = [origin.x + dx, origin.y + dy];
+    if (!this.#isFree(x, y)) [x, y] = this.#nearest(x, y, dx, dy);
+    this.#settle(name, x, y);
   }
-  places.set(name, { x, y });
-  taken.set(x + "," + y, name);
-}
 
-// crossing returns along which axis the square must be left by a way that goes straight
-// over it, or "".
-function crossing(x, y, places, lines) {
-  for (const [from, to] of lines) {
-    const [a, b] = [places.get(from), places.get(to)];
-    if (a.x === x && b.x === x && (a.y - y) * (b.y - y) < 0) return "x";
-    if (a.y === y && b.y === y && (a.x - x) * (b.x - x) < 0) return "y";
-  }
-  return "";
-}
-
-// push moves all that is beyond a room in a direction one further, which keeps what is
-// north of what.
-function push(places, taken, origin, axis, step) {
-  const at = origin[axis];
-  taken.clear();
-  for (const [name, p] of places) {
-    if ((p[axis] - at) * step > 0) p[axis] += step;
-    taken.set(p.x + "," + p.y, name);
-  }
-}
-
-// squeeze takes out columns (of "x") or rows (of "y") without which everything is still
-// where it should be.
-function squeeze(places, lines, axis) {
-  const all = [...places.values()];
-  const index = axis === "x" ? 0 : 1;
-  const right = () => {
-    if (new Set(all.map((p) => p.x + "," + p.y)).size < all.length) return false;
-    for (const [from, to, direction] of lines) {
-      const step = steps[direction][index];
-      const [a, b] = [places.get(from), places.get(to)];
-      if (step && (before.get(b) - before.get(a)) * step > 0 && (b[axis] - a[axis]) * step <= 0) return false;
+  // corner returns where a room is straight in the direction of all firm neighbours that
+  // have their squares, if they leave but one.
+  #corner(name) {
+    const found = {};
+    const known = this.#around.get(name).filter(([direction, to, firm]) => firm && !isStair(direction) && this.places.has(to));
+    for (const [direction, to] of known) {
+      const p = this.places.get(to);
+      if (steps[direction][0]) found.y ??= p.y;
+      else found.x ??= p.x;
     }
-    return all.every((p) => !crossing(p.x, p.y, places, lines));
-  };
-  let before = new Map(all.map((p) => [p, p[axis]]));
-  const least = Math.min(...before.values());
-  for (let at = Math.max(...before.values()); at > least; at--) {
-    before = new Map(all.map((p) => [p, p[axis]]));
-    for (const p of all) if (p[axis] >= at) p[axis]--;
-    if (!right()) for (const p of all) p[axis] = before.get(p);
+    if (found.x === undefined || found.y === undefined || !this.#isFree(found.x, found.y)) return null;
+    for (const [direction, to] of known) {
+      const p = this.places.get(to);
+      if (!follows(found, p, direction)) return null;
+      const [dx, dy] = steps[direction];
+      for (let x = found.x + dx, y = found.y + dy; x !== p.x || y !== p.y; x += dx, y += dy) {
+        if (this.#taken.has(cell(x, y))) return null;
+      }
+    }
+    return found;
   }
-}
 
-function nearest(x, y, dx, dy, taken) {
-  for (let n = 1; ; n++) {
-    for (let side = 0; side <= n; side++) {
-      for (const s of [side, -side]) {
-        const [u, v] = dx && dy ? [x + dx * (n - side), y + dy * side] : [x + dx * n + (dx ? 0 : s), y + dy * n + (dy ? 0 : s)];
-        if (!taken.has(u + "," + v)) return [u, v];
+  // push moves all that is beyond a room in a direction one further, which keeps what is
+  // north of what.
+  #push(origin, axis, step) {
+    const at = origin[axis];
+    for (const p of this.places.values()) if ((p[axis] - at) * step > 0) p[axis] += step;
+    this.#index();
+  }
+
+  #nearest(x, y, dx, dy) {
+    for (let n = 0; ; n++) {
+      for (let side = 0; side <= n; side++) {
+        for (const s of [side, -side]) {
+          const [u, v] = dx ? [x + dx * (n - side), y + s] : [x + s, y + dy * (n - side)];
+          if (this.#budget.left-- < 0 ? !this.#taken.has(cell(u, v)) : this.#isFree(u, v)) return [u, v];
+        }
       }
     }
   }
+
+  // try moves rooms along an axis, and back if that is for the worse: if more rooms are
+  // on another or on a way, or if too few ways are straight.
+  #try(moved, axis, by, better) {
+    const [straight, hidden] = [this.#straight + better, this.#hidden()];
+    for (const p of moved) p[axis] += by;
+    this.#index();
+    if (this.#straight >= straight && this.#hidden() <= hidden) return true;
+    for (const p of moved) p[axis] -= by;
+    this.#index();
+    return false;
+  }
+
+  // hidden counts the rooms that are on another, or on a way.
+  #hidden() {
+    let n = this.places.size - this.#taken.size;
+    for (const c of this.#covered.keys()) if (this.#taken.has(c)) n++;
+    return n;
+  }
+
+  // straighten moves rooms beside each other for the firm ways that are not straight yet,
+  // and reports whether that was of use.
+  #straighten() {
+    let useful = false;
+    for (const line of this.#lines) {
+      if (!line.firm || this.#follows(line)) continue;
+      const axis = steps[line.direction][0] ? "y" : "x";
+      for (const [name, other] of [[line.from, line.to], [line.to, line.from]]) {
+        if (this.#budget.left < 0) return false;
+        const by = this.places.get(other)[axis] - this.places.get(name)[axis];
+        const moved = by && this.#tied(name, other, axis, by);
+        if (moved && this.#try(moved, axis, by, 1)) useful = true;
+      }
+    }
+    return useful;
+  }
+
+  // tied returns the places that must move along if a room does, so that all ways that
+  // are straight stay so; or null if another room is one of them.
+  #tied(name, other, axis, by) {
+    const tied = new Set([name]);
+    for (const each of tied) {
+      if (each === other) return null;
+      const p = this.places.get(each);
+      for (const [direction, to] of this.#around.get(each)) {
+        const q = this.places.get(to);
+        if (isStair(direction) || tied.has(to) || !follows(p, q, direction)) continue;
+        const moved = { ...p, [axis]: p[axis] + by };
+        if (!follows(moved, q, direction)) tied.add(to);
+      }
+    }
+    this.#budget.left -= tied.size;
+    return [...tied].map((each) => this.places.get(each));
+  }
+
+  // squeeze takes out columns (along x) or rows (along y) without which everything is
+  // still where it should be.
+  #squeeze(axis) {
+    const all = [...this.places.values()];
+    const needed = new Set(); // where a way goes just one step
+    for (const line of this.#lines) {
+      const [a, b] = [this.places.get(line.from)[axis], this.places.get(line.to)[axis]];
+      if (Math.abs(a - b) === 1 && this.#follows(line)) needed.add(Math.max(a, b));
+    }
+    const [least, last] = range(all, axis);
+    for (let at = last; at > least && this.#budget.left > 0; at--) {
+      if (!needed.has(at)) this.#try(all.filter((p) => p[axis] >= at), axis, -1, 0);
+    }
+  }
+
+  // fits reports whether another floor, moved, is beside this one and its ways.
+  fits(floor, x, y) {
+    const free = (c) => !this.#taken.has(c) && !this.#covered.has(c);
+    const shift = cell(x, y) - cell(0, 0);
+    for (const c of floor.#taken) if (!free(c + shift)) return false;
+    for (const c of floor.#covered.keys()) if (!free(c + shift)) return false;
+    return true;
+  }
+
+  // add takes in another floor, moved.
+  add(floor, x, y) {
+    const shift = cell(x, y) - cell(0, 0);
+    for (const [name, p] of floor.places) this.places.set(name, { x: p.x + x, y: p.y + y });
+    for (const c of floor.#taken) this.#taken.add(c + shift);
+    for (const [c, axis] of floor.#covered) this.#covered.set(c + shift, axis);
+  }
 }
 
-// pack puts the parts of the world beside each other, on shelves.
+// join puts floors beside each other that stairs lead between, as near as there is room.
+function join(parts, floors, around) {
+  const houses = [];
+  const joined = new Set();
+  for (const floor of parts) {
+    if (joined.has(floor)) continue;
+    joined.add(floor);
+    houses.push(floor);
+    const names = [...floor.places.keys()];
+    for (let i = 0; i < names.length; i++) {
+      const origin = floor.places.get(names[i]);
+      for (const [direction, to] of around.get(names[i])) {
+        const next = floors.get(to);
+        if (!isStair(direction) || joined.has(next)) continue;
+        joined.add(next);
+        const foot = next.places.get(to);
+        const [x, y] = beside(floor, next, origin.x - foot.x, origin.y - foot.y, steps[direction]);
+        names.push(...next.places.keys());
+        floor.add(next, x, y);
+      }
+    }
+  }
+  return houses;
+}
+
+function beside(floor, next, x, y, [dx, dy]) {
+  const far = next.places.size > 200 ? 12 : 40;
+  for (let n = 2; n < far; n++) {
+    for (let k = 1; k < n; k++) {
+      const [u, v] = [x + dx * k, y + dy * (n - k)];
+      if (floor.fits(next, u, v)) return [u, v];
+    }
+  }
+  const [, right] = range(floor.places.values(), "x");
+  const [left] = range(next.places.values(), "x");
+  return [right + 2 - left, y + dy];
+}
+
+function range(places, axis) {
+  let [least, last] = [Infinity, -Infinity];
+  for (const p of places) {
+    least = Math.min(least, p[axis]);
+    last = Math.max(last, p[axis]);
+  }
+  return [least, last];
+}
+
+// pack puts the parts of the world beside each other, on shelves: about as wide as high,
+// where a square is twice as wide as high.
 function pack(parts) {
   const places = new Map();
   let area = 0;
   for (const part of parts) {
-    const xs = [...part.places.values()].map((p) => p.x);
-    const ys = [...part.places.values()].map((p) => p.y);
-    part.left = xs.reduce((a, b) => Math.min(a, b));
-    part.top = ys.reduce((a, b) => Math.min(a, b));
-    part.width = xs.reduce((a, b) => Math.max(a, b)) - part.left + 1;
-    part.height = ys.reduce((a, b) => Math.max(a, b)) - part.top + 1;
+    const [left, right] = range(part.places.values(), "x");
+    const [top, bottom] = range(part.places.values(), "y");
+    Object.assign(part, { left, top, width: right - left + 1, height: bottom - top + 1 });
     area += (part.width + 1) * (part.height + 1);
   }
-  const shelf = Math.max(parts[0]?.width ?? 0, Math.ceil(Math.sqrt(area)));
+  parts.sort((a, b) => b.height - a.height || b.width - a.width);
+  const shelf = Math.max(...parts.slice(0, 1000).map((p) => p.width), Math.ceil(Math.sqrt(area / 2)));
   let x = 0, y = 0, high = 0, width = 0;
   for (const part of parts) {
     if (x > 0 && x + part.width > shelf) {

@@ -3,7 +3,7 @@ import { Evictor } from "./evict.js";
 import { WorldMap } from "./map.js";
 import { figure, mean, plot } from "./plot.js";
 import { Table } from "./table.js";
-import { World, ask, duration } from "./world.js";
+import { World, ago, ask, duration } from "./world.js";
 
 const $ = (id) => document.getElementById(id);
 const world = new World();
@@ -86,17 +86,17 @@ world.addEventListener("change", () => {
 table.addEventListener("found", () => {
   const searched = $("search").value.trim() !== "";
   const none = table.rows.length === 0;
-  $("found").textContent = searched ? `${table.rows.length.toLocaleString("en")} found` : "";
+  $("found").textContent = searched ? `${table.found.toLocaleString("en")} found` : "";
   const empty = document.querySelector("#grid .empty");
   empty.hidden = !none || world.state === "connecting";
-  empty.textContent = searched ? "No room is called so." : "No room is registered yet. The lights are on.";
+  empty.textContent = searched ? "No room has that in its name or address." : "No room is registered yet. The lights are on.";
 });
 
 // health says in words whether all is well.
 function health() {
   let [state, text] = ["ok", "All is well"];
   if (world.state === "broken") {
-    [state, text] = ["bad", `The registry does not answer since ${duration((Date.now() - world.since) / 1000)}`];
+    [state, text] = ["bad", `The registry does not answer; lost ${ago(world.since)}`];
   } else if (status instanceof Error) {
     [state, text] = ["bad", status.message];
   } else if (status && !status.ready) {
@@ -127,7 +127,8 @@ async function every(milliseconds, fn) {
 every(3000, async () => {
   try {
     status = await ask("/v1/status");
-    $("health").title = `${status.version}, up ${duration(status.uptime_seconds)}, ${status.store.path}`;
+    $("version").textContent = status.version.split(" ")[0];
+    $("version").title = `${status.version}, up ${duration(status.uptime_seconds)}, ${status.store.path}`;
   } catch (error) {
     status = error;
   }

@@ -1,9 +1,9 @@
-import { layout } from "./layout.js";
+import { layout, opposite, steps } from "./layout.js";
 import { element } from "./world.js";
 
 const cell = { width: 152, height: 82 };
 const box = { width: 122, height: 48 };
-const redoEvery = 500; // milliseconds: a large world takes some to lay out
+const redoEvery = 500; // milliseconds, or ten times as long as it takes: a large world takes some
 
 // A WorldMap draws rooms as boxes joined by their exits.
 export class WorldMap extends EventTarget {
@@ -18,6 +18,7 @@ export class WorldMap extends EventTarget {
   #pinch = 0;
   #dragged = 0;
   #due = 0;
+  #pause = redoEvery;
   #frame = 0;
   #known = "";
 
@@ -51,14 +52,14 @@ export class WorldMap extends EventTarget {
     this.#due ||= setTimeout(() => {
       this.#due = 0;
       this.rebuild();
-    }, redoEvery);
+    }, this.#pause);
   }
 
   // rebuild lays the world out anew, if its exits are not those of before.
   rebuild() {
-    const exits = [];
-    for (const r of this.#world.rooms.values()) exits.push(r.name, r.exits ? JSON.stringify(r.exits) : "");
-    const known = exits.join("\n");
+    const begin = performance.now();
+    let known = "";
+    for (const r of this.#world.rooms.values()) known += r.name + r.leads + "\n";
     if (known === this.#known) return;
     this.#known = known;
     this.plan = layout(this.#world.rooms);
@@ -70,6 +71,7 @@ export class WorldMap extends EventTarget {
     this.#listApart();
     if (this.#moved) this.draw();
     else this.home();
+    this.#pause = Math.max(redoEvery, 10 * (performance.now() - begin));
   }
 
   #listApart() {
@@ -83,17 +85,19 @@ export class WorldMap extends EventTarget {
     );
   }
 
-  // home shows the world, and not smaller than can be read on a small screen.
+  // home shows the world; but what is selected, and all on a small screen, not smaller than
+  // can be read.
   home() {
     this.fit();
     const { clientWidth: w, clientHeight: h } = this.#canvas;
     const v = this.#view;
-    if (innerWidth > 640 || v.scale >= 0.55 || this.plan.places.size > 500) return;
-    const [name] = this.plan.places.keys();
-    const p = this.plan.places.get(name);
+    const selected = this.plan.places.get(this.selected);
+    const small = innerWidth <= 640 && this.plan.places.size <= 500;
+    if (v.scale >= 0.55 || !(selected || small)) return;
+    const p = selected ?? this.plan.places.values().next().value;
     v.scale = 0.7;
-    v.x = w / 2 - (p.x + 0.5) * cell.width * v.scale;
-    v.y = h / 2 - (p.y + 0.5) * cell.height * v.scale;
+    v.x = within(w / 2 - (p.x + 0.5) * cell.width * v.scale, w, this.plan.width * cell.width * v.scale);
+    v.y = within(h / 2 - (p.y + 0.5) * cell.height * v.scale, h, this.plan.height * cell.height * v.scale);
   }
 
   // fit shows all of the world.
@@ -174,19 +178,26 @@ export class WorldMap extends EventTarget {
     // What is seen, in the map's own measure.
     const seen = { left: -v.x / v.scale - cell.width, top: -v.y / v.scale - cell.height, right: (w - v.x) / v.scale + cell.width, bottom: (h - v.y) / v.scale + cell.height };
     const middle = (p) => [(p.x + 0.5) * cell.width, (p.y + 0.5) * cell.height];
-    const isSeen = ([x, y]) => x > seen.left && x < seen.right && y > seen.top && y < seen.bottom;
+    const isSeen = ([x1, y1], [x2, y2]) =>
+      Math.max(x1, x2) > seen.left && Math.min(x1, x2) < seen.right && Math.max(y1, y2) > seen.top && Math.min(y1, y2) < seen.bottom;
     const fine = v.scale > 0.3;
     for (const way of this.plan.ways) {
       const from = middle(this.plan.places.get(way.from));
       const to = middle(this.plan.places.get(way.to));
-      if (isSeen(from) || isSeen(to)) paintWay(c, way, from, to, colors, fine, this.selected === way.from || this.selected === way.to);
+      if (isSeen(from, to)) paintWay(c, way, from, to, colors, fine, this.selected === way.from || this.selected === way.to);
     }
     c.font = "500 15px/1 " + color("--font");
     c.textBaseline = "middle";
     c.textAlign = "center";
     for (const [name, p] of this.plan.places) {
       const at = middle(p);
-      if (isSeen(at)) paintBox(c, name, p, at, colors, v.scale, name === this.selected);
+      if (isSeen(at, at)) paintBox(c, name, p, at, colors, v.scale, name === this.selected);
+    }
+    if (!fine) return;
+    for (const way of this.plan.ways) {
+      if (way.shape !== "stairs") continue;
+      paintStair(c, middle(this.plan.places.get(way.from)), way.direction, colors);
+      if (way.firm) paintStair(c, middle(this.plan.places.get(way.to)), opposite(way.direction), colors);
     }
   }
 
@@ -275,53 +286,68 @@ export class WorldMap extends EventTarget {
   }
 }
 
-function paintWay(c, way, [x1, y1], [x2, y2], colors, fine, selected) {
-  const [a, b] = [border(x1, y1, x2, y2), border(x2, y2, x1, y1)];
+// within returns where something of a length begins so that a window of it has no more
+// blank than it must.
+function within(at, window, length) {
+  const blank = window - length;
+  return blank > 0 ? blank / 2 : Math.min(8, Math.max(blank - 8, at));
+}
+
+function paintWay(c, way, from, to, colors, fine, selected) {
   c.strokeStyle = selected ? colors.accent : way.kind === "nowhere" ? colors.warn : colors.line;
-  c.fillStyle = c.strokeStyle;
   c.lineWidth = selected ? 2.6 : 2;
   c.setLineDash(way.kind === "both" ? [] : way.kind === "oneway" ? [7, 5] : [2, 5]);
+  // A way leaves its box on the side of the exit, wherever the room there is.
+  const [dx, dy] = steps[way.direction];
+  const [a, b] = [[from[0] + (box.width / 2) * dx, from[1] + (box.height / 2) * dy], [to[0] - (box.width / 2) * dx, to[1] - (box.height / 2) * dy]];
+  let [p, q] = [a, b];
+  if (way.shape === "around") {
+    const side = [(dy * box.width) / 1.3, (dx * box.height) / 1.2]; // past the boxes on its left
+    [p, q] = [[a[0] + side[0] + dx * 40, a[1] - side[1] + dy * 24], [b[0] + side[0] - dx * 40, b[1] - side[1] - dy * 24]];
+  } else if (way.shape !== "straight") {
+    const length = Math.hypot(b[0] - a[0], b[1] - a[1]);
+    const swing = way.shape === "stairs" ? length / 4 : Math.min(160, Math.max(36, length / 2));
+    [p, q] = [[a[0] + dx * swing, a[1] + dy * swing], [b[0] - dx * swing, b[1] - dy * swing]];
+  }
   c.beginPath();
   c.moveTo(...a);
-  c.lineTo(...b);
+  c.bezierCurveTo(...p, ...q, ...b);
   c.stroke();
   c.setLineDash([]);
   if (!fine) return;
-  const angle = Math.atan2(b[1] - a[1], b[0] - a[0]);
-  if (way.kind !== "both") {
-    c.save();
-    c.translate(...b);
-    c.rotate(angle);
-    c.beginPath();
-    c.moveTo(0, 0);
-    c.lineTo(-10, -5);
-    c.lineTo(-10, 5);
-    c.fill();
-    c.restore();
-  }
-  if (way.direction === "up" || way.direction === "down") {
-    const [x, y] = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
-    c.beginPath();
-    c.fillStyle = colors.box;
-    c.arc(x, y, 9, 0, 7);
-    c.fill();
-    c.stroke();
-    const up = way.direction === "up" ? -1 : 1; // of the room that the way begins at
-    c.fillStyle = colors.text;
-    c.beginPath();
-    c.moveTo(x, y + 5 * up);
-    c.lineTo(x - 4.5, y - 3 * up);
-    c.lineTo(x + 4.5, y - 3 * up);
-    c.fill();
-  }
+  if (way.kind !== "both") paintTip(c, b, Math.atan2(...(q === b ? [dy, dx] : [b[1] - q[1], b[0] - q[0]])));
 }
 
-// border returns where the line between the middles of two boxes leaves the first.
-function border(x1, y1, x2, y2) {
-  const dx = x2 - x1;
-  const dy = y2 - y1;
-  const t = Math.min(dx ? box.width / 2 / Math.abs(dx) : Infinity, dy ? box.height / 2 / Math.abs(dy) : Infinity, 0.5);
-  return [x1 + dx * t, y1 + dy * t];
+function paintTip(c, at, angle) {
+  c.save();
+  c.fillStyle = c.strokeStyle;
+  c.translate(...at);
+  c.rotate(angle);
+  c.beginPath();
+  c.moveTo(0, 0);
+  c.lineTo(-10, -5);
+  c.lineTo(-10, 5);
+  c.fill();
+  c.restore();
+}
+
+// paintStair marks a corner of a box from which stairs lead up or down.
+function paintStair(c, [x, y], direction, colors) {
+  const [dx, dy] = steps[direction];
+  const [u, v] = [x + (box.width / 2) * dx, y + (box.height / 2) * dy];
+  c.beginPath();
+  c.fillStyle = colors.box;
+  c.strokeStyle = colors.line;
+  c.lineWidth = 1.5;
+  c.arc(u, v, 9, 0, 7);
+  c.fill();
+  c.stroke();
+  c.fillStyle = colors.text;
+  c.beginPath();
+  c.moveTo(u, v + 5 * dy);
+  c.lineTo(u - 4.5, v - 3 * dy);
+  c.lineTo(u + 4.5, v - 3 * dy);
+  c.fill();
 }
 
 const broken = new Map(); // names as lines that fit into a box; emptied when there are many

@@ -8,12 +8,13 @@ const columns = [
   { key: "heard", title: "Heard", value: (r) => r.last_heard_at ?? "" },
 ];
 
-const rebuildEvery = 250; // milliseconds: sorting ten thousand rooms takes some
+const rebuildEvery = 250; // milliseconds, or ten times as long as it takes: sorting a hundred thousand rooms takes some
 const margin = 6; // rows beyond those that are seen
 
 // A Table shows rooms in rows, of which only those that are seen are in the page.
 export class Table extends EventTarget {
-  rows = []; // rooms, found and sorted
+  rows = []; // rooms, found and sorted, and those that have just gone
+  found = 0; // how many of them are there
   selected = ""; // name
   #world;
   #grid;
@@ -23,6 +24,7 @@ export class Table extends EventTarget {
   #sort = columns[0];
   #descending = false;
   #due = 0;
+  #pause = rebuildEvery;
 
   constructor(world, grid) {
     super();
@@ -60,20 +62,23 @@ export class Table extends EventTarget {
     this.#due ||= setTimeout(() => {
       this.#due = 0;
       this.rebuild();
-    }, rebuildEvery);
+    }, this.#pause);
   }
 
   rebuild() {
-    const rooms = this.#world.rooms.values();
-    const found = this.#filter ? [...rooms].filter((r) => r.key.includes(this.#filter)) : [...rooms];
+    const begin = performance.now();
+    const rooms = [...this.#world.rooms.values(), ...this.#world.gone.values()];
+    const found = this.#filter ? rooms.filter((r) => r.key.includes(this.#filter)) : rooms;
     const value = this.#sort.value;
     const sign = this.#descending ? -1 : 1;
     const keyed = found.map((r) => [value(r), r]);
     keyed.sort(([a, r], [b, q]) => (a < b ? -sign : a > b ? sign : r.name < q.name ? -1 : 1));
     this.rows = keyed.map(([, r]) => r);
+    this.found = this.rows.reduce((n, r) => n + !r.gone, 0);
     this.#grid.setAttribute("aria-rowcount", this.rows.length + 1);
     this.draw();
     this.dispatchEvent(new Event("found"));
+    this.#pause = Math.max(rebuildEvery, 10 * (performance.now() - begin));
   }
 
   // draw puts the rows that are seen into the page.
@@ -91,7 +96,7 @@ export class Table extends EventTarget {
       const room = this.#world.rooms.get(this.rows[index].name) ?? this.rows[index];
       line.row.style.transform = `translateY(${index * height}px)`;
       fill(line, room, index);
-      line.row.classList.toggle("arrived", this.#world.arrived.has(room.name));
+      line.row.classList.toggle("arrived", this.#world.isNew(room.name));
       line.row.classList.toggle("gone", !this.#world.rooms.has(room.name));
       line.row.setAttribute("aria-selected", room.name === this.selected);
     });
@@ -108,7 +113,9 @@ export class Table extends EventTarget {
   // tick draws what changes by itself: how long leases run.
   tick() {
     for (const line of this.#lines) {
-      if (!line.row.hidden && line.room) showTimes(line, this.#world.rooms.get(line.room.name) ?? line.room);
+      if (line.row.hidden || !line.room) continue;
+      showTimes(line, this.#world.rooms.get(line.room.name) ?? line.room);
+      line.row.classList.toggle("arrived", this.#world.isNew(line.room.name));
     }
   }
 
@@ -192,11 +199,11 @@ function showTimes(line, room) {
   const left = remaining(room);
   set(line.since, ago(room.registered_at));
   set(line.heard, ago(room.last_heard_at));
-  set(line.left, left === null ? "for good" : duration(left));
+  set(line.left, room.gone ?? (left === null ? "for good" : duration(left)));
   const share = left === null ? 1 : Math.min(1, left / room.ttl_seconds);
   line.bar.style.transform = `scaleX(${share.toFixed(3)})`;
-  line.bar.parentElement.hidden = left === null;
-  line.row.classList.toggle("late", left !== null && share < 1 / 3);
+  line.bar.parentElement.hidden = left === null || room.gone !== undefined;
+  line.row.classList.toggle("late", left !== null && share < 1 / 3 && !room.gone);
 }
 
 function set(e, text) {

@@ -1,3 +1,5 @@
+const newsFor = 3000; // milliseconds that who came or went is marked
+
 // A World is a copy of the registry's rooms that is kept by its stream of changes.
 //
 // It sends "change" at most once a frame, and "state" when the stream is there or not.
@@ -6,6 +8,7 @@ export class World extends EventTarget {
   state = "connecting"; // or "live", or "broken"
   since = Date.now(); // of state
   arrived = new Map(); // when rooms came, by name: those of the last seconds
+  gone = new Map(); // rooms of the last seconds that went, by name, and how
   #coming = null; // the rooms of a copy that is being made anew
   #source = null;
   #last = "";
@@ -21,13 +24,18 @@ export class World extends EventTarget {
       });
     on("reset", () => (this.#coming = new Map()));
     on("room", (room) => this.#put(room));
-    on("gone", ({ name }) => {
-      (this.#coming ?? this.rooms).delete(name);
+    on("gone", ({ name, event }) => {
+      const copy = this.#coming ?? this.rooms;
+      if (copy === this.rooms && copy.has(name)) this.#leave({ ...copy.get(name), gone: event || "gone" });
+      copy.delete(name);
       this.arrived.delete(name);
       this.#changed();
     });
     on("synced", () => {
-      if (this.#coming) this.rooms = this.#coming;
+      if (this.#coming) {
+        this.rooms = this.#coming;
+        this.gone.clear();
+      }
       this.#coming = null;
       this.#become("live");
       this.#changed();
@@ -55,11 +63,26 @@ export class World extends EventTarget {
     }
     if (!this.rooms.has(room.name)) this.arrived.set(room.name, now);
     for (const [name, at] of this.arrived) {
-      if (now - at < 4000) break;
+      if (now - at < newsFor) break;
       this.arrived.delete(name);
     }
+    this.gone.delete(room.name);
     this.rooms.set(room.name, read(room));
     this.#changed();
+  }
+
+  #leave(room) {
+    this.gone.set(room.name, room);
+    setTimeout(() => {
+      if (this.gone.get(room.name) !== room) return;
+      this.gone.delete(room.name);
+      this.#changed();
+    }, newsFor);
+  }
+
+  // isNew reports whether a room has come just now.
+  isNew(name) {
+    return performance.now() - (this.arrived.get(name) ?? -Infinity) < newsFor;
   }
 
   #become(state) {
@@ -78,10 +101,11 @@ export class World extends EventTarget {
   }
 }
 
-// read notes when a room was read, and what it is searched by.
+// read notes when a room was read, what it is searched by, and what the map is compared by.
 function read(room) {
   room.readAt = performance.now();
   room.key = (room.name + " " + room.address).toLowerCase();
+  room.leads = room.exits ? JSON.stringify(room.exits) : "";
   return room;
 }
 
@@ -100,7 +124,7 @@ export function duration(seconds) {
   return Math.floor(s / 86400) + " days";
 }
 
-export const ago = (time) => (time ? duration((Date.now() - Date.parse(time)) / 1000) + " ago" : "–");
+export const ago = (time) => (time ? duration((Date.now() - new Date(time)) / 1000) + " ago" : "–");
 
 // element makes an element of a tag and classes ("p.note") with attributes and children.
 export function element(tag, attributes = {}, ...children) {
