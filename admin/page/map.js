@@ -3,7 +3,7 @@ import { element } from "./world.js";
 
 const cell = { width: 152, height: 82 };
 const box = { width: 122, height: 48 };
-const redoEvery = 500; // milliseconds, or ten times as long as it takes: a large world takes some
+const redoEvery = 500; // milliseconds, or twenty times as long as it takes: a large world takes some
 
 // A WorldMap draws rooms as boxes joined by their exits.
 export class WorldMap extends EventTarget {
@@ -58,20 +58,31 @@ export class WorldMap extends EventTarget {
   // rebuild lays the world out anew, if its exits are not those of before.
   rebuild() {
     const begin = performance.now();
-    let known = "";
-    for (const r of this.#world.rooms.values()) known += r.name + r.leads + "\n";
-    if (known === this.#known) return;
-    this.#known = known;
-    this.plan = layout(this.#world.rooms);
+    const isNew = this.#joined() !== this.#known;
+    if (isNew) {
+      this.plan = layout(this.#world.rooms);
+      this.#known = this.#joined();
+    } else {
+      this.plan.apart = [...this.#world.rooms.keys()].filter((name) => !this.plan.places.has(name)).sort();
+    }
     const empty = this.plan.places.size === 0;
     this.#section.querySelector(".empty").hidden = !empty || this.#world.rooms.size === 0;
     this.#section.querySelector(".tools").hidden = empty;
     this.#section.querySelector(".legend").hidden = empty;
     this.#canvas.setAttribute("aria-label", `Map of ${this.plan.places.size} rooms`);
     this.#listApart();
-    if (this.#moved) this.draw();
-    else this.home();
-    this.#pause = Math.max(redoEvery, 10 * (performance.now() - begin));
+    if (isNew && this.#moved) this.draw();
+    else if (isNew) this.home();
+    this.#pause = Math.max(redoEvery, 20 * (performance.now() - begin));
+  }
+
+  // joined returns what the plan depends on: the rooms that are on it or have exits.
+  #joined() {
+    let all = "";
+    for (const r of this.#world.rooms.values()) {
+      if (r.leads || this.plan.places.has(r.name)) all += r.name + r.leads + "\n";
+    }
+    return all;
   }
 
   #listApart() {
@@ -79,6 +90,9 @@ export class WorldMap extends EventTarget {
     const names = this.plan.apart;
     const shown = names.slice(0, 50);
     list.hidden = names.length === 0 || this.plan.places.size === 0;
+    const known = shown.join("\n") + names.length;
+    if (list.dataset.known === known) return; // who is about to press a button keeps it
+    list.dataset.known = known;
     list.querySelector("ul").replaceChildren(
       ...shown.map((name) => element("li", {}, element("button", { type: "button", onclick: () => this.#open(name) }, name))),
       ...(names.length > shown.length ? [element("li", {}, `and ${names.length - shown.length} more`)] : []),

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -148,6 +149,30 @@ func TestPageMarksNews(t *testing.T) {
 	b.until("one that comes meanwhile", row("Landing")+` && document.querySelector(".row.gone:not([hidden])")?.dataset.name === "Attic"`)
 	b.until("the row to go", `document.querySelector(".row.gone:not([hidden])") === null && document.querySelector("#grid").getAttribute("aria-rowcount") === "13"`)
 	b.until("the version", `document.querySelector("#version").textContent !== ""`)
+	b.sound(h)
+}
+
+// An empty world says so, and so does a map of rooms that are not joined.
+func TestPageOfAnEmptyWorld(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := newBrowser(t)
+	b.do(emulation.SetDeviceMetricsOverride(1440, 900, 1, false), chromedp.Navigate("http://"+h.http+"/"))
+	said := func(what, selector, text string) {
+		b.t.Helper()
+		b.until(what, `((e) => !e.hidden && e.textContent.includes(`+quoted(text)+`))(document.querySelector(`+quoted(selector)+`))`)
+	}
+	said("that nothing is there", "#grid .empty", "No room is registered yet")
+	h.register("Sundial", 3600)
+	said("that no exits are known", "#map .empty", "No room has told where its exits lead")
+	b.until("one row", row("Sundial")+` && document.querySelector("#grid .empty").hidden`)
+	h.register("Garden", 3600, "n:Sundial")
+	b.until("a map", `document.querySelector("#map .empty").hidden && foyer.map.at("Sundial").y < foyer.map.at("Garden").y`)
+	h.register("Lodge", 3600)
+	said("who is apart", "#apart", "Lodge")
+	b.until("the map to be as it was", `document.querySelector("#canvas").getAttribute("aria-label") === "Map of 2 rooms"`)
+	h.send("@x= DEREGISTER Garden")
+	said("that no exits are known again", "#map .empty", "No room has told where its exits lead")
 	b.sound(h)
 }
 
