@@ -3,6 +3,7 @@ import { element } from "./world.js";
 
 const cell = { width: 152, height: 82 };
 const box = { width: 122, height: 48 };
+const fineFrom = 0.3; // the scale from which names and marks can be made out
 const redoEvery = 500; // milliseconds, or twenty times as long as it takes: a large world takes some
 
 // A WorldMap draws rooms as boxes joined by their exits.
@@ -194,11 +195,11 @@ export class WorldMap extends EventTarget {
     const middle = (p) => [(p.x + 0.5) * cell.width, (p.y + 0.5) * cell.height];
     const isSeen = ([x1, y1], [x2, y2]) =>
       Math.max(x1, x2) > seen.left && Math.min(x1, x2) < seen.right && Math.max(y1, y2) > seen.top && Math.min(y1, y2) < seen.bottom;
-    const fine = v.scale > 0.3;
+    const fine = v.scale >= fineFrom;
     for (const way of this.plan.ways) {
       const from = middle(this.plan.places.get(way.from));
       const to = middle(this.plan.places.get(way.to));
-      if (isSeen(from, to)) paintWay(c, way, from, to, colors, fine, this.selected === way.from || this.selected === way.to);
+      if (isSeen(from, to)) paintWay(c, way, from, to, colors, v.scale, this.selected === way.from || this.selected === way.to);
     }
     c.font = "500 15px/1 " + color("--font");
     c.textBaseline = "middle";
@@ -307,9 +308,9 @@ function within(at, window, length) {
   return blank > 0 ? blank / 2 : Math.min(8, Math.max(blank - 8, at));
 }
 
-function paintWay(c, way, from, to, colors, fine, selected) {
+function paintWay(c, way, from, to, colors, scale, selected) {
   c.strokeStyle = selected ? colors.accent : way.kind === "nowhere" ? colors.warn : colors.line;
-  c.lineWidth = selected ? 2.6 : 2;
+  c.lineWidth = Math.max(selected ? 2.6 : 2, 1 / scale); // a pixel at least
   c.setLineDash(way.kind === "both" ? [] : way.kind === "oneway" ? [7, 5] : [2, 5]);
   // A way leaves its box on the side of the exit, wherever the room there is.
   const [dx, dy] = steps[way.direction];
@@ -328,7 +329,7 @@ function paintWay(c, way, from, to, colors, fine, selected) {
   c.bezierCurveTo(...p, ...q, ...b);
   c.stroke();
   c.setLineDash([]);
-  if (!fine) return;
+  if (scale < fineFrom) return;
   if (way.kind !== "both") paintTip(c, b, Math.atan2(...(q === b ? [dy, dx] : [b[1] - q[1], b[0] - q[0]])));
 }
 
@@ -369,14 +370,15 @@ const broken = new Map(); // names as lines that fit into a box; emptied when th
 function paintBox(c, name, place, [x, y], colors, scale, selected) {
   c.beginPath();
   c.roundRect(x - box.width / 2, y - box.height / 2, box.width, box.height, 9);
-  c.fillStyle = scale < 0.15 ? colors.line : colors.box; // from afar a box is a dot
+  const far = scale < fineFrom && !place.ghost; // from afar a box is a dot
+  c.fillStyle = !far ? colors.box : selected ? colors.accent : colors.line;
   c.fill();
-  c.lineWidth = selected ? 3 : 1.5;
-  c.strokeStyle = selected ? colors.accent : place.ghost ? colors.warn : colors.edge;
+  c.lineWidth = Math.max(selected ? 3 : 1.5, 1 / scale);
+  c.strokeStyle = selected ? colors.accent : place.ghost ? colors.warn : far ? colors.line : colors.edge;
   c.setLineDash(place.ghost ? [4, 4] : []);
   c.stroke();
   c.setLineDash([]);
-  if (scale < 0.3) return;
+  if (scale < fineFrom) return;
   c.fillStyle = place.ghost ? colors.faint : colors.text;
   const lines = linesOf(c, name);
   lines.forEach((line, i) => c.fillText(line, x, y + 1 + (i - (lines.length - 1) / 2) * 18));
