@@ -138,16 +138,23 @@ func TestPageMarksNews(t *testing.T) {
 	h.furnish()
 	b := newBrowser(t)
 	b.open(h, 1440, 900, "light")
+	b.do(chromedp.Evaluate(`
+		window.marks = [];
+		new MutationObserver((all) => {
+			for (const {target} of all) marks.push(target.className + " " + target.dataset.name + " " + target.textContent);
+		}).observe(document.querySelector("#grid .body"), {subtree: true, attributeFilter: ["class"]}); 0`, nil))
+	marked := func(what, name, text string) {
+		b.t.Helper()
+		b.until(name+" to be marked", `marks.some((m) => m.startsWith(`+quoted("row "+what+" "+name)+`) && m.includes(`+quoted(text)+`))`)
+		b.until("the mark to go", `document.querySelector(`+quoted(".row."+what+":not([hidden])")+`) === null`)
+	}
 	h.register("Attic", 3600)
-	b.until("who came to be marked", `document.querySelector(".row.arrived:not([hidden])")?.dataset.name === "Attic"`)
-	b.until("the mark to go", `document.querySelector(".row.arrived:not([hidden])") === null && `+row("Attic"))
+	marked("arrived", "Attic", "59 min")
 	h.send("@x= DEREGISTER Attic")
-	b.until("who left to be marked", `document.querySelector(".row.gone:not([hidden])")?.textContent.includes("deregistered")`)
-	b.until("the others to be counted", `document.querySelector("#count").textContent === "11"`)
-	// The mark outlives drawing the rows anew.
-	h.register("Landing", 3600)
-	b.until("one that comes meanwhile", row("Landing")+` && document.querySelector(".row.gone:not([hidden])")?.dataset.name === "Attic"`)
-	b.until("the row to go", `document.querySelector(".row.gone:not([hidden])") === null && document.querySelector("#grid").getAttribute("aria-rowcount") === "13"`)
+	marked("gone", "Attic", "deregistered")
+	h.register("Ghost", 5)
+	marked("gone", "Ghost", "expired")
+	b.until("the rows to be those of before", `document.querySelector("#grid").getAttribute("aria-rowcount") === "12" && document.querySelector("#count").textContent === "11"`)
 	b.until("the version", `document.querySelector("#version").textContent !== ""`)
 	b.sound(h)
 }
