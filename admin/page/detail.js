@@ -78,7 +78,7 @@ export class Detail extends EventTarget {
           element("dt", {}, "Heard"), this.#heard,
           ...fact("Registered", new Date(room.registered_at).toLocaleString()),
           ...fact("From", room.from || "–", "mono"),
-          ...fact("Owner", room.owner || "nobody", "mono"),
+          ...fact("Owner", room.owner || "nobody", room.owner && "mono"),
         ),
       );
     } else {

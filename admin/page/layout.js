@@ -11,7 +11,8 @@ export const opposite = (direction) => opposites[direction];
 export const isStair = (direction) => direction === "up" || direction === "down";
 
 // effort bounds how much is done for the looks of a world, in rooms and ways that are
-// visited. When it is used up, a room that finds its square taken goes to the nearest.
+// visited. When it is used up, a room that finds its square taken goes to the nearest,
+// and when searching for that has taken ten times as much, to the end of a pile.
 const effort = 1e6;
 
 // layout returns { places, ways, apart, width, height }: places by name, each with x and y
@@ -38,7 +39,7 @@ export function layout(rooms) {
     for (const each of floor.places.keys()) floors.set(each, floor);
   }
   const parts = [...new Set(floors.values())].sort((a, b) => b.places.size - a.places.size);
-  const { places, width, height } = pack(join(parts, floors, around));
+  const { places, width, height } = pack(join(parts, floors, around, budget));
   for (const [name, p] of places) p.ghost = !rooms.has(name);
   const taken = new Set([...places.values()].map((p) => cell(p.x, p.y)));
   for (const w of ways) w.shape = shapeOf(w, places.get(w.from), places.get(w.to), taken);
@@ -91,6 +92,7 @@ class Floor {
   #covered = new Map(); // cells that a way goes over; and the axis along which one gets out of it
   #straight = 0; // of the ways
   #budget;
+  #pile = null;
 
   // Firm ways come first: the others are the ones that may contradict.
   constructor(around, start, budget) {
@@ -170,6 +172,7 @@ class Floor {
   // corner returns where a room is straight in the direction of all firm neighbours that
   // have their squares, if they leave but one.
   #corner(name) {
+    if (this.#budget.left < 0) return null;
     const found = {};
     const known = this.#around.get(name).filter(([direction, to, firm]) => firm && !isStair(direction) && this.places.has(to));
     for (const [direction, to] of known) {
@@ -198,7 +201,7 @@ class Floor {
   }
 
   #nearest(x, y, dx, dy) {
-    for (let n = 0; ; n++) {
+    for (let n = 0; this.#budget.left > -10 * effort; n++) {
       for (let side = 0; side <= n; side++) {
         for (const s of [side, -side]) {
           const [u, v] = dx ? [x + dx * (n - side), y + s] : [x + s, y + dy * (n - side)];
@@ -206,23 +209,27 @@ class Floor {
         }
       }
     }
+    this.#pile ??= { right: range(this.places.values(), "x")[1], top: range(this.places.values(), "y")[0], size: 0 };
+    const { right, top, size } = this.#pile;
+    this.#pile.size++;
+    return [right + 2 + (size % 200), top + Math.floor(size / 200)];
   }
 
-  // try moves rooms along an axis, and back if that is for the worse: if more rooms are
-  // on another or on a way, or if too few ways are straight.
+  // try moves rooms along an axis, and back if that is for the worse: if a room is on
+  // another, more are on a way, or too few ways are straight.
   #try(moved, axis, by, better) {
     const [straight, hidden] = [this.#straight + better, this.#hidden()];
     for (const p of moved) p[axis] += by;
     this.#index();
-    if (this.#straight >= straight && this.#hidden() <= hidden) return true;
+    if (this.#straight >= straight && this.#taken.size === this.places.size && this.#hidden() <= hidden) return true;
     for (const p of moved) p[axis] -= by;
     this.#index();
     return false;
   }
 
-  // hidden counts the rooms that are on another, or on a way.
+  // hidden counts the rooms that are on a way.
   #hidden() {
-    let n = this.places.size - this.#taken.size;
+    let n = 0;
     for (const c of this.#covered.keys()) if (this.#taken.has(c)) n++;
     return n;
   }
@@ -295,8 +302,9 @@ class Floor {
   }
 }
 
-// join puts floors beside each other that stairs lead between, as near as there is room.
-function join(parts, floors, around) {
+// join puts floors beside each other that stairs lead between, as near as there is room;
+// if there is none, a floor stays apart.
+function join(parts, floors, around, budget) {
   const houses = [];
   const joined = new Set();
   for (const floor of parts) {
@@ -309,28 +317,27 @@ function join(parts, floors, around) {
       for (const [direction, to] of around.get(names[i])) {
         const next = floors.get(to);
         if (!isStair(direction) || joined.has(next)) continue;
-        joined.add(next);
         const foot = next.places.get(to);
-        const [x, y] = beside(floor, next, origin.x - foot.x, origin.y - foot.y, steps[direction]);
-        names.push(...next.places.keys());
-        floor.add(next, x, y);
+        const spot = beside(floor, next, origin.x - foot.x, origin.y - foot.y, steps[direction], budget);
+        if (!spot) continue;
+        joined.add(next);
+        for (const name of next.places.keys()) names.push(name);
+        floor.add(next, ...spot);
       }
     }
   }
   return houses;
 }
 
-function beside(floor, next, x, y, [dx, dy]) {
-  const far = next.places.size > 200 ? 12 : 40;
-  for (let n = 2; n < far; n++) {
+function beside(floor, next, x, y, [dx, dy], budget) {
+  for (let n = 2; n < 40 && (n < 6 || budget.left > 0); n++) {
     for (let k = 1; k < n; k++) {
       const [u, v] = [x + dx * k, y + dy * (n - k)];
+      budget.left--;
       if (floor.fits(next, u, v)) return [u, v];
     }
   }
-  const [, right] = range(floor.places.values(), "x");
-  const [left] = range(next.places.values(), "x");
-  return [right + 2 - left, y + dy];
+  return null;
 }
 
 function range(places, axis) {

@@ -95,6 +95,7 @@ func TestPageLayout(t *testing.T) {
 		{"a ring of corridors of different lengths", `new Map([
 			["A", {exits: {east: "B", south: "D"}}], ["B", {exits: {west: "A", east: "C"}}], ["C", {exits: {west: "B", south: "E"}}],
 			["D", {exits: {north: "A", east: "E"}}], ["E", {exits: {north: "C", west: "D"}}]])`},
+		{"rooms that all lead to one", `new Map([["Hall", {}], ...Array.from({length: 1000}, (_, i) => ["Cell " + i, {exits: {[i % 2 ? "north" : "down"]: "Hall"}}])])`},
 		{"hundreds of rooms", `(` + walks + `)(1, 900, 0)`},
 		{"floors of rooms with ways that do not come back", `(` + walks + `)(4, 300, 10)`},
 	} {
