@@ -94,21 +94,30 @@ class Floor {
   #budget;
   #pile = null;
 
-  // Firm ways come first: the others are the ones that may contradict.
+  // Firm ways come first, as the others are the ones that may contradict; of those, ones
+  // that lead to a free square.
   constructor(around, start, budget) {
     this.#around = around;
     this.#budget = budget;
     this.#settle(start, 0, 0);
-    const [firm, loose] = [[], []];
+    const queues = [[], [], []]; // firm ways, others, and those of them that lead to a square that is taken
+    const done = [0, 0, 0];
     const reach = (from) => {
-      for (const [direction, to, isFirm] of around.get(from)) {
-        if (!isStair(direction)) (isFirm ? firm : loose).push([from, direction, to]);
+      for (const [direction, to, firm] of around.get(from)) {
+        if (!isStair(direction)) queues[firm ? 0 : 1].push([from, direction, to]);
       }
     };
     reach(start);
-    for (let i = 0, j = 0; i < firm.length || j < loose.length; ) {
-      const [from, direction, to] = i < firm.length ? firm[i++] : loose[j++];
+    for (let n; (n = queues.findIndex((queue, i) => done[i] < queue.length)) >= 0; ) {
+      const way = queues[n][done[n]++];
+      const [from, direction, to] = way;
       if (this.places.has(to)) continue;
+      const [dx, dy] = steps[direction];
+      const { x, y } = this.places.get(from);
+      if (n === 1 && !this.#isFree(x + dx, y + dy)) {
+        queues[2].push(way);
+        continue;
+      }
       this.#put(to, from, direction);
       reach(to);
     }
@@ -210,9 +219,11 @@ class Floor {
       }
     }
     this.#pile ??= { right: range(this.places.values(), "x")[1], top: range(this.places.values(), "y")[0], size: 0 };
-    const { right, top, size } = this.#pile;
-    this.#pile.size++;
-    return [right + 2 + (size % 200), top + Math.floor(size / 200)];
+    for (const pile = this.#pile; ; ) {
+      const [x, y] = [pile.right + 2 + (pile.size % 200), pile.top + Math.floor(pile.size / 200)];
+      pile.size++;
+      if (!this.#taken.has(cell(x, y))) return [x, y];
+    }
   }
 
   // try moves rooms along an axis, and back if that is for the worse: if a room is on

@@ -123,7 +123,7 @@ export class WorldMap extends EventTarget {
     const height = Math.max(1, this.plan.height) * cell.height;
     const apart = this.#section.querySelector("#apart");
     const left = apart.hidden || w < 700 ? 8 : apart.offsetWidth + 16; // what is beside it, and below
-    const [right, bottom] = [w < 700 ? 8 : 56, this.#section.querySelector(".legend").offsetHeight + 20];
+    const [right, bottom] = [w < 450 ? 8 : 56, this.#section.querySelector(".legend").offsetHeight + 20];
     const scale = Math.min(1.15, (w - left - right) / width, (h - bottom - 8) / height);
     this.#view = { scale, x: left + (w - left - right - width * scale) / 2, y: 8 + (h - bottom - 8 - height * scale) / 2 };
     this.#moved = false;

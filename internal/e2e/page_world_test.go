@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,14 +91,20 @@ func TestPageLayout(t *testing.T) {
 		}
 		return rooms;
 	}`
-	for _, c := range []struct{ name, rooms string }{ // rooms are as the page has them
-		{"a small house", `foyer.world.rooms`},
-		{"a ring of corridors of different lengths", `new Map([
+	for _, c := range []struct {
+		name  string
+		bends int    // ways that cannot but contradict others
+		rooms string // as the page has them
+	}{
+		{"a small house", 2, `foyer.world.rooms`},
+		{"exits of which one contradicts the others", 1, `new Map([["A", {exits: {north: "D", east: "E", south: "B"}}], ["B", {exits: {north: "A", west: "C"}}],
+			["C", {exits: {north: "A"}}], ["D", {exits: {south: "A"}}], ["E", {exits: {west: "A"}}]])`},
+		{"a ring of corridors of different lengths", 0, `new Map([
 			["A", {exits: {east: "B", south: "D"}}], ["B", {exits: {west: "A", east: "C"}}], ["C", {exits: {west: "B", south: "E"}}],
 			["D", {exits: {north: "A", east: "E"}}], ["E", {exits: {north: "C", west: "D"}}]])`},
-		{"rooms that all lead to one", `new Map([["Hall", {}], ...Array.from({length: 1000}, (_, i) => ["Cell " + i, {exits: {[i % 2 ? "north" : "down"]: "Hall"}}])])`},
-		{"hundreds of rooms", `(` + walks + `)(1, 900, 0)`},
-		{"floors of rooms with ways that do not come back", `(` + walks + `)(4, 300, 10)`},
+		{"rooms that all lead to one", 499, `new Map([["Hall", {}], ...Array.from({length: 1000}, (_, i) => ["Cell " + i, {exits: {[i % 2 ? "north" : "down"]: "Hall"}}])])`},
+		{"hundreds of rooms", 0, `(` + walks + `)(1, 900, 0)`},
+		{"floors of rooms with ways that do not come back", 0, `(` + walks + `)(4, 300, 10)`},
 	} {
 		// A firm way leads to and fro in opposite directions.
 		wrong := awaited[[]string](b, `import("/assets/layout.js").then(({layout, opposite}) => {
@@ -106,6 +113,8 @@ func TestPageLayout(t *testing.T) {
 			const wrong = [];
 			const at = new Map([...places].map(([name, {x, y}]) => [x + "," + y, name]));
 			if (at.size < places.size) wrong.push(places.size - at.size + " rooms are on others");
+			const bends = ways.filter((w) => w.shape === "bend").length;
+			if (bends > `+fmt.Sprint(c.bends)+`) wrong.push(bends + " ways are not where their exits point");
 			if (places.size < 5) wrong.push("there are only " + places.size + " rooms");
 			for (const {from, to, direction, shape} of ways) {
 				const [a, b] = [places.get(from), places.get(to)];
