@@ -43,6 +43,8 @@ type Options struct {
 	// Backup says how the regular backups are doing, in the same way; it is nil if
 	// there are none.
 	Backup func() Backup
+
+	Copier Copier
 }
 
 // New returns an Admin for a server on the store that view reads. What goes on without
@@ -60,7 +62,12 @@ type route struct {
 	handler http.HandlerFunc
 }
 
-// routes are all that there is. openapi.yaml describes each.
+// socketRoutes are on the Unix socket only: a copy is a file on this machine.
+func (a *Admin) socketRoutes() []route {
+	return []route{{"POST /v1/copy", a.serveCopy}}
+}
+
+// routes are all others. openapi.yaml describes each.
 func (a *Admin) routes() []route {
 	all := []route{
 		{"GET /healthz", a.serveHealth},
@@ -76,6 +83,7 @@ func (a *Admin) routes() []route {
 		{"GET /v1/rates", a.serveRates},
 		{"GET /v1/watch", a.serveWatch},
 		{"POST " + importPath, a.serveImport},
+		{"POST /v1/compact", a.serveCompact},
 		{"GET /openapi.yaml", serveDescription},
 		{"GET /{$}", servePage},
 		{"GET /assets/{file}", serveAssets},
@@ -102,14 +110,16 @@ func serveProfile(w http.ResponseWriter, r *http.Request) {
 }
 
 // Handler returns the interface for the Unix socket, where everything is allowed.
-func (a *Admin) Handler() http.Handler { return a.metrics.count(a.handler()) }
+func (a *Admin) Handler() http.Handler {
+	return a.metrics.count(handler(append(a.routes(), a.socketRoutes()...)))
+}
 
 // Public returns the interface for the network.
-func (a *Admin) Public() http.Handler { return a.metrics.count(a.guard(a.handler())) }
+func (a *Admin) Public() http.Handler { return a.metrics.count(a.guard(handler(a.routes()))) }
 
-func (a *Admin) handler() http.Handler {
+func handler(routes []route) http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range a.routes() {
+	for _, r := range routes {
 		mux.HandleFunc(r.pattern, r.handler)
 	}
 	return secure(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

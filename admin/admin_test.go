@@ -2,6 +2,8 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -174,6 +176,25 @@ func TestGuard(t *testing.T) {
 		}
 		if got := b.send("@x= LOOKUP Hall"); !strings.Contains(got, " OK") {
 			t.Errorf("what was refused was done: %s", got)
+		}
+	})
+}
+
+// The database is compacted by whoever has the token, and a copy, which is a file, made on
+// the socket only.
+func TestCopiesAreForTheSocket(t *testing.T) {
+	run(t, func(b *bench) {
+		b.admin.SetToken("0123456789abcdef")
+		b.copier.err = errors.New("asked")
+		post := func(h http.Handler, path string, headers ...string) int {
+			status, _ := b.ask(h, request("POST", path, "127.0.0.1", headers...))
+			return status
+		}
+		bearer := []string{"Authorization", "Bearer 0123456789abcdef"}
+		for path, want := range map[string][3]int{"/v1/compact": {401, 200, 200}, "/v1/copy": {401, 404, 200}} {
+			if got := [3]int{post(b.admin.Public(), path), post(b.admin.Public(), path, bearer...), post(b.admin.Handler(), path)}; got != want {
+				t.Errorf("%s: %d, want %d", path, got, want)
+			}
 		}
 	})
 }

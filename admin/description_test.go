@@ -155,9 +155,10 @@ func (d *describer) lacking(fields map[string]any, known map[string]bool, text s
 func TestDescription(t *testing.T) {
 	run(t, func(b *bench) {
 		b.admin.options.Pprof = true
-		d := newDescriber(b.t, b.admin.routes())
+		routes := append(b.admin.routes(), b.admin.socketRoutes()...)
+		d := newDescriber(b.t, routes)
 		var patterns, described []string
-		for _, r := range b.admin.routes() {
+		for _, r := range routes {
 			patterns = append(patterns, strings.TrimSuffix(r.pattern, "{$}"))
 		}
 		for path, item := range d.doc.Paths.Map() {
@@ -222,6 +223,17 @@ func TestDescription(t *testing.T) {
 		ask("POST", "/v1/import", line, 200)
 		ask("POST", "/v1/import", strings.Replace(line, ":9", ":10", 1), 200)
 		ask("POST", "/v1/import", strings.Replace(line, ":9", ":10", 1)+strings.NewReplacer("Cellar", "Hall", ":9", ":11").Replace(line), 200)
+		ask("POST", "/v1/compact", "", 200)
+		b.copier.err = errors.New("the disk is full")
+		ask("POST", "/v1/compact", "", 200)
+		ask("POST", "/v1/copy", "", 200)
+		b.copier.err = nil
+		copied, leave := context.WithTimeout(b.t.Context(), 5*time.Second)
+		defer leave()
+		w := httptest.NewRecorder()
+		asked := httptest.NewRequestWithContext(copied, "POST", "/v1/copy?check=pages", nil)
+		b.admin.Handler().ServeHTTP(w, asked)
+		d.check(asked, w)
 		ask("GET", "/metrics", "", 200)
 		ask("GET", "/openapi.yaml", "", 200)
 		ask("GET", "/", "", 200)

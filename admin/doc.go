@@ -17,6 +17,8 @@
 //	GET    /v1/rates                        what was done in each of the last seconds
 //	GET    /v1/watch                        a stream of changes
 //	POST   /v1/import                       register what a dump says
+//	POST   /v1/compact                      make the database as small as it can be
+//	POST   /v1/copy                         a copy of the database, on the socket only
 //	GET    /healthz, /readyz                200, or 503 and why
 //	GET    /metrics                         for Prometheus
 //	GET    /debug/pprof/                    profiles, only when asked for

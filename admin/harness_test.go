@@ -26,6 +26,7 @@ type bench struct {
 	server *discovery.Server
 	admin  *Admin
 	store  Store
+	copier fakeCopier
 	model  *storetest.Model
 	host   *udptest.Conn
 	conns  *pipes // for those who watch
@@ -62,6 +63,7 @@ func (b *bench) start() {
 	b.admin = New(ctx, b.server, b.model, Options{
 		Log: slog.New(slog.DiscardHandler), Version: "v1", Listen: []string{registryAddr.String()},
 		Host: "Registry.Example", Store: func() Store { return b.store },
+		Copier: &b.copier,
 	})
 	done := make(chan error)
 	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()
@@ -72,6 +74,41 @@ func (b *bench) start() {
 		}
 		c.Close()
 	}
+}
+
+// A fakeCopier takes two seconds for a copy: package registry has a real one.
+type fakeCopier struct {
+	err   error // after the first second
+	pages error // of the database itself
+}
+
+func (c *fakeCopier) work(ctx context.Context, progress func(done, of int64)) error {
+	for n := range int64(2) {
+		progress(n<<20, 2<<20)
+		select {
+		case <-time.After(time.Second + time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
+
+// Copy, CheckPages and Compact implement [Copier].
+func (c *fakeCopier) Copy(ctx context.Context, progress func(done, of int64), use func(path string) error) error {
+	if err := c.work(ctx, progress); err != nil {
+		return err
+	}
+	return use("/world/rooms.db.copy-1")
+}
+
+func (c *fakeCopier) CheckPages() error { return c.pages }
+
+func (c *fakeCopier) Compact(ctx context.Context, progress func(done, of int64)) (before, after int64, err error) {
+	return 2 << 20, 1 << 20, c.work(ctx, progress)
 }
 
 // restart stops the registry and starts another one on the same store.

@@ -192,7 +192,7 @@ func (c storeMetrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 var (
-	backupLastSuccess = describe("backup_last_success_timestamp_seconds", "When the last backup was complete, in seconds since 1970; 0 if there is none.")
+	backupLastSuccess = describe("backup_last_success_timestamp_seconds", "When the newest regular backup was begun, in seconds since 1970; 0 if there is none.")
 	backupFailures    = describe("backup_failures_total", "Regular backups that failed.")
 )
 

@@ -238,7 +238,7 @@ and changes only a moment at the end.`,
 			if err != nil {
 				return err
 			}
-			before, after, err = newCopier(s, store.file()).compact(ctx, bar.phase("copying"))
+			before, after, err = newCopier(s, store.file()).Compact(ctx, bar.phase("copying"))
 			return errors.Join(err, s.Close())
 		})
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"foyer/admin"
 	"foyer/discovery"
 	"foyer/internal/testenv"
 )
@@ -402,7 +403,15 @@ func TestRegularBackups(t *testing.T) {
 	}
 	p := serve()
 	request(t, p, " REGISTER room://127.0.0.1:1 Foyer")
-	if err := os.Mkdir(dir, 0o700); err != nil { // it failed before, or did not
+	told := func() admin.Backup { return *statusOf(t, store).Backup }
+	waitFor(t, "a failure", func() bool { return told().Failures > 0 })
+	if b := told(); !b.LastSuccessAt.IsZero() || !strings.Contains(b.LastError, "no such file") {
+		t.Errorf("it tells %+v", b)
+	}
+	if got, stderr, status := output("status", "--store", store); status != 0 || !strings.Contains(got, "\nbackups    none yet; failed since: ") {
+		t.Errorf("status %d, %s%s", status, got, stderr)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	others := []string{"rooms-20200101T000000Z.db.gz", "rooms-.db", "rooms-2020.db", "hall-20200101T000000Z.db", ".rooms-20200101T000000Z.db.tmp-x"}
@@ -431,7 +440,11 @@ func TestRegularBackups(t *testing.T) {
 	}
 	succeed(t, "verify", "--store", names[1])
 
-	serve().stop(t) // removes what the killed one left
+	p = serveProcess(t, store, "127.0.0.1:0", "--backup-dir", dir) // removes what the killed one left
+	waitFor(t, "the newest backup is told", func() bool {
+		return filepath.Base(names[1]) == "rooms-"+told().LastSuccessAt.Format(backupTime)+".db"
+	})
+	p.stop(t)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func (b *backups) run(ctx context.Context) {
 
 func (b *backups) save(ctx context.Context, now time.Time) {
 	to := filepath.Join(b.dir, b.prefix()+now.UTC().Format(backupTime)+backupSuffix)
-	err := b.copies.copy(ctx, nil, func(path string) error {
+	err := b.copies.Copy(ctx, nil, func(path string) error {
 		return saveCopy(ctx, path, to, func(_, _ int64) {}, func(string) error { return nil })
 	})
 	if ctx.Err() != nil {

@@ -130,9 +130,10 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if o.authorized != "" {
 		server.AuthorizeOnly(keys)
 	}
+	copies := newCopier(store, o.store.file())
 	adminOptions := admin.Options{
 		Log: o.log, Version: command.Version(), Listen: addresses(conns), Host: hostName(o.http), Pprof: o.pprof,
-		Store: func() admin.Store { return usage(store, o.store) },
+		Store: func() admin.Store { return usage(store, o.store) }, Copier: copies,
 	}
 	if o.backups.dir != "" {
 		adminOptions.Backup = o.backups.status
@@ -140,7 +141,6 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	o.admin = admin.New(ctx, server, store, adminOptions)
 	o.admin.SetToken(token)
 	go o.rereadAt(ctx, hangups, server)
-	copies := newCopier(store, o.store.file())
 	stopBackups := o.backups.start(ctx, copies, o.log)
 	defer stopBackups()
 
@@ -151,7 +151,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len(), "loaded", loaded)
 	// Nothing may come between these and Serve: /healthz is for a registry that
 	// answers.
-	defer admin.Serve(socket, copies.handler(ctx, o.admin.Handler()), o.log)()
+	defer admin.Serve(socket, o.admin.Handler(), o.log)()
 	if public != nil {
 		defer admin.Serve(public, o.admin.Public(), o.log)()
 	}

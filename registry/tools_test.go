@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"foyer"
+	"foyer/admin"
 	"foyer/discovery"
 	"foyer/storage/bolt"
 )
@@ -186,7 +188,7 @@ func TestVerifyBesideAServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for p, err := range lines[copyProgress](keepOpen{body}) {
+		for p, err := range lines[admin.CopyProgress](keepOpen{body}) {
 			if err != nil || p.Error != "" {
 				t.Fatal(err, p.Error)
 			}
@@ -358,7 +360,10 @@ func TestCopyOfAStoppingServer(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	w := httptest.NewRecorder()
-	newCopier(store, filepath.Join(t.TempDir(), "rooms.db")).handler(ctx, http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("POST", "/v1/copy", nil))
+	a := admin.New(ctx, discovery.New(store, discovery.Options{}), store, admin.Options{
+		Log: slog.New(slog.DiscardHandler), Copier: newCopier(store, filepath.Join(t.TempDir(), "rooms.db")),
+	})
+	a.Handler().ServeHTTP(w, httptest.NewRequest("POST", "/v1/copy", nil))
 	if got := w.Body.String(); !strings.Contains(got, "it is stopping") {
 		t.Errorf("the answer is %q", got)
 	}
