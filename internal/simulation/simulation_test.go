@@ -220,8 +220,13 @@ func TestSplitIndexesAreNoticed(t *testing.T) {
 	expectObjections(t, storetest.Sabotage{SplitIndexes: true})
 }
 
+// expectObjections expects the journal and the tap to see the damage in every world, and
+// porcupine in those in which clients happen to meet it: of 64 it objected to 33 without
+// outcomes, and to 37 with split indexes. If seeds come to make other worlds it objects to
+// fewer than 9 of 24 once in 20 times or less; and if it noticed the damage in one of five
+// only, it would object to 9 once in 28 times.
 func expectObjections(t *testing.T, s storetest.Sabotage) {
-	const worlds = 8
+	const worlds, least = 24, 9
 	audited, inexplicable := 0, 0
 	for seed := range uint64(worlds) {
 		w := simulate(t, broken(seed, s))
@@ -233,10 +238,10 @@ func expectObjections(t *testing.T, s storetest.Sabotage) {
 		}
 	}
 	t.Logf("of %d worlds the journal and the tap object to %d, and porcupine to %d", worlds, audited, inexplicable)
-	if audited < worlds || inexplicable < worlds/2 {
+	if audited < worlds || inexplicable < least {
 		t.Error("too much went unnoticed")
 	}
-	for seed := range uint64(worlds) { // in the same worlds, without the damage
+	for seed := range uint64(worlds / 3) { // in the same worlds, without the damage
 		if wrong := simulate(t, broken(seed, storetest.Sabotage{})).verdict(); wrong != "" {
 			t.Errorf("seed %d, nothing broken: %s", seed, wrong)
 		}
