@@ -3,7 +3,7 @@ import { Evictor } from "./evict.js";
 import { WorldMap } from "./map.js";
 import { figure, mean, plot } from "./plot.js";
 import { Table } from "./table.js";
-import { World, ago, ask, duration } from "./world.js";
+import { World, ask, duration } from "./world.js";
 
 const $ = (id) => document.getElementById(id);
 const world = new World();
@@ -96,7 +96,7 @@ table.addEventListener("found", () => {
 function health() {
   let [state, text] = ["ok", "All is well"];
   if (world.state === "broken") {
-    [state, text] = ["bad", `The registry does not answer; lost ${ago(world.since)}`];
+    [state, text] = ["bad", `The registry has not answered since ${new Date(world.since).toLocaleTimeString()}`];
   } else if (status instanceof Error) {
     [state, text] = ["bad", status.message];
   } else if (status && !status.ready) {
@@ -153,7 +153,6 @@ every(2500, async () => {
 every(500, async () => {
   table.tick();
   detail.tick();
-  if (world.state === "broken") health();
 });
 
 window.foyer = { world, table, map, detail }; // for the curious, and for tests

@@ -367,7 +367,7 @@ func TestPageIsLive(t *testing.T) {
 	// The registry is killed and comes back, and so does what the page shows.
 	listen := h.udp.RemoteAddr().String()
 	h.kill()
-	b.until("the page to say so", `document.querySelector("#health").className === "bad" && document.querySelector("#health").textContent.includes("does not answer")`)
+	b.until("the page to say so", `document.querySelector("#health").className === "bad" && document.querySelector("#health").textContent.includes("has not answered")`)
 	h.start(listen, h.http)
 	h.register("Landing", 3600)
 	b.until("what came since", row("Landing")+` && document.querySelector("#health").className === "ok"`)
