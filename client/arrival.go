@@ -26,7 +26,7 @@ type answer struct {
 	from  netip.AddrPort
 	id    uuid.UUID // of the request, in the tagged dialect
 	plain bool      // in the plain dialect
-	sent  int       // and the request was sent to from this many times
+	sent  int       // and the request was sent this many times, to any registry
 }
 
 // newAnswer copies what is needed from a reply, which is a view into a buffer.
@@ -54,9 +54,13 @@ const arrivals = 8
 func (k *call) tookPlain(datagram []byte, from netip.AddrPort) {
 	reply, err := wire.ParseReply(bytes.TrimRight(datagram, "\r\n"))
 	k.c.mu.Lock()
-	sent := k.plainSent[from]
+	asked := k.plainSent[from] > 0
+	sent := 0
+	for _, n := range k.plainSent {
+		sent += n
+	}
 	k.c.mu.Unlock()
-	if err != nil || reply.Any || sent == 0 {
+	if err != nil || reply.Any || !asked {
 		k.c.ignored(from)
 		return
 	}

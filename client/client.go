@@ -54,15 +54,19 @@ const (
 	// dialect.
 	maxPlain = 64
 
-	// maxRegistries bounds Options.Registries.
-	maxRegistries = 16
+	// maxRegistries bounds Options.Registries, and also the addresses that their
+	// names have altogether.
+	maxRegistries = exchange.MaxRegistries
 )
 
 // Options configure a Client.
 type Options struct {
-	// Registries are the registries to ask, each host:port, at most 16. They
-	// are tried in this order, except that the one that answered last comes
-	// first.
+	// Registries are the registries to ask, each host:port, at most 16: any
+	// number of equal ones, of one world. Each address of a host that is given by
+	// name counts as a registry; the first 16 are asked, the first one of each
+	// name before the second one of any. A request goes to the one that has
+	// answered best lately, at first in this order, and to the next one if that
+	// takes longer than usual: docs/protocol.md, "Several registries".
 	Registries []string
 
 	// Plain uses the plain dialect only: no tags are ever sent.
@@ -107,6 +111,7 @@ type Client struct {
 	registries []registry // set once
 	plain      bool       // set once
 	listen     func() (udp.PacketConn, error)
+	resolver   func(ctx context.Context, host string) ([]netip.Addr, error) // nil for the system's
 	log        *slog.Logger
 	chance     *exchange.Chance
 
@@ -125,6 +130,7 @@ type Client struct {
 	dialects  dialects           // of the registries that were asked
 	addresses resolutions        // of the registries that are given by name
 	preferred netip.AddrPort     // the registry that answered last
+	health    healths            // of registries, if there are several
 	cache     *cache             // nil for none; set once, its content is guarded too
 }
 
@@ -138,6 +144,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		plain:     o.Plain,
 		listen:    o.seam.Listen,
+		resolver:  o.seam.Resolve,
 		log:       o.Logger,
 		chance:    exchange.NewChance(o.seam.Rand),
 		slots:     make(chan struct{}, maxInFlight),
@@ -146,6 +153,7 @@ func New(o Options) (*Client, error) {
 		calls:     map[[16]byte]*call{},
 		dialects:  dialects{},
 		addresses: resolutions{},
+		health:    healths{},
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	if o.Cache < 0 || o.Stale < 0 {

@@ -22,15 +22,19 @@ type call struct {
 	c       *Client
 	open    []*line                    // not yet answered
 	done    func(*line, answer, error) // called once for each line that was open
-	peers   []netip.AddrPort
-	arrived chan arrival // from the readers
+	kind    kind
+	peers   []netip.AddrPort // at most maxRegistries, the best first
+	tries   []try            // of each of the peers; nil if there is only one
+	first   time.Duration    // until the first retry
+	arrived chan arrival     // from the readers
 
-	turn        int   // index of whom to ask, modulo len(peers)
-	stay        int   // attempts before moving on to the next
-	refused     bool  // temporarily, since the last attempt
-	sendErr     error // of the last attempt
-	corrections int   // of the clock
-	apart       bool  // the lines must be asked one by one
+	turn        int         // index of whom to ask, modulo len(peers)
+	stay        int         // attempts before moving on to the next
+	hedging     *time.Timer // when to ask one more of the peers; nil if there is only one
+	refused     peerSet     // have refused temporarily since they were last sent to
+	sendErr     error       // of the last attempt
+	corrections int         // of the clock
+	apart       bool        // the lines must be asked one by one
 
 	plainConn udp.PacketConn // nil until it is needed
 	plainRead sync.WaitGroup
@@ -47,8 +51,8 @@ type line struct {
 	id       uuid.UUID
 	text     []byte // tagged; nil until it is needed
 
-	refusal error // the last one that was temporary
-	since   int   // attempts since then
+	refusal error   // the last one that was temporary
+	unsure  peerSet // have been asked and have not refused since
 }
 
 // errCrowded is for a request that waited for others until its time was up.
@@ -77,23 +81,37 @@ func (c *Client) ask(ctx context.Context, q *question) (a answer, err error) {
 // because the plain dialect has one question to a datagram. A single line is
 // never returned.
 func (c *Client) exchange(ctx context.Context, lines []*line, done func(*line, answer, error)) (rest []*line) {
-	k := &call{c: c, open: lines, done: done, stay: exchange.Patience, arrived: make(chan arrival, arrivals+2*len(lines))}
+	k := &call{c: c, open: lines, done: done, kind: lines[0].question.kind(), stay: exchange.Patience, arrived: make(chan arrival, arrivals+2*len(lines))}
 	var err error
 	if k.peers, err = c.peers(ctx); err != nil {
 		k.fail(func(*line) error { return err })
 		return nil
 	}
-	k.turn = c.start(k.peers)
+	c.order(k.peers)
 	k.begin()
 	defer k.end()
 
 	times := exchange.Schedule{Chance: c.chance}
+	k.first = times.Next()
+	var hedge <-chan time.Time
+	if len(k.peers) > 1 {
+		k.tries = make([]try, len(k.peers))
+		k.hedging = time.NewTimer(exchange.Timeout)
+		defer k.hedging.Stop()
+		hedge = k.hedging.C
+		defer k.settle()
+	}
 	k.attempt(ctx)
-	timer := time.NewTimer(times.Next())
+	timer := time.NewTimer(k.first)
 	defer timer.Stop()
 	for len(k.open) > 0 && !k.apart {
 		select {
+		case <-hedge:
+			k.hedge(ctx)
 		case <-ctx.Done():
+			if context.Cause(ctx) == exchange.ErrTimeout {
+				c.resolveAnew()
+			}
 			k.fail(func(l *line) error { return k.failure(ctx, l) })
 		case <-c.life.Done():
 			k.fail(func(*line) error { return errClosed })
@@ -114,12 +132,8 @@ func (k *call) attempt(ctx context.Context) {
 		k.turn++
 	}
 	k.stay = max(k.stay-1, 0)
-	k.refused = false
-	for _, l := range k.open {
-		l.since++
-	}
 	for range k.peers {
-		if k.sendErr = k.send(ctx, k.peers[k.turn%len(k.peers)]); k.sendErr == nil {
+		if k.sendErr = k.send(ctx, k.turn%len(k.peers)); k.sendErr == nil {
 			return
 		}
 		k.turn++
@@ -129,16 +143,19 @@ func (k *call) attempt(ctx context.Context) {
 // take closes the line that got answers, or reacts to it otherwise.
 func (k *call) take(ctx context.Context, got arrival) {
 	i := slices.IndexFunc(k.open, func(l *line) bool { return got.plain || l.id == got.id })
+	from := slices.Index(k.peers, got.from)
 	switch {
 	case i < 0: // an id that was given up or answered before
 	case got.onlyPlain:
-		k.sendErr = k.send(ctx, got.from)
+		if k.kind == read || k.onlyAsked(from) { // else another one may be carrying it out, and the attempts come to this one in turn
+			k.sendErr = k.send(ctx, from)
+		}
 	case got.refusal != nil && got.refusal.Code.Temporary():
-		k.open[i].refusal, k.open[i].since = got.refusal, 0
-		if !k.refused { // one datagram may refuse many lines
-			k.refused = true
-			k.turn++
-			k.stay = 1
+		k.open[i].refusal = got.refusal
+		k.open[i].unsure.remove(from)
+		if !k.refused.has(from) { // one datagram may refuse many lines
+			k.refused.add(from)
+			k.moveOn(ctx, from)
 		}
 	case got.refusal != nil && got.refusal.Code == foyer.StaleRequest && exchange.IsTime(got.now) && k.corrections < exchange.MaxCorrections:
 		// The other lines' ids have the same time.
@@ -146,9 +163,14 @@ func (k *call) take(ctx context.Context, got arrival) {
 		k.c.setClock(got.now)
 		k.end()
 		k.begin()
-		k.sendErr = k.send(ctx, got.from)
+		clear(k.tries) // nobody has been asked by the new ids
+		k.sendErr = k.send(ctx, from)
 	default:
 		l := k.open[i]
+		if k.tries != nil && !k.tries[from].answered {
+			t := &k.tries[from]
+			t.answered, t.took = true, time.Since(t.last)
+		}
 		k.open = slices.Delete(k.open, i, i+1)
 		k.c.answered(l.id, got.from)
 		k.done(l, got.answer, nil)
@@ -168,7 +190,7 @@ func (k *call) fail(why func(*line) error) {
 // failure returns the error for a line that ctx has ended.
 func (k *call) failure(ctx context.Context, l *line) error {
 	switch {
-	case l.refusal != nil && l.since == 0:
+	case l.refusal != nil && l.unsure == 0:
 		return l.refusal
 	case l.refusal != nil:
 		return k.c.noAnswer(ctx, l.refusal)
@@ -192,13 +214,6 @@ func (c *Client) now() time.Time {
 // explain it.
 func (c *Client) noAnswer(ctx context.Context, err error) error {
 	return &NoAnswerError{Peer: c.names(), Err: exchange.Reason(ctx, err)}
-}
-
-// start returns the index of the peer to ask first.
-func (c *Client) start(peers []netip.AddrPort) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return max(slices.Index(peers, c.preferred), 0)
 }
 
 // answered records that peer has answered the request with that id.
@@ -246,11 +261,21 @@ func (k *call) end() {
 	}
 }
 
-// send makes one attempt to peer, in the dialect that it speaks.
-func (k *call) send(ctx context.Context, peer netip.AddrPort) error {
-	c := k.c
+// isPlain reports whether to ask peer in the plain dialect.
+func (c *Client) isPlain(peer netip.AddrPort) bool {
+	return c.plain || c.dialects.isPlain(peer, time.Now())
+}
+
+// send makes one attempt to peer i, in the dialect that it speaks.
+func (k *call) send(ctx context.Context, i int) error {
+	c, peer := k.c, k.peers[i]
+	for _, l := range k.open {
+		l.unsure.add(i)
+	}
+	k.refused.remove(i)
 	c.mu.Lock()
-	plain := c.plain || c.dialects.isPlain(peer, time.Now())
+	k.attempted(i)
+	plain := c.isPlain(peer)
 	if !plain {
 		c.dialects.asked(peer)
 		if !slices.Contains(k.asked, peer) {

@@ -61,7 +61,8 @@ const (
 	minRenewal = time.Second
 
 	// silentPause is how long to wait, on top of Timeout, before a silent
-	// registry is asked again.
+	// registry is asked again, and before what one of several has said is asked
+	// again if it would end the lease.
 	silentPause = time.Second
 
 	// eventBuffer is how many events of a lease wait to be read.
@@ -94,7 +95,9 @@ type Lease struct {
 //
 // A lease also ends when it is lost: when the name is registered at another
 // address, or the registry's operator has evicted it. After any other refusal
-// the client keeps trying.
+// the client keeps trying. With several registries, the loss of the name is
+// asked about once more, a second later, because the one that said so may have
+// been behind the others.
 //
 // Client.Close ends leases without deregistering the rooms.
 func (c *Client) Claim(ctx context.Context, r Registration) (*Lease, error) {
@@ -176,6 +179,11 @@ func (l *Lease) keep(ctx context.Context, ttl time.Duration) error {
 		var e Event
 		if ctx.Err() == nil {
 			e = l.renew(ctx, ttl)
+			if e.Kind == Replaced && l.c.several() && l.wait(ctx, silentPause) {
+				if again := l.renew(ctx, ttl); ctx.Err() == nil || again.Kind == Replaced {
+					e = again
+				}
+			}
 		}
 		switch {
 		case e.Kind == Replaced: // first, so that Release does not end the successor's registration
@@ -216,11 +224,18 @@ func (l *Lease) pause(ctx context.Context, ttl time.Duration, state EventKind) {
 	if state == Silent {
 		wait = min(wait, silentPause)
 	}
-	t := time.NewTimer(l.c.chance.Jitter(wait, 0.1))
+	l.wait(ctx, l.c.chance.Jitter(wait, 0.1))
+}
+
+// wait reports whether ctx did not end meanwhile.
+func (l *Lease) wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
+		return false
 	case <-t.C:
+		return true
 	}
 }
 

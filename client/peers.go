@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,8 +50,9 @@ const (
 	resolutionGrace = 500 * time.Millisecond
 )
 
-// peers returns the addresses of the registries, in their order. Its error is
-// that of ask.
+// peers returns the addresses of the registries, at most maxRegistries: the first
+// one of each name before the second one of any, so that other machines come
+// before other addresses of the same one. Its error is that of ask.
 func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	if len(c.registries) == 0 {
 		return nil, ErrNoRegistry
@@ -58,6 +60,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	var (
 		found   = make([][]netip.AddrPort, len(c.registries))
 		missing []int
+		older   bool // one of those has been resolved before
 	)
 	c.mu.Lock()
 	for i, r := range c.registries {
@@ -67,6 +70,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 			found[i] = known.addrs
 		} else {
 			missing = append(missing, i)
+			older = older || len(known.addrs) > 0
 		}
 	}
 	c.mu.Unlock()
@@ -78,7 +82,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 	defer context.AfterFunc(c.life, cancel)()
 	var first sync.Once
 	hurry := func() { first.Do(func() { time.AfterFunc(resolutionGrace, cancel) }) }
-	if len(missing) < len(found) {
+	if older || len(missing) < len(found) {
 		hurry()
 	}
 	errs := make([]error, len(c.registries))
@@ -107,7 +111,7 @@ func (c *Client) peers(ctx context.Context) ([]netip.AddrPort, error) {
 
 // resolve asks the DNS. If that fails, an older answer is better than none.
 func (c *Client) resolve(ctx context.Context, r registry) ([]netip.AddrPort, error) {
-	addrs, err := exchange.LookupHost(ctx, r.spec)
+	addrs, err := exchange.LookupHost(ctx, c.resolver, r.spec, maxRegistries)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -118,10 +122,41 @@ func (c *Client) resolve(ctx context.Context, r registry) ([]netip.AddrPort, err
 }
 
 func flatten(found [][]netip.AddrPort) (addrs []netip.AddrPort) {
-	for _, f := range found {
-		addrs = append(addrs, f...)
+	for i, more := 0, true; more; i++ {
+		more = false
+		for _, f := range found {
+			if i >= len(f) {
+				continue
+			}
+			more = true
+			if len(addrs) < maxRegistries && !slices.Contains(addrs, f[i]) {
+				addrs = append(addrs, f[i])
+			}
+		}
 	}
 	return addrs
+}
+
+// several reports whether there is more than one registry, as far as names have
+// been resolved.
+func (c *Client) several() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addresses := 0
+	for _, r := range c.addresses {
+		addresses = max(addresses, len(r.addrs))
+	}
+	return len(c.registries) > 1 || addresses > 1
+}
+
+// resolveAnew makes the next request resolve all names: no registry answers, so
+// they may have moved.
+func (c *Client) resolveAnew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for spec, r := range c.addresses {
+		c.addresses[spec] = resolution{addrs: r.addrs}
+	}
 }
 
 // names says who is asked, for people.

@@ -52,6 +52,13 @@ func newQuestion(verb wire.Verb, r Registration) (*question, error) {
 	return q, nil
 }
 
+func (q *question) kind() kind {
+	if q.request.Verb == wire.Register || q.request.Verb == wire.Deregister {
+		return change
+	}
+	return read
+}
+
 func (q *question) name() foyer.Name { return foyer.Name(q.request.Name) }
 
 // tagged returns the request with an id.

@@ -14,6 +14,9 @@ import (
 	"foyer/internal/udp"
 )
 
+// maxAddresses is how many addresses of a room's host are tried.
+const maxAddresses = 4
+
 // Options configure how rooms are spoken to. The zero value is fine for
 // playing.
 type Options struct {
@@ -56,7 +59,7 @@ func enter(ctx context.Context, addr foyer.Address, room, player string, o Optio
 	}
 	ctx, cancel := exchange.Limit(ctx)
 	defer cancel()
-	addrs, err := exchange.LookupHost(ctx, addr.HostPort())
+	addrs, err := exchange.LookupHost(ctx, o.seam.Resolve, addr.HostPort(), maxAddresses)
 	if err != nil {
 		return nil, "", &client.NoAnswerError{Peer: room, Err: err}
 	}

@@ -46,7 +46,7 @@ and a second signal. --keep leaves them registered, without leases unless --ttl
 says otherwise. Each flow is a socket that keeps a window of request datagrams
 in flight. With --rate latency counts from when a request was due, so that
 pauses of the registry are not hidden. A request that is not answered within a
-second counts as lost.
+second counts as lost. Of several registries the first one is measured.
 
 To be measured from another machine, a registry needs --addresses any, and a
 --max-names-per-host of at least the number of these rooms.`,

@@ -13,11 +13,11 @@ import (
 // told otherwise.
 const DefaultDiscovery = "127.0.0.1:7666"
 
-// DiscoveryFlag adds --discovery: the registries to ask, in order, each as
-// host:port. The list is never empty, and its entries are well formed.
+// DiscoveryFlag adds --discovery: the registries to ask, each as host:port, any
+// of one world. The list is never empty, and its entries are well formed.
 func DiscoveryFlag(flags *pflag.FlagSet) *[]string {
 	list := &hostPorts{DefaultDiscovery}
-	flags.Var(list, "discovery", "where the registry is; several are tried in turn")
+	flags.Var(list, "discovery", "where the registry is; of several, up to 16 of one world, the one that answers best is asked")
 	return (*[]string)(list)
 }
 
@@ -46,6 +46,9 @@ func (l *hostPorts) Set(s string) error {
 			return err
 		}
 		list = append(list, part)
+	}
+	if len(list) > exchange.MaxRegistries {
+		return fmt.Errorf("%d registries are more than %d", len(list), exchange.MaxRegistries)
 	}
 	*l = list
 	return nil

@@ -9,9 +9,6 @@ import (
 	"strconv"
 )
 
-// maxAddresses is how many addresses of one host are tried.
-const maxAddresses = 4
-
 // SplitHostPort splits host:port into a host, which is not empty and may be an IP
 // address, and a port from 1 to 65535.
 func SplitHostPort(hostport string) (host string, port uint16, err error) {
@@ -28,8 +25,9 @@ func SplitHostPort(hostport string) (host string, port uint16, err error) {
 	return host, uint16(n), nil
 }
 
-// LookupHost returns the addresses of host:port in the order of the resolver.
-func LookupHost(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
+// LookupHost returns the addresses of host:port in the order of the resolver,
+// the first most of them. A nil resolve asks the system.
+func LookupHost(ctx context.Context, resolve func(ctx context.Context, host string) ([]netip.Addr, error), hostport string, most int) ([]netip.AddrPort, error) {
 	host, port, err := SplitHostPort(hostport)
 	if err != nil {
 		return nil, err
@@ -37,12 +35,18 @@ func LookupHost(ctx context.Context, hostport string) ([]netip.AddrPort, error) 
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), port)}, nil
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if resolve == nil {
+		resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	ips, err := resolve(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	addrs := make([]netip.AddrPort, 0, maxAddresses)
-	for _, ip := range ips[:min(len(ips), maxAddresses)] {
+	ips = ips[:min(len(ips), most)]
+	addrs := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
 		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), port))
 	}
 	return addrs, nil

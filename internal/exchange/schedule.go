@@ -7,6 +7,9 @@ const (
 	// one goes to the next in turn.
 	Patience = 2
 
+	// MaxRegistries is how many registries a client asks, at most.
+	MaxRegistries = 16
+
 	// MaxCorrections is how often a request lets its peer correct the clock.
 	MaxCorrections = 2
 
@@ -15,8 +18,11 @@ const (
 	// the reader nor keep it busy.
 	ReadErrorPause = time.Millisecond
 
-	firstInterval = 100 * time.Millisecond
-	maxInterval   = time.Second
+	// FirstInterval is when a request is sent again for the first time, before
+	// jitter.
+	FirstInterval = 100 * time.Millisecond
+
+	maxInterval = time.Second
 )
 
 // A Schedule says when to send again: after about 100 ms, then after intervals
@@ -31,7 +37,7 @@ type Schedule struct {
 // Next returns how long to wait before the next attempt.
 func (s *Schedule) Next() time.Duration {
 	if s.interval == 0 {
-		s.interval = firstInterval
+		s.interval = FirstInterval
 	} else {
 		s.interval += s.interval / 2
 	}

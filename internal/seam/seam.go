@@ -4,7 +4,9 @@
 package seam
 
 import (
+	"context"
 	"math/rand/v2"
+	"net/netip"
 
 	"foyer/internal/udp"
 )
@@ -13,6 +15,9 @@ import (
 type Seam struct {
 	// Listen opens a socket on any free port.
 	Listen func() (udp.PacketConn, error)
+
+	// Resolve returns the addresses of a host that is given by name.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Rand is what jitter and ids are drawn from. Runs repeat only if nothing
 	// else uses it.
