@@ -110,7 +110,7 @@ func TestHedge(t *testing.T) {
 			timed(t, c)
 		}
 		if got := r.asked(); !slices.Equal(got, []int{21, 0, 0}) {
-			t.Errorf("asked %v while all is well", got)
+			t.Fatalf("asked %v while all is well", got)
 		}
 		// The second one is asked the same after the usual time, at least 20 ms.
 		r.set(0, silent)
@@ -143,8 +143,8 @@ func TestHedge(t *testing.T) {
 	})
 }
 
-// TestUsualTime: a registry that always takes 60 ms is not too late after 20 ms,
-// and one that is slow to make changes durable is asked for them alone too.
+// TestUsualTime: a registry that takes 60 ms for every change is not late with one
+// after 20 ms, but is with a look-up, which it answers at once otherwise.
 func TestUsualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := millisecond(2)
@@ -471,8 +471,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("asked %v, %v, %v", a, b, d)
 		}
 		// They move to too many addresses, of which only the first ones count.
-		addresses["one.example"], addresses["two.example"] = nil, nil
-		for i := 2; i < 20; i++ {
+		addresses["one.example"], addresses["two.example"] = nil, []netip.Addr{host(2), host(18)}
+		for i := 2; i < 18; i++ {
 			addresses["one.example"] = append(addresses["one.example"], host(i))
 		}
 		time.Sleep(time.Minute)
@@ -481,9 +481,9 @@ func TestNames(t *testing.T) {
 		if took := time.Since(start); took != client.Timeout || err.Error() != "registries one.example:7666, two.example:7666 did not answer within 5 seconds" {
 			t.Errorf("after %v: %v", took, err)
 		}
-		for i, p := range peers[3:] {
-			if got := len(p.Received()) > 0; got != (i+3 < 18) {
-				t.Errorf("registry %d was asked: %t", i+3, got)
+		for i := 3; i < 19; i++ { // the second one's 18 comes before the first one's 17
+			if got := len(peers[i].Received()) > 0; got != (i != 17) {
+				t.Errorf("registry %d was asked: %t", i, got)
 			}
 		}
 		// And to another one, at once.
@@ -491,6 +491,60 @@ func TestNames(t *testing.T) {
 		before := resolved.Load()
 		if took := timed(t, c); took > 300*time.Millisecond || resolved.Load() != before+2 {
 			t.Errorf("took %v, and resolved %d names", took, resolved.Load()-before)
+		}
+	})
+}
+
+// TestLeftAlone: of two others, the one that was silent lately is asked last.
+func TestLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := millisecond(10)
+		r := newCluster(t, n, 3, false)
+		r.do(func() { r.rooms["Foyer"] = registered{address: string(foyerAt)} })
+		c := r.client(t, n, client.Options{})
+		r.set(0, silent)
+		timed(t, c) // the second one answers
+		r.set(1, silent)
+		timed(t, c) // the third one does, without the first one
+		if got := r.asked(); got[0] > 2 {
+			t.Errorf("asked %v", got)
+		}
+	})
+}
+
+// TestPlainAfterHedge: a registry that turns out to speak only the plain dialect is
+// not sent a change while another one has it.
+func TestPlainAfterHedge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := millisecond(11)
+		r := newCluster(t, n, 2, true)
+		second := make(chan struct{}) // has it
+		r.set(0, func(line string) []string {
+			<-second
+			return r.answer(netip.AddrPort{}, line)
+		})
+		r.set(1, func(line string) []string {
+			if strings.HasPrefix(line, "REGISTER") {
+				close(second)
+				time.Sleep(10 * time.Millisecond)
+			}
+			return r.answer(netip.AddrPort{}, line)
+		})
+		c := r.client(t, n, client.Options{})
+		if _, err := c.Register(t.Context(), client.Registration{Name: "Foyer", Address: foyerAt}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		changes := 0
+		for _, p := range r.peers {
+			for _, got := range p.Received() {
+				if strings.HasPrefix(got.Line, "REGISTER") {
+					changes++
+				}
+			}
+		}
+		if changes != 1 {
+			t.Errorf("%d plain attempts", changes)
 		}
 	})
 }
