@@ -8,7 +8,8 @@
 // Options.Cache, and Options.Stale to carry on while no registry answers.
 //
 // UDP loses, repeats and reorders. A request is sent again, the same bytes at
-// growing intervals, until its reply arrives or [Timeout] is over. It has an
+// growing intervals, until its reply arrives or [Timeout] is over; to several
+// registries, if there are several and the first one is late. It has an
 // id, so that the peer carries it out once however often it arrives, and a
 // reply counts only if it comes from an address that was asked and has that id.
 // A refusal is a [*foyer.Error], which [errors.Is] compares with the sentinels

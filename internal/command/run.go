@@ -134,6 +134,9 @@ func prepareTree(c *cobra.Command) {
 			return names(c, args, prefix)
 		}
 	}
+	if c.Flags().Lookup("discovery") != nil {
+		_ = c.RegisterFlagCompletionFunc("discovery", cobra.NoFileCompletions) // fails only if it has one
+	}
 	for _, sub := range c.Commands() {
 		prepareTree(sub)
 	}
