@@ -33,14 +33,15 @@ var mayImport = map[string][]string{
 	"world":             {".", "wire"},
 	"room":              {"world", ".", "wire", "internal/udp"},
 
-	"registry": {"admin", "discovery", "storage", "storage/bolt", "client", "wire", ".", "internal/command", "internal/udp", "internal/load",
+	"registry": {"admin", "discovery", "storage", "storage/bolt", "client", "wire", ".", "internal/command", "internal/dnssd", "internal/udp", "internal/load",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"roomd": {"room", "world", "client", ".", "internal/command", "internal/private",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"playerctl": {"player", "client", "wire", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
 
 	"internal/exchange":  {"github.com/google/uuid"},
-	"internal/command":   {"internal/exchange", "github.com/coreos/go-systemd", "github.com/spf13/cobra", "github.com/spf13/pflag"},
+	"internal/command":   {"client", ".", "internal/dnssd", "internal/exchange", "github.com/coreos/go-systemd", "github.com/spf13/cobra", "github.com/spf13/pflag"},
+	"internal/dnssd":     {"golang.org/x/net", "golang.org/x/time"},
 	"internal/udp":       {"golang.org/x/sys"},
 	"internal/udptest":   {"wire"},
 	"internal/testenv":   {},

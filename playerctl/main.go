@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -51,7 +52,14 @@ func newCommand() *cobra.Command {
 		if err != nil {
 			return command.Usagef("the room %q: %w", args[1], err)
 		}
-		c, err := client.New(client.Options{Registries: *registries, Plain: *plain})
+		found, world, err := command.FindRegistries(cmd.Context(), cmd.Flags(), *registries, start, *plain)
+		if err != nil {
+			return err
+		}
+		if world != "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "playerctl: in the world %q, found on the local network at %s\n", world, found[0])
+		}
+		c, err := client.New(client.Options{Registries: found, Plain: *plain})
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,11 @@ func lookupCommand() *cobra.Command {
 		if err != nil {
 			return command.Usagef("%w", err)
 		}
-		registry, err := client.New(client.Options{Registries: *registries})
+		found, _, err := command.FindRegistries(c.Context(), c.Flags(), *registries, name, false)
+		if err != nil {
+			return err
+		}
+		registry, err := client.New(client.Options{Registries: found})
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,8 @@ type serveOptions struct {
 	authorized string
 	addresses  string
 	maxNames   int
+	announce   string
+	world      string
 	store      *storeFlag
 	backups    backups
 	log        *slog.Logger
@@ -61,6 +63,8 @@ for the user who owns that, and there without a token.`,
 	c.Flags().StringVar(&o.authorized, "authorized-keys", "", "let only these keys register: a file with one key per line")
 	c.Flags().StringVar(&o.addresses, "addresses", "own", `whose IP addresses a host may register: its "own", or "any"`)
 	c.Flags().IntVar(&o.maxNames, "max-names-per-host", discovery.DefaultMaxNamesPerHost, "how many rooms a host may have registered; loopback addresses and authorized keys are exempt")
+	c.Flags().StringVar(&o.announce, "announce", "on", `whether to announce the registry on the local network, by multicast DNS: "on", which does so where it listens beyond loopback, or "off"`)
+	c.Flags().StringVar(&o.world, "world-name", "", "the `NAME` under which it is announced (default: the host's name)")
 	o.store = addStoreFlag(c.Flags())
 	o.backups.addFlags(c.Flags())
 	logging := command.LogFlags(c.Flags())
@@ -90,6 +94,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	}
 	if o.maxNames < 1 {
 		return command.Usagef("invalid value %d for --max-names-per-host: it is at least 1", o.maxNames)
+	}
+	if err := o.checkAnnounce(); err != nil {
+		return err
 	}
 	var keys []foyer.Key
 	if o.authorized != "" {
@@ -149,6 +156,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
 	}
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len(), "loaded", loaded)
+	defer o.startAnnouncing(ctx, conns[0].LocalAddr())()
 	// Nothing may come between these and Serve: /healthz is for a registry that
 	// answers.
 	defer admin.Serve(socket, o.admin.Handler(), o.log)()

@@ -54,7 +54,7 @@ func newCommand() *cobra.Command {
 	logging := command.LogFlags(flags)
 
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.registries, o.plain = *registries, *plain
+		o.plain = *plain
 		r, err := newRoom(args, exits)
 		if err != nil {
 			return err
@@ -69,6 +69,16 @@ func newCommand() *cobra.Command {
 			log:      command.NewLogger(cmd, logging).With("room", string(r.Name())),
 			in:       cmd.InOrStdin(),
 			out:      cmd.OutOrStdout(),
+		}
+		found, world, err := command.FindRegistries(cmd.Context(), flags, *registries, d.name, o.plain)
+		if err != nil {
+			if cmd.Context().Err() != nil {
+				return nil // stopped before it had begun
+			}
+			return err
+		}
+		if d.registries = found; world != "" {
+			d.log.Info("found a registry on the local network", "world", world, "registry", found[0])
 		}
 		return d.run(cmd.Context())
 	}
