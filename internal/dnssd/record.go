@@ -84,7 +84,20 @@ func asks(q dnsmessage.Question, r *dnsmessage.Resource) bool {
 		same(q.Name, r.Header.Name)
 }
 
-func same(a, b dnsmessage.Name) bool { return strings.EqualFold(a.String(), b.String()) }
+func same(a, b dnsmessage.Name) bool { return lower(a) == lower(b) }
+
+// lower returns a name with small letters in place of capital ones of ASCII, as
+// names are compared (section 16 of RFC 6762). Whatever the bytes are, their
+// number stays the same.
+func lower(n dnsmessage.Name) string {
+	b := []byte(n.String())
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
+}
 
 // multicast packs records as a multicast response, which bears whatever its
 // sender has to say; with ttl 0 it takes them back (section 10.1).
@@ -241,14 +254,14 @@ func parseAnswer(packet []byte, id uint16, reaches func(netip.Addr) bool) (found
 	instances, worlds, addrs := map[string]bool{}, map[string]string{}, map[string][]netip.Addr{}
 	var services []dnsmessage.Resource
 	eachRecord(&p, maxRecords, func(r *dnsmessage.Resource) {
-		owner := strings.ToLower(r.Header.Name.String())
+		owner := lower(r.Header.Name)
 		if r.Header.TTL == 0 || r.Header.Class&^cacheFlush != dnsmessage.ClassINET {
 			return
 		}
 		switch body := r.Body.(type) {
 		case *dnsmessage.PTRResource:
 			if owner == serviceName {
-				instances[strings.ToLower(body.PTR.String())] = true
+				instances[lower(body.PTR)] = true
 			}
 		case *dnsmessage.SRVResource:
 			services = append(services, *r)
@@ -266,7 +279,7 @@ func parseAnswer(packet []byte, id uint16, reaches func(netip.Addr) bool) (found
 		}
 	})
 	for _, r := range services {
-		owner, srv := strings.ToLower(r.Header.Name.String()), r.Body.(*dnsmessage.SRVResource)
+		owner, srv := lower(r.Header.Name), r.Body.(*dnsmessage.SRVResource)
 		world, named := worlds[owner]
 		label, ofType := strings.CutSuffix(owner, "."+serviceName)
 		if !named {
@@ -275,7 +288,7 @@ func parseAnswer(packet []byte, id uint16, reaches func(netip.Addr) bool) (found
 		if !instances[owner] || !ofType || srv.Port == 0 || world == "" || len(world) > maxWorld {
 			continue
 		}
-		for _, a := range addrs[strings.ToLower(srv.Target.String())] {
+		for _, a := range addrs[lower(srv.Target)] {
 			if usable(a) && reaches(a) {
 				found = append(found, Registry{world, netip.AddrPortFrom(a, srv.Port)})
 			}

@@ -44,8 +44,15 @@ func (h host) launch(name string, args ...string) *program {
 		h.t.Fatal(err)
 	}
 	cmd := exec.Command(filepath.Join(dir, name), args...)
+	cmd.Env = []string{"FOYER_DISCOVERY=10.66.0.1:7666"}
+	return h.start(cmd)
+}
+
+// start is launch for a command with an environment of its own.
+func (h host) start(cmd *exec.Cmd) *program {
+	h.t.Helper()
 	cmd.Dir = h.t.TempDir()
-	cmd.Env = []string{"HOME=" + cmd.Dir, "FOYER_DISCOVERY=10.66.0.1:7666"}
+	cmd.Env = append(cmd.Env, "HOME="+cmd.Dir)
 	p, err := launch(cmd, func() error { return h.Start(cmd) })
 	if err != nil {
 		h.t.Fatal(err)
