@@ -36,7 +36,8 @@ func newCommand() *cobra.Command {
 		Use:   "playerctl PLAYER ROOM",
 		Short: "Play in a world of rooms",
 		Long: "Playerctl joins the room ROOM as PLAYER and plays there. Type help for the commands.\n" +
-			"It reads from a pipe as well as from a terminal.",
+			"It reads from a pipe as well as from a terminal. Without --discovery it also finds a registry that is\n" +
+			"announced on the local network, if none on this machine answers.",
 		Example:           "  playerctl Alice Foyer\n  printf 'look\\nnorth\\n' | playerctl Alice Foyer",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: cobra.NoFileCompletions, // no registry can be asked for all names over UDP

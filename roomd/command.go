@@ -32,6 +32,8 @@ func newCommand() *cobra.Command {
 		Short: "Serve a room",
 		Long: "Roomd serves the room NAME, with the ITEMs in it, and registers it. It runs until it is stopped\n" +
 			"by SIGINT or SIGTERM, or by quit on its standard input, where look and players show what is going on.\n" +
+			"Without --discovery it also finds a registry that is announced on the local network, if none on this\n" +
+			"machine answers when it starts.\n" +
 			"SIGHUP does not end it: it has no files to reread.\n" +
 			"What happens in the room, including what is said there, is logged to standard error.",
 		Example: "  roomd Foyer 'A hall with a marble floor.' lamp 'brass key' --north 'Great Hall'\n" +

@@ -280,6 +280,31 @@ func TestNoRegistryOnTheNetwork(t *testing.T) {
 	}
 }
 
+// TestNotAnnounced has another program hold the port of multicast DNS for itself.
+// That is a warning.
+func TestNotAnnounced(t *testing.T) {
+	t.Parallel()
+	a, b := hosts(t, namespace.Faults{}, 0)
+	for _, network := range []string{"udp4", "udp6"} {
+		var c *net.UDPConn
+		err := a.Do(func() (err error) {
+			c, err = net.ListenUDP(network, &net.UDPAddr{Port: 5353})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	registry := a.alone("registry", "serve", "--http", "off", "--listen", ":7666")
+	registry.await(t, `level=WARN msg="not announced on the local network" error=.*address already in use`)
+	b.launch("roomd", "Hall", "It echoes.").await(t, `^roomd: Hall listening on `)
+	registry.stop(t)
+	if n := strings.Count(registry.written(), "WARN"); n != 1 {
+		t.Errorf("%d warnings", n)
+	}
+}
+
 // avahi starts a D-Bus and an avahi-daemon on the machine, and returns how to run
 // its tools.
 func (h host) avahi(t *testing.T) (tool func(name string, args ...string) *exec.Cmd) {
