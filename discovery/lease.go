@@ -11,21 +11,33 @@ import (
 type lease struct {
 	name foyer.Name
 	addr foyer.Address
-	ttl  time.Duration
 	end  time.Duration // by the lease clock
 
 	// asked is the latest time, in Unix milliseconds, of a request that said how
 	// long the lease is to be. What an older one says does not count any more.
 	asked int64
 
-	heard time.Duration // when its room was last heard, by the lease clock, or unheard
-
-	late bool // this lease's lateness was reported
-
-	// The list of leases in the same slot of the wheel; slot is out while the
-	// lease is taken out to expire.
-	slot       int32
+	// The list of leases in the same slot of the wheel.
 	prev, next *lease
+
+	// 80 bytes in all: the allocator's next larger size is 96.
+	seconds uint32 // of the ttl
+	heard   uint32 // when its room was last heard, in ticks of the lease clock, and 1; 0 if it was not
+	slot    int32  // of the wheel; out while the lease is taken out to expire
+	late    bool   // this lease's lateness was reported
+}
+
+func (l *lease) ttl() time.Duration { return time.Duration(l.seconds) * time.Second }
+
+// ticksOf returns when a room was heard, as lease.heard has it.
+func ticksOf(heard time.Duration) uint32 { return uint32(heard/tick + 1) }
+
+// lastHeard returns when the lease's room was heard, or unheard.
+func (l *lease) lastHeard() time.Duration {
+	if l.heard == 0 {
+		return unheard
+	}
+	return time.Duration(l.heard-1) * tick
 }
 
 // renewal says what became of a request to renew.
@@ -84,7 +96,10 @@ func (t *leases) put(r *foyer.Registration, asked int64, heard time.Duration) {
 	}
 	// Copies: the strings of a Store's registration may keep far more alive.
 	both := string(r.Name) + string(r.Address)
-	l := &lease{name: foyer.Name(both[:len(r.Name)]), addr: foyer.Address(both[len(r.Name):]), ttl: r.TTL, end: r.LeaseEnd, asked: asked, heard: heard}
+	l := &lease{name: foyer.Name(both[:len(r.Name)]), addr: foyer.Address(both[len(r.Name):]), end: r.LeaseEnd, asked: asked, seconds: uint32(r.TTL / time.Second)}
+	if heard != unheard {
+		l.heard = ticksOf(heard)
+	}
 	t.byName[r.Name] = l
 	t.insert(l)
 }
@@ -143,9 +158,9 @@ func (t *leases) rescue(name foyer.Name, now time.Duration) {
 
 func (t *leases) extend(l *lease, now time.Duration) renewal {
 	// The clock's reading may be a tick old, and a lease must not end early.
-	end := now + tick + l.ttl
-	l.heard = now
-	late := l.end-now < l.ttl/3
+	end := now + tick + l.ttl()
+	l.heard = ticksOf(now)
+	late := l.end-now < l.ttl()/3
 	report := late && !l.late
 	l.late = late
 	if l.slot != out {
@@ -180,7 +195,7 @@ func (t *leases) expire(names []foyer.Name, now time.Duration, limit int) []foye
 	for ; t.done < lastSecond(now); t.done++ {
 		for l := t.wheel[(t.done+1)%wheelSlots]; l != nil; {
 			next := l.next
-			switch grace := t.floor + min(l.ttl, leaseGrace) + tick; {
+			switch grace := t.floor + min(l.ttl(), leaseGrace) + tick; {
 			case second(l.end) > t.done+1:
 				// Emptying lags so far behind that the wheel came round: not yet.
 			case limit == 0:
@@ -233,7 +248,7 @@ func (t *leases) at(name foyer.Name, addr foyer.Address) (end, heard time.Durati
 	if l == nil || l.addr != addr {
 		return 0, 0, false
 	}
-	return l.end, l.heard, true
+	return l.end, l.lastHeard(), true
 }
 
 func (t *leases) len() int {
