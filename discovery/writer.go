@@ -212,7 +212,7 @@ func (w *writer) transact(t *transaction, fn func(*transaction) error) error {
 	defer func() { <-w.feed.commits }()
 	began, outcomes := w.since(), 0
 	err := w.store.Update(now, func(tx storage.Tx) error {
-		t.Tx, t.now, t.effects, t.asks, t.changed = tx, now, t.effects[:0], nil, false
+		t.Tx, t.now, t.effects, t.asks, t.changed = tx, tx.Now(), t.effects[:0], nil, false
 		t.changeLog.begin()
 		w.quota.begin()
 		if err := fn(t); err != nil {

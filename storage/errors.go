@@ -23,6 +23,11 @@ var (
 // another one is in its place.
 var ErrRemoved = errors.New("the database was removed or replaced")
 
+// ErrDiverged means that what others have written does not go on from what a [Shared]
+// was loaded from, as after its place was restored from a backup, or that it has fallen
+// too far behind. It is of no more use and must be opened anew.
+var ErrDiverged = errors.New("the log is not the one that was read")
+
 // Failures of opening a store; each is wrapped with the path and the reason.
 var (
 	ErrLocked      = errors.New("another process holds the database")

@@ -162,9 +162,9 @@ type Store interface {
 	// cannot be sure of that returns an error that wraps [ErrUncertain]. Later
 	// calls try anew.
 	//
-	// Calls run one after the other. fn must not keep the Tx. It may be run again;
-	// no store does so today. If another process has changed what is stored, Update
-	// fails.
+	// Calls run one after the other. fn must not keep the Tx. It is run again if
+	// another process was faster to change what is stored, see [Shared]; where no
+	// other may change it, Update fails.
 	Update(now Instant, fn func(Tx) error) error
 
 	// Recorded reports whether there may be an outcome under id, of an Update
@@ -207,6 +207,9 @@ type Store interface {
 // A Tx is a transaction. It sees its own changes. Its methods are called from
 // one goroutine.
 type Tx interface {
+	// Now returns the Instant of the transaction: what Update was given, but no
+	// earlier than that of the one before.
+	Now() Instant
 
 	// Get returns the registration of a canonical name or foyer.ErrUnknownName.
 	Get(name foyer.Name) (foyer.Registration, error)

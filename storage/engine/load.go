@@ -19,6 +19,7 @@ func Open(log Log, pace Pace) (*Store, error) {
 		pace = usualPace
 	}
 	s := &Store{log: log, pace: pace}
+	s.shared, _ = log.(SharedLog)
 	s.order = order{arena: &s.arena, most: pace.Part}
 	s.entries.arena = &s.arena
 	s.arena.chunks.Store(new([]*chunk))
@@ -39,6 +40,9 @@ func (s *Store) load() error {
 	if err == nil && raw != nil {
 		s.state, err = decodeState(raw)
 	}
+	if s.shared != nil && err == nil {
+		err = s.addSummary()
+	}
 	switch st := &s.state; {
 	case err != nil:
 		return err
@@ -52,6 +56,20 @@ func (s *Store) load() error {
 	s.setParts(l.parts)
 	err = cmp.Or(s.replay(), s.check())
 	return cmp.Or(<-outcomes, err)
+}
+
+// addSummary makes what a shared log knows of its snapshot a part of the state.
+func (s *Store) addSummary() error {
+	raw := s.shared.Summary()
+	if raw == nil {
+		return nil
+	}
+	summary, err := decodeState(raw)
+	if err == nil && summary.Snapshot > s.state.End {
+		err = fmt.Errorf("the snapshot is of %d, and the log ends at %d", summary.Snapshot, s.state.End)
+	}
+	s.state.Snapshot, s.state.Pieces, s.state.Digest = summary.Snapshot, summary.Pieces, summary.Digest
+	return err
 }
 
 type loader struct {

@@ -43,5 +43,5 @@ type Batch struct {
 	Group    []byte            // the engine's are never empty: without one, End does not tell what became of an uncertain batch
 	Pieces   map[string][]byte // of the snapshot, by key; nil takes one away
 	State    []byte            // takes the place of the one before
-	Needed   uint64            // what is in front of this position will not be read again
+	Needed   uint64            // what is in front of this position will not be read again; of a SharedLog, but for its snapshot
 }

@@ -44,8 +44,8 @@ type sweptPart struct {
 	writes bool
 }
 
-// sweepSome writes as many pieces as go with the transaction's group.
-func (t *tx) sweepSome() {
+// sweepSome writes as many pieces as go with the transaction's group, of that size.
+func (t *tx) sweepSome(size int) {
 	s := t.store
 	interval := max(s.arena.used/4*3, s.pace.Log)
 	all := s.order.n + len(s.order.parts)
@@ -53,7 +53,7 @@ func (t *tx) sweepSome() {
 	if s.state.End-s.state.Snapshot > 4*uint64(interval) { // processes were killed before a sweep was over
 		rate = 4
 	}
-	t.sweep.due += rate * len(t.encoded) * all
+	t.sweep.due += rate * size * all
 	if due := t.sweep.due / interval; due >= min(s.pace.Names, all) {
 		t.sweep.due %= interval
 		t.sweepParts(due)
@@ -81,7 +81,9 @@ func (t *tx) sweepParts(names int) (over bool) {
 		t.sweepPart(w)
 	}
 	if i < 0 {
-		t.next.Snapshot = t.sweep.began
+		if t.store.shared == nil {
+			t.next.Snapshot = t.sweep.began
+		}
 		t.sweep = sweep{began: t.next.End, fresh: true, due: t.sweep.due}
 		return true
 	}
@@ -89,9 +91,10 @@ func (t *tx) sweepParts(names int) (over bool) {
 	return false
 }
 
-// sweepPart writes what the snapshot does not have of a part.
+// sweepPart writes what the snapshot does not have of a part. The snapshot of a shared log is written otherwise; there, sweeps
+// only join parts and compact.
 func (t *tx) sweepPart(w sweptPart) {
-	if w.writes = w.next != nil || w.part.dirty || !w.part.written; w.writes {
+	if w.writes = t.store.shared == nil && (w.next != nil || w.part.dirty || !w.part.written); w.writes {
 		b := make([]byte, pieceHeader, 1<<14)
 		for _, p := range []*part{w.next, w.part} {
 			if p == nil {
@@ -162,7 +165,7 @@ func (s *Store) sweepAll() error {
 		t.group.at = s.state.last
 		t.encoded = t.group.append(t.encoded, t.next.End)
 		t.next.End += uint64(len(t.encoded))
-		if err := s.append(t); err != nil || over {
+		if err := s.append(t, t.batch()); err != nil || over {
 			return err
 		}
 	}

@@ -13,8 +13,11 @@ import (
 
 // A Store is a [storage.Store] on a [Log].
 type Store struct {
-	log  Log
-	pace Pace
+	log    Log
+	shared SharedLog // log, if it is one
+	pace   Pace
+
+	observe func(storage.Instant, []storage.Change) // or nil
 
 	// Read by Find and its like from any goroutine, written by publish.
 	arena arena // of the entries of all names
@@ -154,7 +157,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	if s.settle() == nil {
+	if s.settle() == nil && s.shared == nil {
 		_ = s.sweepAll()
 	}
 	return s.log.Close()

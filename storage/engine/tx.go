@@ -78,6 +78,9 @@ func (t *tx) change(name string, fn func(*record)) (*nameChange, error) {
 	return c, nil
 }
 
+// Now implements [storage.Tx].
+func (t *tx) Now() storage.Instant { return t.now }
+
 // Get implements [storage.Tx].
 func (t *tx) Get(name foyer.Name) (foyer.Registration, error) {
 	return registrationOf(t.nameChange(string(name)).new)

@@ -9,7 +9,9 @@ import (
 
 // Update implements [storage.Store].
 func (s *Store) Update(now storage.Instant, fn func(storage.Tx) error) error {
-	return s.Pause(func(uint64) error { return s.update(now, fn) })
+	return s.Pause(func(uint64) error {
+		return s.retry(func() error { return s.update(now, fn) })
+	})
 }
 
 func (s *Store) update(now storage.Instant, fn func(storage.Tx) error) error {
@@ -23,7 +25,7 @@ func (s *Store) update(now storage.Instant, fn func(storage.Tx) error) error {
 		err = unavailable(t.prepare())
 	}
 	if err == nil {
-		err = unavailable(s.append(t))
+		err = unavailable(s.append(t, t.batch()))
 	}
 	if err != nil && s.doubt == nil { // what it has written to the arena is of no use
 		s.arena.dropUnused(s.entries.number)
@@ -31,14 +33,16 @@ func (s *Store) update(now storage.Instant, fn func(storage.Tx) error) error {
 	return err
 }
 
-func (s *Store) append(t *tx) error {
-	err := s.log.Append(&Batch{
-		Position: s.state.End,
-		Group:    t.encoded,
-		Pieces:   t.pieces,
-		State:    t.next.encode(),
-		Needed:   min(t.next.Outcomes, t.next.Snapshot),
-	})
+func (t *tx) batch() *Batch {
+	b := &Batch{Position: t.store.state.End, Group: t.encoded, Pieces: t.pieces, State: t.next.encode(), Needed: t.next.Outcomes}
+	if t.store.shared == nil {
+		b.Needed = min(b.Needed, t.next.Snapshot)
+	}
+	return b
+}
+
+func (s *Store) append(t *tx, b *Batch) error {
+	err := s.log.Append(b)
 	switch {
 	case err == nil:
 		s.publish(t)
@@ -48,20 +52,33 @@ func (s *Store) append(t *tx) error {
 	return err
 }
 
-// settle finds out what has become of a transaction that was uncertain.
+// settle finds out what has become of a transaction that was uncertain, and follows what others have appended.
 func (s *Store) settle() error {
 	end, err := s.log.End()
+	for err == nil && s.doubt != nil && s.shared != nil && end == s.state.End {
+		if err = s.fence(); err == nil {
+			end, err = s.log.End()
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if t := s.doubt; t != nil && end == t.next.End {
-		s.publish(t)
+	if t := s.doubt; t != nil {
+		ours, err := t.isOurs(end)
+		if err != nil {
+			return err
+		}
+		if ours {
+			s.publish(t)
+		}
+		s.doubt = nil
 	}
-	s.doubt = nil
-	if end != s.state.End {
-		return fmt.Errorf("%w: at %d instead of %d", ErrConflict, end, s.state.End)
+	if s.shared != nil && end >= s.state.End {
+		return s.follow(end)
+	} else if end == s.state.End {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: at %d instead of %d", ErrConflict, end, s.state.End)
 }
 
 func (t *tx) prepare() error {
@@ -71,14 +88,21 @@ func (t *tx) prepare() error {
 	t.group.at = t.now
 	for _, c := range t.changed {
 		t.group.entries = append(t.group.entries, c.new.bytes()...)
-		t.next.Registered += uint64(boolToInt(c.new.has(isRegistered)) - boolToInt(c.old.has(isRegistered)))
 	}
 	t.encoded = t.group.append(t.encoded, t.next.End)
+	return t.account(len(t.encoded))
+}
+
+// account makes next what the state is with the transaction, whose group is as long as that.
+func (t *tx) account(size int) error {
+	for _, c := range t.changed {
+		t.next.Registered += uint64(boolToInt(c.new.has(isRegistered)) - boolToInt(c.old.has(isRegistered)))
+	}
 	if err := t.expireOutcomes(); err != nil {
 		return err
 	}
-	t.sweepSome()
-	t.next.End += uint64(len(t.encoded))
+	t.sweepSome(size)
+	t.next.End += uint64(size)
 	t.next.last = t.now
 	return nil
 }

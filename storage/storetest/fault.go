@@ -44,10 +44,14 @@ const (
 	// Conflict is another process that is in the way: nothing happens, and Update
 	// says so.
 	Conflict
+
+	// Late is a batch that is on its way to a [SharedLog] and may arrive later, unless
+	// its place is taken by then. Update is uncertain.
+	Late
 )
 
 func (f Fault) String() string {
-	return [...]string{"none", "refused", "lost", "kept", "torn", "conflict"}[f]
+	return [...]string{"none", "refused", "lost", "kept", "torn", "conflict", "late"}[f]
 }
 
 var errInjected = errors.New("an injected fault")

@@ -57,6 +57,7 @@ type logPlace struct {
 	needed uint64
 	pieces map[string]string
 	state  []byte
+	saved  bool // a snapshot of a shared log
 }
 
 func (p *logPlace) end() uint64 { return uint64(len(p.log)) }
@@ -76,6 +77,26 @@ func (p *logPlace) append(group []byte, pieces map[string]string) {
 			delete(p.pieces, key)
 		}
 	}
+	p.save(len(pieces) > 0)
+}
+
+// save gives a log that is shared the pieces, which it takes all at once.
+func (p *logPlace) save(changed bool) {
+	p.t.Helper()
+	shared, ok := p.Log.(engine.SharedLog)
+	if !ok || !changed {
+		return
+	}
+	if err := shared.Save(p.needed, func(yield func(string, []byte) bool) {
+		for key, value := range p.pieces {
+			if !yield(key, []byte(value)) {
+				return
+			}
+		}
+	}, func() []byte { return []byte("summary of " + fmt.Sprint(len(p.pieces))) }); err != nil {
+		p.t.Fatalf("Save: %v", err)
+	}
+	p.saved = true
 }
 
 func (p *logPlace) batch(group []byte, pieces map[string]string) *engine.Batch {
@@ -114,6 +135,11 @@ func (p *logPlace) check() {
 	})
 	if err != nil || end != p.end() || (state == nil) != (p.state == nil) || !bytes.Equal(state, p.state) {
 		p.t.Fatalf("Load: %q, %d, %v; want %q, %d", state, end, err, p.state, p.end())
+	}
+	if shared, ok := p.Log.(engine.SharedLog); ok && p.saved {
+		if got, want := string(shared.Summary()), fmt.Sprint("summary of ", len(p.pieces)); got != want {
+			p.t.Errorf("the summary is %q, want %q", got, want)
+		}
 	}
 	if !maps.Equal(shown, p.pieces) {
 		p.t.Fatalf("Load shows the pieces %q, want %q", slices.Sorted(maps.Keys(shown)), slices.Sorted(maps.Keys(p.pieces)))
@@ -397,6 +423,7 @@ func testLogBatchReused(p *logPlace) {
 		}
 		p.log = append(p.log, group...)
 		p.state, p.pieces["a"], p.pieces["b"] = state, string(group), "value"
+		p.save(true)
 		p.check()
 	}
 	p.checkBoth()

@@ -19,6 +19,16 @@ func TestMemoryLog(t *testing.T) {
 	})
 }
 
+func TestSharedLog(t *testing.T) {
+	TestLog(t, func(t *testing.T) func() engine.Log {
+		l := NewSharedLog(1)
+		return func() engine.Log {
+			l = l.Another()
+			return l
+		}
+	})
+}
+
 // TestMemoryLogFaults sees to it that each fault does what it says, in the log and
 // in a copy that was made of it.
 func TestMemoryLogFaults(t *testing.T) {

@@ -35,6 +35,7 @@ type memory struct {
 	pieces map[string][]byte // values never change
 	state  []byte
 	faults []Fault
+	shared *shared // nil but for a SharedLog
 }
 
 // NewMemoryLog returns an empty log.
@@ -182,7 +183,11 @@ func (m *memory) append(b *engine.Batch) {
 		}
 	}
 	m.state = append([]byte{}, b.State...)
-	if needed := min(b.Needed, m.end()); needed > m.head {
+	needed := min(b.Needed, m.end())
+	if m.shared != nil {
+		needed = m.shared.forget(b)
+	}
+	if needed > m.head {
 		m.log = m.log[needed-m.head:]
 		m.head = needed
 	}

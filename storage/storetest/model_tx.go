@@ -23,6 +23,8 @@ type modelTx struct {
 	recorded  int                         // of the outcomes, those whose ids are not on the disk
 }
 
+func (tx *modelTx) Now() storage.Instant { return tx.now }
+
 func (tx *modelTx) Get(name foyer.Name) (foyer.Registration, error) {
 	if r, ok := tx.names[name]; ok {
 		if r == nil {
