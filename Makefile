@@ -18,7 +18,7 @@ BUILD := go build -buildvcs=$(VCS)
 # Tests that the machine does not allow are listed here; see internal/testenv.
 export FOYER_NOT_RUN := $(CURDIR)/build/not-run
 
-.PHONY: build play test bench bench-peers soak fuzz dist dist-check clean \
+.PHONY: build play test bench bench-cluster bench-peers soak fuzz dist dist-check clean \
 	check-format check-vet check-staticcheck check-fix check-modules check-systems check-fuzz check-tests
 
 build:
@@ -75,10 +75,14 @@ bench-peers:
 	bench/peers/install
 	go run ./bench/peers
 
+# Registrations in an etcd cluster of three members, which is built first.
+bench-cluster:
+	go test -run '^$$' -bench Registrations -benchtime 1x ./storage/etcd
+
 soak:
 	FOYER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run 'TestSimulation$$' -v ./internal/simulation
 	FOYER_KILLS=100 FOYER_DAMAGES=1000 FOYER_REQUESTS=50000 go test -race -count=1 -timeout 0 \
-		-run 'TestKill|TestDamagedFiles|TestLossyNetwork' -v ./internal/e2e ./registry
+		-run 'TestKill|TestDamagedFiles|TestLossyNetwork' -v ./internal/e2e ./registry ./storage/etcd
 	$(MAKE) dist-check
 
 # Archives, Debian packages and SHA256SUMS of what is committed, into build/dist.

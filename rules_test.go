@@ -25,6 +25,8 @@ var mayImport = map[string][]string{
 	"storage":           {"."},
 	"storage/engine":    {"storage", "."},
 	"storage/bolt":      {"storage/engine", "storage", "go.etcd.io/bbolt", "golang.org/x/sys"},
+	"storage/etcd": {"storage/engine", "storage", "go.etcd.io/etcd/api", "go.etcd.io/etcd/client", "go.uber.org/zap", "google.golang.org/grpc",
+		"github.com/google/uuid"},
 	"storage/storetest": {"storage/engine", "storage", ".", "internal/testenv"},
 	"admin":             {"discovery", "storage", ".", "internal/udp", "github.com/prometheus/client_golang"},
 	"discovery":         {".", "wire", "storage", "internal/udp", "golang.org/x/time"},
@@ -38,6 +40,9 @@ var mayImport = map[string][]string{
 	"roomd": {"room", "world", "client", ".", "internal/command", "internal/private",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"},
 	"playerctl": {"player", "client", "wire", ".", "internal/command", "github.com/spf13/cobra", "golang.org/x/term"},
+
+	"internal/etcdtest":        {},
+	"internal/etcdtest/server": {"go.etcd.io/etcd"},
 
 	"internal/exchange":  {"github.com/google/uuid"},
 	"internal/command":   {"client", ".", "internal/dnssd", "internal/exchange", "github.com/coreos/go-systemd", "github.com/spf13/cobra", "github.com/spf13/pflag"},
