@@ -44,6 +44,10 @@ type Options struct {
 	// there are none.
 	Backup func() Backup
 
+	// DNS returns how many queries were answered over DNS, by type and code; it is
+	// nil if none are.
+	DNS func() map[string]map[string]uint64
+
 	Copier Copier
 }
 

@@ -51,6 +51,9 @@ func newMetrics(server *discovery.Server, o *Options) *metrics {
 	if o.Backup != nil {
 		m.MustRegister(backupMetrics(o.Backup))
 	}
+	if o.DNS != nil {
+		m.MustRegister(dnsMetrics(o.DNS))
+	}
 	return m
 }
 
@@ -211,4 +214,21 @@ func (c backupMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(backupLastSuccess, prometheus.GaugeValue, last)
 	ch <- prometheus.MustNewConstMetric(backupFailures, prometheus.CounterValue, float64(b.Failures))
+}
+
+var dnsQueries = describe("dns_queries_total", "Queries over DNS that were answered, by type and code.", "type", "rcode")
+
+// dnsMetrics collects those of DNS.
+type dnsMetrics func() map[string]map[string]uint64
+
+// Describe implements [prometheus.Collector].
+func (c dnsMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- dnsQueries }
+
+// Collect implements [prometheus.Collector].
+func (c dnsMetrics) Collect(ch chan<- prometheus.Metric) {
+	for kind, byCode := range c() {
+		for code, n := range byCode {
+			ch <- prometheus.MustNewConstMetric(dnsQueries, prometheus.CounterValue, float64(n), kind, code)
+		}
+	}
 }

@@ -74,12 +74,23 @@ func RowOf(r *foyer.Registration) Row {
 func (s *Server) Row(r *foyer.Registration) Row {
 	row := RowOf(r)
 	if end, heard, ok := s.leases.at(r.Name, r.Address); ok {
-		row.LeaseRemaining = new(Seconds(min(max(0, end-s.clock.leaseNow()), r.TTL)))
+		row.LeaseRemaining = new(Seconds(s.left(r, end)))
 		if heard != unheard {
 			row.LastHeardAt = s.clock.wallAt(heard)
 		}
 	}
 	return row
+}
+
+// LeaseLeft returns how long the lease of r still runs, and false if it has none.
+func (s *Server) LeaseLeft(r *foyer.Registration) (left time.Duration, ok bool) {
+	end, _, ok := s.leases.at(r.Name, r.Address)
+	return s.left(r, end), ok
+}
+
+// left returns how long a lease still runs that ends at a time.
+func (s *Server) left(r *foyer.Registration, end time.Duration) time.Duration {
+	return min(max(0, end-s.clock.leaseNow()), r.TTL)
 }
 
 // An Entry is one event of a name's history as `registry explain` and the admin

@@ -35,6 +35,7 @@ type serveOptions struct {
 	world      string
 	store      *storeFlag
 	backups    backups
+	dns        dnsOptions
 	log        *slog.Logger
 	admin      *admin.Admin
 }
@@ -54,7 +55,11 @@ With --http it serves an API, metrics and a page over HTTP to whoever reaches it
 and changes what it is told to by whoever has the token of --admin-token-file, as
 "Authorization: Bearer TOKEN". Without a token, on loopback only, nobody can
 change anything there. The same is served on the Unix socket beside the database,
-for the user who owns that, and there without a token.`,
+for the user who owns that, and there without a token.
+
+With --dns and --domain it also answers for its rooms as a name server for that
+domain, over UDP and TCP: "dig @ADDR SRV living_-room.rooms.example" asks where the
+room "living room" is. docs/dns.md says how names are written there.`,
 	}
 	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7666", `where to answer over UDP; ":7666" means every address of the machine, and port 0 lets the system choose`)
 	c.Flags().StringVar(&o.http, "http", "127.0.0.1:7667", `where to serve the HTTP interface, or "off"; beyond loopback it needs --admin-token-file`)
@@ -67,6 +72,7 @@ for the user who owns that, and there without a token.`,
 	c.Flags().StringVar(&o.world, "world-name", "", "the `NAME` under which it is announced (default: the host's name)")
 	o.store = addStoreFlag(c.Flags())
 	o.backups.addFlags(c.Flags())
+	o.dns.addFlags(c.Flags())
 	logging := command.LogFlags(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		o.log = command.NewLogger(c, logging)
@@ -89,7 +95,7 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if o.addresses != "own" && o.addresses != "any" {
 		return command.Usagef("invalid value %q for --addresses: it is own or any", o.addresses)
 	}
-	if err := o.backups.check(); err != nil {
+	if err := errors.Join(o.backups.check(), o.dns.check()); err != nil {
 		return err
 	}
 	if o.maxNames < 1 {
@@ -109,6 +115,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	conns, public, listenErr := o.open()
 	if listenErr == nil {
 		defer closeAll(conns, public)
+		if listenErr = o.dns.open(); listenErr == nil {
+			defer o.dns.close()
+		}
 	}
 	if _, err := os.Stat(o.store.path); err != nil {
 		if err := errors.Join(listenErr, checkSocket(o.store.socket())); err != nil {
@@ -145,6 +154,12 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if o.backups.dir != "" {
 		adminOptions.Backup = o.backups.status
 	}
+	if o.dns.listen != "" {
+		if err := o.dns.new(store, server, o.log); err != nil {
+			return err
+		}
+		adminOptions.DNS = o.dns.server.Queries
+	}
 	o.admin = admin.New(ctx, server, store, adminOptions)
 	o.admin.SetToken(token)
 	go o.rereadAt(ctx, hangups, server)
@@ -155,6 +170,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if public != nil {
 		fmt.Fprintf(stdout, "registry: http on %s\n", public.Addr())
 	}
+	if o.dns.server != nil {
+		fmt.Fprintf(stdout, "registry: dns on %s for %s\n", o.dns.tcp.Addr(), o.dns.domain)
+	}
 	o.log.Info("serving", "listen", conns[0].LocalAddr(), "store", o.store.path, "rooms", store.Len(), "loaded", loaded)
 	defer o.startAnnouncing(ctx, conns[0].LocalAddr())()
 	// Nothing may come between these and Serve: /healthz is for a registry that
@@ -163,8 +181,9 @@ func serve(ctx context.Context, o *serveOptions, stdout io.Writer) (err error) {
 	if public != nil {
 		defer admin.Serve(public, o.admin.Public(), o.log)()
 	}
+	ctx, stopDNS := o.dns.start(ctx)
 	command.NotifyReady(ctx, server.Ping)
-	err = server.Serve(ctx, conns...)
+	err = errors.Join(server.Serve(ctx, conns...), stopDNS())
 	o.log.Info("stopped", "rooms", store.Len())
 	return err
 }
