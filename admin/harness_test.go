@@ -64,6 +64,7 @@ func (b *bench) start() {
 		Log: slog.New(slog.DiscardHandler), Version: "v1", Listen: []string{registryAddr.String()},
 		Host: "Registry.Example", Store: func() Store { return b.store },
 		Copier: &b.copier,
+		DNS:    func() map[string]map[string]uint64 { return map[string]map[string]uint64{"SRV": {"NXDOMAIN": 7}} },
 	})
 	done := make(chan error)
 	go func() { done <- b.server.Serve(ctx, udp.Single(c)) }()

@@ -43,7 +43,7 @@ func TestMetricNames(t *testing.T) {
 			foyer_dropped_total foyer_write_queue_datagrams foyer_write_queue_capacity_datagrams foyer_verify_queue_datagrams
 			foyer_commits_total foyer_commit_duration_seconds foyer_commit_datagrams foyer_registrations foyer_leases foyer_holds foyer_outcomes
 			foyer_events_total foyer_stalls_total foyer_store_writable foyer_store_file_bytes foyer_store_free_bytes foyer_store_disk_free_bytes
-			foyer_watchers foyer_watchers_cut_off_total foyer_http_requests_total
+			foyer_watchers foyer_watchers_cut_off_total foyer_http_requests_total foyer_dns_queries_total
 			go_goroutines process_start_time_seconds`) {
 			if !found[name] {
 				t.Errorf("%s is missing", name)
@@ -83,6 +83,7 @@ func TestMetrics(t *testing.T) {
 			`foyer_datagrams_received_total 3`,
 			`foyer_datagrams_sent_total 3`,
 			`foyer_dropped_total{reason="write_queue_full"} 0`,
+			`foyer_dns_queries_total{rcode="NXDOMAIN",type="SRV"} 7`,
 			`foyer_write_queue_datagrams 0`,
 			`foyer_write_queue_capacity_datagrams 2048`,
 			`foyer_commits_total{result="ok"} 2`,

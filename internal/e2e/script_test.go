@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"foyer/internal/testenv"
 )
 
 // patience is how long a script waits for what must happen.
@@ -68,9 +70,19 @@ func TestMain(m *testing.M) {
 //	                            rooms.db, as NAME registry; FOYER_DISCOVERY is
 //	                            where it listens
 //	talk ADDR FILE              exchange datagrams; see dialogue
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script") }
+
+// TestDig asks a registry over DNS with dig.
+func TestDig(t *testing.T) {
+	if _, err := exec.LookPath("dig"); err != nil {
+		testenv.NotRun(t, "there is no dig: apt-get install bind9-dnsutils")
+	}
+	runScripts(t, "testdata/dns")
+}
+
+func runScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			dir, err := bin()
 			if err != nil {
