@@ -146,6 +146,7 @@ func TestTruncation(t *testing.T) {
 		t.Fatalf("the answer is %s", show(full))
 	}
 	var t0 task
+	alone := 0 // answers without the address
 	for t0.limit = len(short); t0.limit < 200; t0.limit++ {
 		var known [1]storage.Query
 		if !t0.parse(short) {
@@ -156,6 +157,12 @@ func TestTruncation(t *testing.T) {
 		if len(t0.out) > t0.limit || m.Truncated != (len(m.Answers) == 0) || len(m.Additionals) > len(m.Answers) {
 			t.Errorf("in %d bytes: %s, %d", t0.limit, show(m), len(t0.out))
 		}
+		if len(m.Answers) > len(m.Additionals) {
+			alone++
+		}
+	}
+	if alone != 28 { // an AAAA record has 28 bytes
+		t.Errorf("in %d sizes the address alone is left out", alone)
 	}
 }
 
