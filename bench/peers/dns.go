@@ -44,11 +44,15 @@ func dnsServer(name, program string, version []string, config string, args ...st
 			}
 			return p, p.ready(ctx, func(ctx context.Context) error { return checkDNS(ctx, p, r.count-1) })
 		},
-		works: []work{
-			{table: lookups, name: name + ", SRV (dnsperf)", run: dnsperf},
-			{table: lookups, name: name + ", SRV (asked as the registry is)", run: asking("dns", few, 1)},
-			{table: lookups256, name: name + ", SRV (asked as the registry is)", run: asking("dns", many, 1)},
-		},
+		works: dnsWorks(name),
+	}
+}
+
+func dnsWorks(name string) []work {
+	return []work{
+		{table: lookups, name: name + ", SRV (dnsperf)", run: dnsperf},
+		{table: lookups, name: name + ", SRV (asked as the registry is)", run: asking("dns", few, 1)},
+		{table: lookups256, name: name + ", SRV (asked as the registry is)", run: asking("dns", many, 1)},
 	}
 }
 

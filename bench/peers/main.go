@@ -5,7 +5,7 @@
 // Python. Each has one core and its load another one, all in the same run and
 // with the same names.
 //
-//	go run ./bench/peers [-runs 3] [-seconds 1.5] [-names 1000000] [-only WORD]
+//	go run ./bench/peers [-runs 3] [-seconds 1.5] [-names 1000000] [-only NAME,...]
 //
 // It wants the programs that bench/peers/install installs and builds (`make
 // bench-peers` does both), and prints what it cannot run, and why, in its place
@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -101,7 +102,7 @@ func main() {
 	flag.IntVar(&s.runs, "runs", 3, "runs of each row; the registry has as many again at the end")
 	flag.Float64Var(&s.seconds, "seconds", 1.5, "length of a run")
 	flag.Uint64Var(&s.large, "names", 1_000_000, "rooms in the large stores")
-	flag.StringVar(&s.only, "only", "", "only this system beside the registry")
+	flag.StringVar(&s.only, "only", "", "only these systems beside the registry, with commas between them")
 	flag.DurationVar(&s.limit, "limit", 8*time.Minute, "what has not begun by then is not run")
 	flag.StringVar(&s.dir, "dir", "", "folder for the databases (default: the system's for temporary files); its disk is what is measured")
 	flag.Parse()
@@ -156,8 +157,8 @@ func (s *stage) main(ctx context.Context) (err error) {
 // machines of the cloud one minute is not like another.
 func (s *stage) peers() []peer {
 	chosen := []peer{registry()}
-	for _, p := range []peer{redis(), nsd(), knot(), coreDNS(), etcd(), python()} {
-		if s.only == "" || strings.EqualFold(s.only, p.name) {
+	for _, p := range []peer{registryDNS(), redis(), nsd(), knot(), coreDNS(), etcd(), python()} {
+		if s.only == "" || slices.ContainsFunc(strings.Split(s.only, ","), func(w string) bool { return strings.EqualFold(w, p.name) }) {
 			chosen = append(chosen, p)
 		}
 	}

@@ -24,19 +24,7 @@ func registry() peer {
 			if err != nil {
 				return nil, err
 			}
-			store := filepath.Join(s.dir, "registry.db")
-			if err := os.RemoveAll(store); err != nil {
-				return nil, err
-			}
-			p, err := s.start(port, "registry", "serve", "--listen", "127.0.0.1:"+port, "--http", "off",
-				"--store", store, "--log-level", "error")
-			if err != nil {
-				return nil, err
-			}
-			if err := p.ready(ctx, func(ctx context.Context) error { return askOnce(ctx, p, "LOOKUP nobody", "NOTOK ") }); err != nil {
-				return p, err
-			}
-			return p, s.programs.Fill(ctx, p.addr(), r.count, "0s")
+			return s.startRegistry(ctx, port, port, r)
 		},
 		works: []work{
 			{table: lookups, name: base, run: registryBench(few, "--work", "lookup")},
@@ -46,6 +34,51 @@ func registry() peer {
 			{table: durable256, name: base, run: registryBench(many, "--work", "register")},
 		},
 	}
+}
+
+// registryDNS is a registry that is asked over DNS.
+func registryDNS() peer {
+	const name = "registry --dns"
+	return peer{
+		name:    name,
+		program: "registry",
+		version: []string{"--version"},
+		start: func(ctx context.Context, s *stage, r *rooms) (*process, error) {
+			port, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			own, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			p, err := s.startRegistry(ctx, port, own, r, "--dns", "127.0.0.1:"+port, "--domain", domain)
+			if err != nil {
+				return p, err
+			}
+			return p, p.ready(ctx, func(ctx context.Context) error { return checkDNS(ctx, p, r.count-1) })
+		},
+		works: dnsWorks(name),
+	}
+}
+
+// startRegistry starts a registry that listens on port own, with the rooms; the
+// process is to be asked at port.
+func (s *stage) startRegistry(ctx context.Context, port, own string, r *rooms, args ...string) (*process, error) {
+	store := filepath.Join(s.dir, "registry.db")
+	if err := os.RemoveAll(store); err != nil {
+		return nil, err
+	}
+	listen := "127.0.0.1:" + own
+	p, err := s.start(port, "registry", append([]string{"serve", "--listen", listen, "--http", "off",
+		"--store", store, "--log-level", "error"}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.ready(ctx, func(ctx context.Context) error { return askOnce(ctx, listen, "LOOKUP nobody", "NOTOK ") }); err != nil {
+		return p, err
+	}
+	return p, s.programs.Fill(ctx, listen, r.count, "0s")
 }
 
 func python() peer {
@@ -66,7 +99,7 @@ func python() peer {
 			if err != nil {
 				return nil, err
 			}
-			if err := p.ready(ctx, func(ctx context.Context) error { return askOnce(ctx, p, "LOOKUP nobody", "NOTOK ") }); err != nil {
+			if err := p.ready(ctx, func(ctx context.Context) error { return askOnce(ctx, p.addr(), "LOOKUP nobody", "NOTOK ") }); err != nil {
 				return p, err
 			}
 			return p, fillPlain(ctx, p, r)
@@ -92,9 +125,9 @@ func registryBench(of shape, args ...string) runner {
 	}
 }
 
-// askOnce sends a line and looks at how the reply begins.
-func askOnce(ctx context.Context, p *process, line, want string) error {
-	c, err := new(net.Dialer).DialContext(ctx, "udp", p.addr())
+// askOnce sends a line to an address and looks at how the reply begins.
+func askOnce(ctx context.Context, addr, line, want string) error {
+	c, err := new(net.Dialer).DialContext(ctx, "udp", addr)
 	if err != nil {
 		return err
 	}
