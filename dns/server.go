@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,13 +210,30 @@ func newBatch() *batch {
 	return b
 }
 
+// spins is how often a reader looks again before it sleeps.
+const spins = 200
+
 func (s *Server) serveUDP(ctx context.Context, c udp.Conn) error {
-	b := newBatch()
-	for ctx.Err() == nil {
-		n, err := udp.Receive(c, b.in[:])
+	b, local := newBatch(), c.LocalAddr().Addr()
+	for looks := 0; ctx.Err() == nil; looks++ {
+		n, err := c.Poll(b.in[:])
+		if n > 0 {
+			looks = 0
+			if out := s.answerBatch(b, n, local); len(out) > 0 {
+				_ = c.Send(out)
+			}
+			continue
+		}
+		if err == nil && looks < spins {
+			runtime.Gosched() // whoever else has work goes first
+			continue
+		}
+		if err == nil {
+			looks = 0
+			err = c.Wait()
+		}
 		switch {
 		case err == nil:
-			_ = c.Send(s.answerBatch(b, n, c.LocalAddr().Addr()))
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("the socket was closed: %w", err)
