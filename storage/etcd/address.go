@@ -45,7 +45,7 @@ func ParseAddress(s string) (*Address, error) {
 	rest, query, _ := strings.Cut(rest, "?")
 	hosts, prefix, _ := strings.Cut(rest, "/")
 	a := &Address{Prefix: "/foyer/"}
-	for _, e := range strings.Split(hosts, ",") {
+	for e := range strings.SplitSeq(hosts, ",") {
 		host, port, err := net.SplitHostPort(e)
 		if err != nil || host == "" || port == "" {
 			return nil, fmt.Errorf("%q is not of the form host:port", e)

@@ -39,7 +39,7 @@ func BenchmarkRegistrations(b *testing.B) {
 	floor := plainTransactions(b, parse(c.Endpoints(), "plain"))
 	b.Logf("%-44s %8.0f/s", "plain transactions of two keys, 256 clients", floor)
 	var far []string
-	for _, e := range strings.Split(c.Endpoints(), ",") {
+	for e := range strings.SplitSeq(c.Endpoints(), ",") {
 		far = append(far, delayed(b, e, 2500*time.Microsecond))
 	}
 	for _, row := range []struct {
@@ -63,11 +63,12 @@ func BenchmarkRegistrations(b *testing.B) {
 		for _, r := range rates {
 			sum += r
 		}
-		line := fmt.Sprintf("%-44s %8.0f/s, %5.1f times that;", row.name, sum, sum/floor)
+		var line strings.Builder
+		fmt.Fprintf(&line, "%-44s %8.0f/s, %5.1f times that;", row.name, sum, sum/floor)
 		for i := range rates {
-			line += fmt.Sprintf(" %.0f%% at %.1f ms a group", 100*rates[i]/sum, waits[i].Seconds()*1000)
+			fmt.Fprintf(&line, " %.0f%% at %.1f ms a group", 100*rates[i]/sum, waits[i].Seconds()*1000)
 		}
-		b.Log(line)
+		b.Log(line.String())
 		for _, s := range stores {
 			s.Close()
 		}

@@ -154,7 +154,7 @@ func TestKilledMembers(t *testing.T) {
 	go func() { claims.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(2*time.Minute):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the claims come to no end")
 	}
 	for i := range stores {
