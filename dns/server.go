@@ -317,8 +317,8 @@ func (s *Server) Queries() map[string]map[string]uint64 {
 	for i, kind := range kindNames {
 		byType[kind] = make(map[string]uint64, len(rcodeNames))
 		for code, name := range rcodeNames {
-			if n := s.counts[i][code].Load(); name != "" && n > 0 {
-				byType[kind][name] = n
+			if name != "" {
+				byType[kind][name] = s.counts[i][code].Load()
 			}
 		}
 	}

@@ -188,7 +188,8 @@ func explainedMetrics(t *testing.T) map[string]bool {
 
 // What a registry tells Prometheus is what docs/operations.md explains.
 func TestMetricsAreThose(t *testing.T) {
-	h := &house{t: t, args: []string{"serve", "--store", filepath.Join(t.TempDir(), "rooms.db"), "--backup-dir", t.TempDir(), "--log-level", "error"}}
+	h := &house{t: t, args: []string{"serve", "--store", filepath.Join(t.TempDir(), "rooms.db"), "--backup-dir", t.TempDir(), "--log-level", "error",
+		"--dns", "127.0.0.1:0", "--domain", "rooms.example"}}
 	h.start("127.0.0.1:0", "127.0.0.1:0")
 	defer h.kill()
 	var page []byte
