@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"foyer/discovery"
 )
 
 // stoppedBench runs bench until it measures, and ends it with a signal.
@@ -26,7 +24,7 @@ func stoppedBench(t *testing.T, store, addr string, stdout, stderr *os.File, sig
 	}
 	hangs := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
 	defer hangs.Stop()
-	waitForRooms(t, store, func(rows []discovery.Row) bool { return len(rows) > 100 })
+	waitForCount(t, store, 100)
 	_ = c.Process.Signal(signal)
 	_ = c.Wait()
 	return c.ProcessState
