@@ -74,9 +74,7 @@ func TestCompleteNames(t *testing.T) {
 		}
 	}
 
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	p.suspend(t)
 	began := time.Now()
 	if got := completions(t, "explain", ""); len(got) > 0 || time.Since(began) > answerTimeout/2 {
 		t.Errorf("a registry that is stopped completes to %q, after %v", got, time.Since(began))

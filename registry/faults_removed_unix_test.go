@@ -122,7 +122,7 @@ func TestSecondRegistryAfterRemoval(t *testing.T) {
 		fails(t, 1, "a registry that still runs listens on "+store+".sock, and its database was removed", second...)
 	}
 	refused()
-	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+	p.suspend(t)
 	refused()
 	_ = p.cmd.Process.Signal(syscall.SIGCONT)
 	if _, err := os.Stat(store); err == nil {

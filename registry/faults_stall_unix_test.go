@@ -34,9 +34,7 @@ func TestStalledRegistry(t *testing.T) {
 			t.Fatal(reply)
 		}
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	p.suspend(t)
 	<-time.After(stall) // what is tested is the time itself
 	resumed := time.Now()
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {

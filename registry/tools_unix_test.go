@@ -10,6 +10,24 @@ import (
 	"time"
 )
 
+// suspend stops a registry as SIGSTOP does, and waits until none of its threads runs any
+// more, which takes a while on a machine that is busy.
+func (p *process) suspend(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var status syscall.WaitStatus
+		switch _, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); {
+		case err == nil && status.Stopped():
+			return
+		case err != syscall.EINTR:
+			t.Fatalf("waiting for it to stop: %v, %v", status, err)
+		}
+	}
+}
+
 // The tools do not wait for a suspended server for ever.
 func TestStoppedServer(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "rooms.db")
@@ -17,9 +35,7 @@ func TestStoppedServer(t *testing.T) {
 	if got := request(t, p, " REGISTER room://127.0.0.1:1 Foyer"); got != "OK" {
 		t.Fatal(got)
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	p.suspend(t)
 	all := [][]string{{"dump"}, {"list"}, {"list", "--evicted"}, {"explain", "Foyer"}, {"evict", "Foyer"}, {"allow", "Foyer"}, {"verify"}, {"status"}, {"watch"}, {"import", writeFile(t, t.TempDir(), "dump", dumpOfOne)}}
 	done := make(chan struct{})
 	for _, args := range all { // side by side: each takes ten seconds
