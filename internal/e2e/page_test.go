@@ -180,7 +180,18 @@ func newBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) *browser 
 	if path == "" {
 		testenv.NotRun(t, "needs chromium")
 	}
+	said, err := os.Create(filepath.Join(t.TempDir(), "chromium.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the browser has ended
+		said.Close()
+		if b, _ := os.ReadFile(said.Name()); t.Failed() {
+			t.Logf("chromium said:\n%s", b[max(0, len(b)-4000):])
+		}
+	})
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.CombinedOutput(said),
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.WSURLReadTimeout(time.Minute),
