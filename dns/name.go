@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -132,23 +131,16 @@ func (z *zone) locate(name []byte, l *location) {
 
 // continues reports whether a label ends in a "_" that escapes nothing.
 func continues(label []byte) bool {
-	for i := bytes.IndexByte(label, '_'); i >= 0 && i < len(label); {
+	for i := 0; i < len(label); i++ {
 		switch {
+		case label[i] != '_':
 		case i == len(label)-1:
 			return true
 		case isDigit(label[i+1]):
-			i += 4
+			i += 3
 		default:
-			i += 2
+			i++
 		}
-		if i >= len(label) {
-			return false
-		}
-		next := bytes.IndexByte(label[i:], '_')
-		if next < 0 {
-			return false
-		}
-		i += next
 	}
 	return false
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -275,7 +276,14 @@ func (s *Server) answerBatch(b *batch, n int, local netip.Addr) []udp.Datagram {
 // counts counts queries by type and code. Its size bounds them, whatever is asked.
 type counts [len(kindNames)][len(rcodeNames)]atomic.Uint64
 
-var kindNames = [...]string{"A", "AAAA", "SRV", "TXT", "SOA", "NS", "ANY", "other", "none"}
+// kinds are those that are counted apart, and kindNames what they are called, with
+// those of others, and of questions that could not be read.
+var (
+	kinds = [...]dnsmessage.Type{
+		dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeSRV, dnsmessage.TypeTXT, dnsmessage.TypeSOA, dnsmessage.TypeNS, dnsmessage.TypeALL,
+	}
+	kindNames = [len(kinds) + 2]string{"A", "AAAA", "SRV", "TXT", "SOA", "NS", "ANY", "other", "none"}
+)
 
 // Those that are sent.
 var rcodeNames = [...]string{
@@ -285,26 +293,12 @@ var rcodeNames = [...]string{
 }
 
 func (c *counts) add(q *query, rcode dnsmessage.RCode) {
-	kind := len(kindNames) - 1
-	if len(q.question) > 0 {
-		switch q.kind {
-		case dnsmessage.TypeA:
-			kind = 0
-		case dnsmessage.TypeAAAA:
-			kind = 1
-		case dnsmessage.TypeSRV:
-			kind = 2
-		case dnsmessage.TypeTXT:
-			kind = 3
-		case dnsmessage.TypeSOA:
-			kind = 4
-		case dnsmessage.TypeNS:
-			kind = 5
-		case dnsmessage.TypeALL:
-			kind = 6
-		default:
-			kind = 7
-		}
+	kind := slices.Index(kinds[:], q.kind)
+	switch {
+	case len(q.question) == 0:
+		kind = len(kinds) + 1
+	case kind < 0:
+		kind = len(kinds)
 	}
 	c[kind][rcode].Add(1)
 }
