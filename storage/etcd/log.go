@@ -34,7 +34,7 @@ const (
 	// fetchGroups is how many groups are asked for at a time.
 	fetchGroups = 64
 
-	// maxLog is how long the log may get before what is needed of it is let go of. etcd's
+	// maxLog is how long the log may get, in bytes, before nothing more is appended. etcd's
 	// quota is 2 GiB, unless its operator has said otherwise.
 	maxLog = 1 << 30
 )
@@ -66,7 +66,6 @@ type clusterLog struct {
 	old     old
 	waiting map[string]bool // ids
 	waits   bool            // this registry is among them, or will be
-	heard   time.Time       // when etcd was last known to have a leader
 	err     error           // why nothing more can be done with this log
 }
 
@@ -189,11 +188,7 @@ func (l *clusterLog) Append(b *engine.Batch) error {
 	}
 	ctx, cancel := requestContext()
 	defer cancel()
-	response, err := l.kv.Txn(ctx).If(unchanged).Then(then...).Else(
-		clientv3.OpGet(l.key("head")),
-		clientv3.OpGet(l.logKey(b.Position), clientv3.WithRange(l.logEnd()), clientv3.WithLimit(fetchGroups)),
-		clientv3.OpPut(l.key("queue/"+l.id), ""),
-	).Commit()
+	response, err := l.kv.Txn(ctx).If(unchanged).Then(then...).Else(append(l.behind(b.Position), clientv3.OpPut(l.key("queue/"+l.id), ""))...).Commit()
 	if err != nil {
 		for _, refusal := range definite {
 			if errors.Is(rpctypes.Error(err), refusal) {
@@ -205,10 +200,9 @@ func (l *clusterLog) Append(b *engine.Batch) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = time.Now()
 	if !response.Succeeded {
 		l.waits, l.asks = true, true
-		l.learnRange(response.Header.Revision, response.Responses[0].GetResponseRange().Kvs, response.Responses[1].GetResponseRange().Kvs)
+		l.learnBehind(response)
 		return fmt.Errorf("%w: at %d", engine.ErrConflict, b.Position)
 	}
 	l.waits = false
@@ -231,13 +225,15 @@ func (l *clusterLog) groupValue(h *head, b *engine.Batch) ([]byte, error) {
 	}
 	var random [8]byte
 	rand.Read(random[:])
-	for n, part := range parts(b.Group) {
+	n := 0
+	for part := range slices.Chunk(b.Group, partBytes) {
 		ctx, cancel := requestContext()
-		_, err := l.kv.Put(ctx, l.partKey(h.end, random[:], n), string(part))
+		_, err := l.kv.Put(ctx, partKey(l.logKey(h.end), random[:], n), string(part))
 		cancel()
 		if err != nil {
 			return nil, err // parts without their group do no harm
 		}
+		n++
 	}
 	value := append([]byte{1}, h.chain[:]...)
 	return append(binary.BigEndian.AppendUint64(value, uint64(len(b.Group))), random[:]...), nil
@@ -250,20 +246,9 @@ func (l *clusterLog) kept() uint64 {
 	return l.cache.end - l.cache.start()
 }
 
-func (l *clusterLog) partKey(position uint64, random []byte, n int) string {
-	return fmt.Sprintf("%s.%x/%016x", l.logKey(position), random, n)
-}
-
-func parts(b []byte) func(func(int, []byte) bool) {
-	return func(yield func(int, []byte) bool) {
-		n := 0
-		for part := range slices.Chunk(b, partBytes) {
-			if !yield(n, part) {
-				return
-			}
-			n++
-		}
-	}
+// partKey returns the key of a part of the group that has the given key.
+func partKey(group string, random []byte, n int) string {
+	return fmt.Sprintf("%s.%x/%016x", group, random, n)
 }
 
 // group returns the chain in front of a group, and the group, from the value of its key.
@@ -277,10 +262,9 @@ func (l *clusterLog) group(kv *mvccpb.KeyValue) (chain [8]byte, group []byte, er
 		return chain, v[9:], nil
 	}
 	size := binary.BigEndian.Uint64(v[9:])
-	prefix := fmt.Sprintf("%s.%x/", kv.Key, v[17:])
 	for n := 0; uint64(len(group)) < size; n++ {
 		ctx, cancel := requestContext()
-		response, err := l.kv.Get(ctx, fmt.Sprintf("%s%016x", prefix, n))
+		response, err := l.kv.Get(ctx, partKey(string(kv.Key), v[17:], n))
 		cancel()
 		if err != nil {
 			return chain, nil, err
@@ -299,6 +283,7 @@ func (l *clusterLog) End() (uint64, error) {
 		if err := l.ask(); err != nil {
 			return 0, err
 		}
+		l.asks = false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -306,7 +291,15 @@ func (l *clusterLog) End() (uint64, error) {
 	return l.head.end, l.err
 }
 
-// ask finds out where the log ends, by a quorum of the cluster.
+// behind returns what reads the head, and groups from a position on, for learnBehind.
+func (l *clusterLog) behind(position uint64) []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpGet(l.key("head")),
+		clientv3.OpGet(l.logKey(position), clientv3.WithRange(l.logEnd()), clientv3.WithLimit(fetchGroups)),
+	}
+}
+
+// ask finds out where the log ends, by a quorum of the cluster. Any goroutine may call it.
 func (l *clusterLog) ask() error {
 	for {
 		l.mu.Lock()
@@ -316,21 +309,16 @@ func (l *clusterLog) ask() error {
 			return err
 		}
 		ctx, cancel := requestContext()
-		response, err := l.kv.Txn(ctx).Then(
-			clientv3.OpGet(l.key("head")),
-			clientv3.OpGet(l.logKey(end), clientv3.WithRange(l.logEnd()), clientv3.WithLimit(fetchGroups)),
-		).Commit()
+		response, err := l.kv.Txn(ctx).Then(l.behind(end)...).Commit()
 		cancel()
 		if err != nil {
 			return err
 		}
 		l.mu.Lock()
-		l.heard = time.Now()
-		done := l.learnRange(response.Header.Revision, response.Responses[0].GetResponseRange().Kvs, response.Responses[1].GetResponseRange().Kvs)
+		done := l.learnBehind(response)
 		err = l.err
 		l.mu.Unlock()
 		if err != nil || done {
-			l.asks = l.asks && err != nil
 			return err
 		}
 	}

@@ -60,9 +60,11 @@ func (l *clusterLog) advance(h head) {
 	l.tell()
 }
 
-// learnRange takes in what a request has returned at a revision: the head, and groups from
-// where the log was known to end. It returns false if there are more groups. The lock is held.
-func (l *clusterLog) learnRange(revision int64, heads, groups []*mvccpb.KeyValue) (done bool) {
+// learnBehind takes in what a request with the operations of behind has returned. It returns
+// false if there are more groups. The lock is held.
+func (l *clusterLog) learnBehind(response *clientv3.TxnResponse) (done bool) {
+	revision := response.Header.Revision
+	heads, groups := response.Responses[0].GetResponseRange().Kvs, response.Responses[1].GetResponseRange().Kvs
 	if revision < l.head.revision {
 		if len(heads) == 0 || heads[0].ModRevision < l.head.revision && !l.isBehind(heads[0]) {
 			l.fail(fmt.Errorf("%w: etcd is at revision %d, and was at %d", storage.ErrDiverged, revision, l.head.revision))
@@ -176,7 +178,6 @@ func (l *clusterLog) take(events []*clientv3.Event) (missed bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = time.Now()
 	for i, e := range events {
 		name := string(e.Kv.Key[len(l.address.Prefix):])
 		put := e.Type == clientv3.EventTypePut
